@@ -1,0 +1,3 @@
+//! Compares engines and servers over HTTP.
+
+fn main() {}

@@ -1,0 +1,12 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod engines;
+pub mod http;
+pub mod limits;
+pub mod ring;
+pub mod server;
+pub mod sys;
+pub mod techniques;

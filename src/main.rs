@@ -1,0 +1,3 @@
+//! The program `pitcrew`.
+
+fn main() {}
