@@ -1,1 +1,3 @@
 //! The room `http`.
+
+pub mod status;
