@@ -11,3 +11,51 @@ use std::time::Duration;
 pub const DROP_TURNS_MAX: usize = 64;
 /// How long each of these turns waits at most.
 pub const DROP_TURN: Duration = Duration::from_millis(250);
+// http: request heads and bodies
+
+/// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any
+/// file name beneath a root can need (PATH_MAX is 4 KiB, percent-encoding triples the worst of it).
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a request head, its request line and final empty line included: 16 KiB, so that a
+/// head with a target of the greatest length still has room for as much in fields.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Fields of a request head: browsers behind two proxies send about 40.
+pub const FIELDS_MAX: usize = 100;
+
+/// The most fields an operator may ask for: the parser keeps room for them on its stack (8 KiB).
+pub const FIELDS_CEILING: usize = 256;
+
+/// Fields of a head for which the parser prepares a small room only: a load generator sends 2,
+/// command-line clients 4, and preparing more room than is used costs as much as parsing.
+pub const FIELDS_FEW: usize = 24;
+
+/// Bytes of a method token: the longest registered one (UPDATEREDIRECTREF) has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Empty lines skipped before a request line: RFC 9112 section 2.2 asks for at least one, and old
+/// clients send one after a body.
+pub const EMPTY_LINES_MAX: usize = 4;
+
+/// Bytes of a request body that are read away to keep a connection: 64 KiB, a few packets, which
+/// cost less than a new connection.
+pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Hex digits of one chunk size: 16 hold every 64-bit size, so only padding is longer.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+
+/// Bytes of chunk extensions in one body: no client of a static file server has use for any.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a trailer section, which is validated and dropped.
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+
+/// Seconds in the Retry-After of a refusal for want of resources: long enough to thin out a herd
+/// of clients, short enough that a passing shortage is not made longer.
+pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+const _: () =
+    assert!(HEAD_BYTES_MAX >= 2 * TARGET_BYTES_MAX, "a long target leaves room to fields");
+const _: () = assert!(FIELDS_FEW <= FIELDS_MAX && FIELDS_MAX <= FIELDS_CEILING);
+const _: () = assert!(METHOD_BYTES_MAX < TARGET_BYTES_MAX);
