@@ -1,1 +1,7 @@
-//! The room `http`.
+//! The room `http`: the rules of HTTP/1.1 as pure functions, bytes in and values out.
+//!
+//! Nothing here holds a descriptor, reads a clock or knows the configuration; the time is an
+//! argument, in seconds since 1970. Answers are written into a [`sink::Sink`].
+
+pub mod sink;
+pub mod target;
