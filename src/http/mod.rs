@@ -3,5 +3,6 @@
 //! Nothing here holds a descriptor, reads a clock or knows the configuration; the time is an
 //! argument, in seconds since 1970. Answers are written into a [`sink::Sink`].
 
+pub mod date;
 pub mod sink;
 pub mod target;
