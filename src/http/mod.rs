@@ -4,5 +4,9 @@
 //! argument, in seconds since 1970. Answers are written into a [`sink::Sink`].
 
 pub mod date;
+pub mod media;
+pub mod negotiate;
 pub mod sink;
+pub mod status;
+pub mod tag;
 pub mod target;
