@@ -3,9 +3,11 @@
 //! Nothing here holds a descriptor, reads a clock or knows the configuration; the time is an
 //! argument, in seconds since 1970. Answers are written into a [`sink::Sink`].
 
+pub mod conditions;
 pub mod date;
 pub mod media;
 pub mod negotiate;
+pub mod range;
 pub mod sink;
 pub mod status;
 pub mod tag;
