@@ -8,6 +8,7 @@ pub mod date;
 pub mod media;
 pub mod negotiate;
 pub mod range;
+pub mod response;
 pub mod sink;
 pub mod status;
 pub mod tag;
