@@ -150,6 +150,7 @@ impl<'a> Iterator for Tags<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -374,6 +374,7 @@ fn names(list: &str, token: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::sink::{HeadWriter, Overflow};
     use super::*;

@@ -78,6 +78,7 @@ impl Sink for HeadWriter<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -103,6 +103,7 @@ impl std::fmt::Debug for Tag {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -177,6 +177,7 @@ fn hex(byte: &u8) -> Option<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -284,6 +285,7 @@ mod tests {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod model {
     use super::*;
     use proptest::prelude::*;
