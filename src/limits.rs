@@ -59,3 +59,16 @@ const _: () =
     assert!(HEAD_BYTES_MAX >= 2 * TARGET_BYTES_MAX, "a long target leaves room to fields");
 const _: () = assert!(FIELDS_FEW <= FIELDS_MAX && FIELDS_MAX <= FIELDS_CEILING);
 const _: () = assert!(METHOD_BYTES_MAX < TARGET_BYTES_MAX);
+// http: targets, ranges and answers
+
+/// Ranges in one Range field, counted with the empty and the unsatisfiable ones. More than this
+/// is a client that wants many small reads for one request: it gets the whole file (RFC 9110
+/// section 17.15 asks for such a bound).
+pub const RANGE_COUNT_MAX: usize = 64;
+
+/// Bytes of an entity tag with its quotes: a SHA-256 digest in hex, a coding, two quotes.
+pub const TAG_BYTES_MAX: usize = 72;
+
+/// Bytes of one configured or built response head. The connection writes heads into buffers of
+/// this size; a longer one is a fault of the configuration and is refused, never cut.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
