@@ -72,3 +72,18 @@ pub const TAG_BYTES_MAX: usize = 72;
 /// Bytes of one configured or built response head. The connection writes heads into buffers of
 /// this size; a longer one is a fault of the configuration and is refused, never cut.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
+
+// cache
+
+/// Times that an open is tried again when a rename got in its way.
+pub const OPEN_TRIES_MAX: u32 = 8;
+
+// engines
+
+/// Bytes of a file that pass through memory at once: more gains nothing over the socket's own
+/// buffer, less costs a system call's share more often.
+pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Room for a response head before a block, so that both leave in one send. A page, so that the
+/// block stays aligned for O_DIRECT.
+pub const BODY_HEAD_ROOM: usize = 4096;

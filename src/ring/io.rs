@@ -57,9 +57,8 @@ pub trait Io {
     /// Leases a buffer; when there is none, [`super::Wake::Ready`] comes as soon as there is.
     fn lease(&mut self, pool: Pool) -> Option<Lease>;
 
-    /// Leases a pipe; none when the budget is used up or the kernel refuses, and then
-    /// [`super::Wake::Ready`] comes as soon as one is free, if any is leased.
-    fn pipe(&mut self) -> Option<PipeLease>;
+    /// Leases a pipe.
+    fn pipe(&mut self) -> Result<PipeLease, NoPipe>;
 
     /// Bytes that the owner may still move inline in this turn.
     fn budget(&mut self) -> &mut u32;
@@ -69,6 +68,15 @@ pub trait Io {
 
     /// The wall clock, as read once in this turn.
     fn wall(&self) -> WallClock;
+}
+
+/// Why there is no pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPipe {
+    /// All are leased; [`super::Wake::Ready`] comes as soon as one is free.
+    Later,
+    /// The kernel refuses to make one, and none is there to wait for.
+    Refused,
 }
 
 /// How long to wait for completions.

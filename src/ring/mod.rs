@@ -17,7 +17,7 @@ mod wheel;
 
 pub use buffer::{BufferPool, Lease};
 pub use handle::{Closing, Descriptor, File, Socket};
-pub use io::{Event, Io, Kernel, Pool, QueueFull, Wait};
+pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
 pub use op::{
     Completion, Deadline, Facts, FileKind, How, Obstacle, Op, Outgoing, Scatter, Start, Ticket,
     Wake,

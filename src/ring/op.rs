@@ -295,12 +295,14 @@ pub struct How {
 }
 
 /// A started operation, to cancel it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) Key);
 
 /// The end of an operation, or one of several results of it.
 #[derive(Debug)]
 pub struct Completion {
+    /// What `start` said of it; none if it ran at once.
+    pub ticket: Option<Ticket>,
     /// The operation with its operands; none while the kernel keeps them (`more`).
     pub op: Option<Op>,
     /// What the kernel said.

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::buffer::{BufferPool, Lease};
 use super::handle::{Closing, Descriptor};
-use super::io::{Event, Io, Kernel, Pool, Wait};
+use super::io::{Event, Io, Kernel, NoPipe, Pool, Wait};
 use super::op::{Completion, Deadline, Obstacle, Op, Start, Ticket, Wake};
 use super::pipe::{PipeLease, PipePool};
 use super::stats::{Stats, Technique};
@@ -300,7 +300,13 @@ impl<K: Kernel> Reactor<K> {
             }
             self.wakes.push_back((owner, Wake::Writable));
         } else if owner != self.itself {
-            let completion = Completion { op, result: event.result, handle, more: event.more };
+            let completion = Completion {
+                ticket: Some(Ticket(key)),
+                op,
+                result: event.result,
+                handle,
+                more: event.more,
+            };
             self.wakes.push_back((owner, Wake::Done(completion)));
         }
         self.free_if_idle(owner);
@@ -609,7 +615,7 @@ fn head_bytes(op: &Op) -> usize {
 }
 
 fn executed(op: Op, result: Result<u32, Errno>) -> Start {
-    Start::Executed(Completion { op: Some(op), result, handle: None, more: false })
+    Start::Executed(Completion { ticket: None, op: Some(op), result, handle: None, more: false })
 }
 
 /// An owner's view of a reactor.
@@ -657,20 +663,21 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         lease
     }
 
-    fn pipe(&mut self) -> Option<PipeLease> {
+    fn pipe(&mut self) -> Result<PipeLease, NoPipe> {
         let reactor = &mut *self.reactor;
         if let Some(pipe) = reactor.pipes.lease() {
-            return Some(pipe);
+            return Ok(pipe);
         }
         if reactor.pipes.may_grow()
             && let Ok(pipe) = reactor.kernel.open_pipe(reactor.options.pipe_bytes, &reactor.closing)
         {
-            return Some(reactor.pipes.adopt(pipe));
+            return Ok(reactor.pipes.adopt(pipe));
         }
-        if reactor.pipes.open() > 0 {
-            reactor.starved_of_pipes.push_back(self.owner);
+        if reactor.pipes.open() == 0 {
+            return Err(NoPipe::Refused);
         }
-        None
+        reactor.starved_of_pipes.push_back(self.owner);
+        Err(NoPipe::Later)
     }
 
     fn budget(&mut self) -> &mut u32 {
