@@ -25,7 +25,10 @@ struct Row {
 }
 
 macro_rules! refusals {
-    ($( $(#[$doc:meta])* $variant:ident: $status:ident, $after:ident, $name:literal, $text:literal; )*) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident: $status:ident, $after:ident, $name:literal, $text:literal;
+    )*) => {
         /// Why a request is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
