@@ -150,9 +150,11 @@ const FIELDS_REFUSED: &[(&str, &[&str], Refusal)] = &[
     ("9112 7.1", &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked, chunked"],
      Refusal::CodingMalformed),
     ("9112 7.1",
-     &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], Refusal::CodingMalformed),
+     &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+     Refusal::CodingMalformed),
     ("9112 6.1",
-     &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: identity"], Refusal::CodingMalformed),
+     &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+     Refusal::CodingMalformed),
     ("9112 7", &["HTTP/1.1", "Host: x", "Transfer-Encoding: chunked;a=b"],
      Refusal::CodingMalformed),
     ("9112 7", &["HTTP/1.1", "Host: x", "Transfer-Encoding: \"chunked\""],
@@ -283,6 +285,20 @@ fn targets_are_taken_apart_as_they_stand() {
         assert_eq!(head.query, query.map(str::as_bytes), "{clause}: {line}");
         assert_eq!(head.authority, Some(authority.as_bytes()), "{clause}: {line}");
         assert!(head.keep_alive && !head.expect_continue && head.framing == Framing::None);
+    }
+}
+
+/// Whatever byte a path holds is refused with the head, or by its resolution, or is a name's.
+#[test]
+fn a_path_that_is_taken_has_no_bad_byte_but_a_backslash_rfc9112_section_3_2() {
+    for byte in 0..=u8::MAX {
+        let text = [b"GET /a".as_slice(), &[byte], b"b HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+        let Parsed::Complete(head) = read(&text) else { continue };
+        match crate::http::target::resolve(head.path, &mut Vec::new()).map_err(Refusal::from) {
+            Ok(_) => assert!((0x21..0x7f).contains(&byte) && byte != b'\\', "{byte:#x}"),
+            Err(Refusal::TargetBackslash) => assert_eq!(byte, b'\\'),
+            Err(refusal) => assert_eq!((byte, refusal), (b'%', Refusal::TargetEscape)),
+        }
     }
 }
 
