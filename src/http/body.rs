@@ -57,8 +57,9 @@ pub struct Fed {
 /// Reads one body away.
 ///
 /// ```text
-/// Size -> [SizeSpace ->] [ExtensionName -> Extension ->] SizeEnd -> Data -> DataEnd -> DataFeed -> Size
-///                                                        SizeEnd (size 0) -> TrailerLine
+/// Size -> [SizeSpace ->] [ExtensionName -> Extension ->] SizeEnd
+/// SizeEnd -> Data -> DataEnd -> DataFeed -> Size
+/// SizeEnd -> TrailerLine, after size 0
 /// TrailerLine -> TrailerName -> TrailerValue -> TrailerFeed -> TrailerLine -> LastFeed -> Done
 /// Length -> Done; every state but Done -> Refused
 /// ```

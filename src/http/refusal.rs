@@ -10,6 +10,7 @@
 //! the connection goes on, and a refusal costs one answer only.
 
 use super::status::Status;
+use super::target::TargetError;
 use crate::limits::RETRY_AFTER_SECONDS;
 
 /// Methods a file offers, as the Allow field of a 405 and of the answer to OPTIONS says it
@@ -25,7 +26,10 @@ struct Row {
 }
 
 macro_rules! refusals {
-    ($( $(#[$doc:meta])* $variant:ident: $status:ident, $after:ident, $name:literal, $text:literal; )*) => {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident: $status:ident, $after:ident, $name:literal, $text:literal;
+    )*) => {
         /// Why a request is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -289,6 +293,20 @@ impl Refusal {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         (self.status() == Status::ServiceUnavailable).then_some(RETRY_AFTER_SECONDS)
+    }
+}
+
+impl From<TargetError> for Refusal {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Relative => Refusal::TargetForm,
+            // Every other byte that a path may not have was refused with the head.
+            TargetError::Byte => Refusal::TargetBackslash,
+            TargetError::Escape => Refusal::TargetEscape,
+            TargetError::Nul => Refusal::TargetNul,
+            TargetError::Slash => Refusal::TargetSlash,
+            TargetError::Climbs => Refusal::TargetClimbs,
+        }
     }
 }
 
