@@ -6,6 +6,7 @@
 pub mod conditions;
 pub mod date;
 pub mod media;
+pub mod multipart;
 pub mod negotiate;
 pub mod range;
 pub mod response;
