@@ -45,6 +45,22 @@ pub enum Outcome {
 }
 
 /// Weighs the conditions of a request at the time that its answer's Date says.
+///
+/// # Examples
+///
+/// ```
+/// use pitcrew::http::conditions::{Conditions, Outcome, Validators, evaluate};
+///
+/// let conditions = Conditions {
+///     if_match: None,
+///     if_none_match: [&b"\"other\""[..], b"W/\"tag\""],
+///     if_modified_since: None,
+///     if_unmodified_since: None,
+///     if_range: None,
+/// };
+/// let validators = Validators { tag: Some(b"\"tag\""), last_modified: None };
+/// assert_eq!(evaluate(conditions, validators, 0), Outcome::NotModified);
+/// ```
 pub fn evaluate<'a, M, N>(
     conditions: Conditions<'a, M, N>,
     validators: Validators<'_>,

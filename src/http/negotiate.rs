@@ -80,7 +80,7 @@ impl Codings {
         let mut others = None;
         for element in elements(lines) {
             let (token, parameters) = split_first(element, b';');
-            let weight = match parameters.map(|parameters| weight(parameters)) {
+            let weight = match parameters.map(weight) {
                 None => 1000,
                 Some(Some(weight)) => weight,
                 Some(None) => continue,
