@@ -16,3 +16,7 @@ pub const TAG_BYTES_MAX: usize = 72;
 /// Bytes of one configured or built response head. The connection writes heads into buffers of
 /// this size; a longer one is a fault of the configuration and is refused, never cut.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
+
+/// Entries of one directory listing. Some 2 MiB of HTML: a page with more is of no use to a reader,
+/// and the memory for it is a client's to spend. The listing says that it was cut.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;

@@ -5,9 +5,12 @@
 
 pub mod conditions;
 pub mod date;
+pub mod listing;
+mod markup;
 pub mod media;
 pub mod multipart;
 pub mod negotiate;
+pub mod notice;
 pub mod range;
 pub mod response;
 pub mod sink;
