@@ -21,6 +21,7 @@ use super::markup;
 use super::negotiate::Form;
 use super::sink::Sink;
 use super::target;
+use crate::limits::LISTING_NAMES_BYTES_MAX;
 
 /// The forms of a listing, for [`super::negotiate::form`].
 pub const FORMS: [Form; 2] = [Form::Html, Form::Json];
@@ -111,7 +112,8 @@ impl Listing {
         if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return true;
         }
-        if self.entries.len() >= self.entries_max {
+        let fits = self.names.len() + name.len() <= LISTING_NAMES_BYTES_MAX;
+        if self.entries.len() >= self.entries_max || !fits {
             self.truncated = true;
             return false;
         }
@@ -427,6 +429,17 @@ mod tests {
         out.clear();
         listing.write(&mut out, b"", View::default(), Form::Html);
         assert!(String::from_utf8(out).unwrap().contains("more entries than the 1 shown"));
+    }
+
+    #[test]
+    fn the_names_together_are_bounded() {
+        let mut listing = Listing::new(usize::MAX);
+        let name = [b'x'; 255];
+        let mut count = 0;
+        while listing.push(&name, Kind::File, 1, 1) {
+            count += 1;
+        }
+        assert_eq!(count, LISTING_NAMES_BYTES_MAX / name.len());
     }
 
     #[test]
