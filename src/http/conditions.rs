@@ -394,7 +394,9 @@ mod tests {
         }
 
         #[test]
-        fn a_date_in_if_range(asked in MODIFIED - 2..MODIFIED + 3, now in MODIFIED - 1..MODIFIED + 3) {
+        fn a_date_in_if_range(
+            asked in MODIFIED - 2..MODIFIED + 3, now in MODIFIED - 1..MODIFIED + 3,
+        ) {
             let value = date::format(asked);
             let validators = Validators { tag: None, last_modified: Some(MODIFIED) };
             let fields = Fields { if_range: Some(&value), ..Fields::default() };

@@ -463,7 +463,9 @@ mod tests {
     proptest! {
         /// A link leads to the entry, whatever the bytes of its name.
         #[test]
-        fn links_are_lossless(name in prop::collection::vec(1..=255u8, 1..20), query in "\\PC{0,20}") {
+        fn links_are_lossless(
+            name in prop::collection::vec(1..=255u8, 1..20), query in "\\PC{0,20}",
+        ) {
             prop_assume!(!name.contains(&b'/') && name != b"." && name != b"..");
             let mut listing = Listing::new(1);
             prop_assert!(listing.push(&name, Kind::File, 1, i64::MAX));

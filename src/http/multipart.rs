@@ -123,7 +123,8 @@ mod tests {
         /// RFC 9112 section 6.2: the length said is the length sent.
         #[test]
         fn the_length_is_exact(
-            ranges in prop::collection::vec((0..3000usize, 0..9usize), 2..20), number in any::<u128>(),
+            ranges in prop::collection::vec((0..3000usize, 0..9usize), 2..20),
+            number in any::<u128>(),
         ) {
             let file = vec![b'x'; 3000];
             let set: Vec<_> =

@@ -368,8 +368,9 @@ mod tests {
                 (*first, closed.then_some(last))
             }).collect();
             let text = |end: &Option<u64>| end.map(|end| end.to_string()).unwrap_or_default();
-            let set: Vec<_> =
-                specs.iter().map(|(first, last)| format!("{}-{}", text(first), text(last))).collect();
+            let set: Vec<_> = specs.iter()
+                .map(|(first, last)| format!("{}-{}", text(first), text(last)))
+                .collect();
             let value = format!("bytes={}", set.join(", "));
             prop_assert_eq!(select(value.as_bytes(), length), model(&specs, length), "{}", value);
         }
