@@ -4,6 +4,7 @@ pub mod base;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod engines;
 pub mod http;
 pub mod limits;

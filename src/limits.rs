@@ -87,3 +87,10 @@ pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
 /// Room for a response head before a block, so that both leave in one send. A page, so that the
 /// block stays aligned for O_DIRECT.
 pub const BODY_HEAD_ROOM: usize = 4096;
+/// Entries of one directory listing. Some 2 MiB of HTML: a page with more is of no use to a reader,
+/// and the memory for it is a client's to spend. The listing says that it was cut.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// Bytes of the names of one directory listing together. A name grows up to ninefold in HTML,
+/// link and text, so this holds a page of hostile names under some 12 MiB.
+pub const LISTING_NAMES_BYTES_MAX: usize = 1 << 20;

@@ -45,6 +45,22 @@ pub enum Outcome {
 }
 
 /// Weighs the conditions of a request at the time that its answer's Date says.
+///
+/// # Examples
+///
+/// ```
+/// use pitcrew::http::conditions::{Conditions, Outcome, Validators, evaluate};
+///
+/// let conditions = Conditions {
+///     if_match: None,
+///     if_none_match: [&b"\"other\""[..], b"W/\"tag\""],
+///     if_modified_since: None,
+///     if_unmodified_since: None,
+///     if_range: None,
+/// };
+/// let validators = Validators { tag: Some(b"\"tag\""), last_modified: None };
+/// assert_eq!(evaluate(conditions, validators, 0), Outcome::NotModified);
+/// ```
 pub fn evaluate<'a, M, N>(
     conditions: Conditions<'a, M, N>,
     validators: Validators<'_>,
@@ -378,7 +394,9 @@ mod tests {
         }
 
         #[test]
-        fn a_date_in_if_range(asked in MODIFIED - 2..MODIFIED + 3, now in MODIFIED - 1..MODIFIED + 3) {
+        fn a_date_in_if_range(
+            asked in MODIFIED - 2..MODIFIED + 3, now in MODIFIED - 1..MODIFIED + 3,
+        ) {
             let value = date::format(asked);
             let validators = Validators { tag: None, last_modified: Some(MODIFIED) };
             let fields = Fields { if_range: Some(&value), ..Fields::default() };

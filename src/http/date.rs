@@ -37,6 +37,21 @@ pub fn format(second: i64) -> [u8; DATE_BYTES] {
     out
 }
 
+/// The form of RFC 3339, `1994-11-06T08:49:37Z`, for pages and JSON; bounded like [`format()`].
+pub fn format_rfc3339(second: i64) -> [u8; 20] {
+    let second = second.clamp(SECOND_MIN, SECOND_MAX);
+    let (days, rest) = (second.div_euclid(DAY_SECONDS), second.rem_euclid(DAY_SECONDS));
+    let (year, month, day) = civil(days);
+    let mut out = *b"0000-00-00T00:00:00Z";
+    digits(&mut out[..4], year);
+    digits(&mut out[5..7], month);
+    digits(&mut out[8..10], day);
+    digits(&mut out[11..13], rest / 3600);
+    digits(&mut out[14..16], rest / 60 % 60);
+    digits(&mut out[17..19], rest % 60);
+    out
+}
+
 /// Reads a date in any of the three forms; `now` decides the century of an RFC 850 date.
 ///
 /// Weekday, month and `GMT` are read as they are written in the RFC, case-sensitive, and a weekday
@@ -202,6 +217,7 @@ mod tests {
     #[test]
     fn three_forms_of_one_date() {
         assert_eq!(text(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&format_rfc3339(784_111_777), b"1994-11-06T08:49:37Z");
         assert_eq!(parse(b"Sun, 06 Nov 1994 08:49:37 GMT", NOW), Some(784_111_777));
         assert_eq!(parse(b"Sunday, 06-Nov-94 08:49:37 GMT", NOW), Some(784_111_777));
         assert_eq!(parse(b"Sun Nov  6 08:49:37 1994", NOW), Some(784_111_777));
@@ -214,6 +230,8 @@ mod tests {
         assert_eq!(parse(b"Thursday, 01-Jan-70 00:00:00 GMT", NOW), None, "2070 is a Wednesday");
         let date = parse(b"Wednesday, 01-Jan-70 00:00:00 GMT", NOW);
         assert_eq!(date.map(text).as_deref(), Some("Wed, 01 Jan 2070 00:00:00 GMT"));
+        let date = parse(b"Tuesday, 01-Jan-75 00:00:00 GMT", NOW);
+        assert_eq!(date.map(text).as_deref(), Some("Tue, 01 Jan 2075 00:00:00 GMT"));
         let date = parse(b"Thursday, 01-Jan-76 00:00:00 GMT", NOW);
         assert_eq!(date.map(text).as_deref(), Some("Thu, 01 Jan 1976 00:00:00 GMT"));
     }
@@ -289,8 +307,9 @@ mod tests {
                 b"Sun Nov  6 08:49:37 1994",
             ][form].to_vec();
             let at = at % value.len();
-            prop_assume!(value[at].is_ascii_alphanumeric());
-            value[at] = byte.as_bytes()[0];
+            if value[at].is_ascii_alphanumeric() {
+                value[at] = byte.as_bytes()[0];
+            }
             let model = httpdate::parse_http_date(std::str::from_utf8(&value).unwrap())
                 .map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_secs() as i64);
             // Where the model is stricter (a leap second, a year before 1970) it says nothing.

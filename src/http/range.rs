@@ -39,6 +39,16 @@ pub enum Selection {
 ///
 /// A request with several Range fields has none that is valid: the field is no list, so its
 /// lines cannot be joined.
+///
+/// # Examples
+///
+/// ```
+/// use pitcrew::http::range::{Selection, Span, select};
+///
+/// assert_eq!(select(b"bytes=-500", 800), Selection::One(Span { start: 300, len: 500 }));
+/// assert_eq!(select(b"bytes=800-", 800), Selection::Unsatisfiable);
+/// assert_eq!(select(b"lines=1-2", 800), Selection::Ignored);
+/// ```
 pub fn select(value: &[u8], length: u64) -> Selection {
     let Some(set) = ranges_of_bytes(value) else { return Selection::Ignored };
     let mut merged: Vec<Span> = Vec::new();
@@ -358,8 +368,9 @@ mod tests {
                 (*first, closed.then_some(last))
             }).collect();
             let text = |end: &Option<u64>| end.map(|end| end.to_string()).unwrap_or_default();
-            let set: Vec<_> =
-                specs.iter().map(|(first, last)| format!("{}-{}", text(first), text(last))).collect();
+            let set: Vec<_> = specs.iter()
+                .map(|(first, last)| format!("{}-{}", text(first), text(last)))
+                .collect();
             let value = format!("bytes={}", set.join(", "));
             prop_assert_eq!(select(value.as_bytes(), length), model(&specs, length), "{}", value);
         }

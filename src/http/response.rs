@@ -11,6 +11,7 @@ use super::range::Span;
 use super::sink::Sink;
 use super::status::Status;
 use super::tag::Tag;
+use super::target;
 
 /// The interim answer to `Expect: 100-continue` (RFC 9110 section 15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -267,6 +268,16 @@ pub fn unsatisfiable(
     finish(out, frame);
 }
 
+/// Appends a whole Location line to a place on this server, for [`Frame::extra`].
+///
+/// It is up to three times as long as the path, which for the longest target is more than a buffer
+/// for heads holds: the writer tells, and the answer is then 414.
+pub fn location_line(path: &[u8], query: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.put(b"Location: ");
+    target::location(path, query, out);
+    out.put(b"\r\n");
+}
+
 /// Writes a Content-Range line.
 pub(super) fn content_range(out: &mut impl Sink, span: Span, total: u64) {
     out.put(b"Content-Range: bytes ");
@@ -478,6 +489,20 @@ mod tests {
         assert!(!of(Persistence::Implied).contains("Connection"));
         assert!(of(Persistence::Implied).starts_with("HTTP/1.1 204 No Content\r\n"));
         assert!(!of(Persistence::Implied).contains("Content-Length"));
+    }
+
+    /// RFC 9110 section 10.2.2.
+    #[test]
+    fn a_redirect_stays_on_this_host() {
+        let lines = EntityLines::new(&Entity::of_text(Media::new("text/plain")), &[]);
+        let mut extra = Vec::new();
+        location_line(b"//evil.example/a b/", Some(b"x=1"), &mut extra);
+        let head = text(|out, frame| {
+            whole(out, Status::MovedPermanently, &lines, 0, Frame { extra: &extra, ..frame });
+        });
+        assert!(head.starts_with("HTTP/1.1 301 Moved Permanently\r\n"));
+        assert!(head.contains("\r\nContent-Length: 0\r\n"));
+        assert!(head.ends_with("\r\nLocation: /evil.example/a%20b/?x=1\r\n\r\n"));
     }
 
     #[test]

@@ -144,7 +144,9 @@ mod tests {
                 if same & 4 == 0 { one.2 } else { two.2 },
                 if same & 8 == 0 { one.3 } else { two.3 },
             );
-            let tag = |(s, n, size, c): (i64, u32, u64, usize)| Tag::of_file(s, n, size, CODINGS[c]);
+            let tag = |(seconds, nanoseconds, size, coding): (i64, u32, u64, usize)| {
+                Tag::of_file(seconds, nanoseconds, size, CODINGS[coding])
+            };
             prop_assert_eq!(tag(one) == tag(two), one == two);
             let bytes = tag(one);
             let inner = &bytes.as_bytes()[1..bytes.as_bytes().len() - 1];

@@ -47,6 +47,18 @@ pub enum TargetError {
 /// # Errors
 ///
 /// Any [`TargetError`]; `out` then holds nothing of use.
+///
+/// # Examples
+///
+/// ```
+/// use pitcrew::http::target::{TargetError, resolve};
+///
+/// let mut path = Vec::new();
+/// let target = resolve(b"/docs/%2e%2e/caf%C3%A9/", &mut path).unwrap();
+/// assert_eq!(path, "caf\u{e9}".as_bytes());
+/// assert!(target.directory && target.dotted && !target.hidden);
+/// assert_eq!(resolve(b"/%2e%2e/etc", &mut path), Err(TargetError::Climbs));
+/// ```
 pub fn resolve(raw: &[u8], out: &mut Vec<u8>) -> Result<Target, TargetError> {
     out.clear();
     let mut target = Target::default();
@@ -339,7 +351,8 @@ mod model {
     proptest! {
         #[test]
         fn as_the_model_resolves(
-            raw in "/?((\\.|%2e|%2E|[abA%]|/|%41|%2f|%00|%5c|%ff|\\\\| |well-known){0,3}/){0,5}[.a]{0,3}",
+            raw in "/?((\\.|%2e|%2E|[abA%]|/|%41|%2f|%00|%5c|%ff|\\\\| |well-known){0,3}/){0,5}\
+                [.a]{0,3}",
         ) {
             let mut out = Vec::new();
             let resolved = resolve(raw.as_bytes(), &mut out).map(|target| {
