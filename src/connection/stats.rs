@@ -61,6 +61,9 @@ impl Farewell {
     }
 }
 
+/// Codes of statuses lie below this (RFC 9110 section 15).
+const STATUS_CODES: usize = 600;
+
 /// Figures of one worker's connections.
 #[derive(Debug)]
 pub struct Stats {
@@ -97,7 +100,7 @@ impl Default for Stats {
             open_max: Gauge::default(),
             requests: Counter::default(),
             pipelined: Counter::default(),
-            responses: counters(Status::ALL.len()),
+            responses: counters(STATUS_CODES),
             refusals: counters(Refusal::ALL.len()),
             farewells: counters(Farewell::ALL.len()),
             bytes: Counter::default(),
@@ -110,7 +113,7 @@ impl Default for Stats {
 impl Stats {
     /// Answers with a status.
     pub fn responses(&self, status: Status) -> &Counter {
-        &self.responses[status as usize]
+        &self.responses[usize::from(status.code())]
     }
 
     /// Refusals with a cause.
