@@ -18,7 +18,7 @@ pub struct Version {
     pub facts: Facts,
     /// How the bytes are coded, seen from the original's name.
     pub coding: Coding,
-    lines: RefCell<Option<(u32, Rc<EntityLines>)>>,
+    lines: RefCell<Option<((u32, bool), Rc<EntityLines>)>>,
 }
 
 /// A descriptor opened with O_DIRECT, of the same file.
@@ -44,8 +44,9 @@ impl Version {
             == (facts.device, facts.inode, facts.size, facts.modified, facts.changed)
     }
 
-    /// The lines that were made for this file under these rules, or fresh ones, which are kept.
-    pub fn lines(&self, rules: u32, make: impl FnOnce() -> EntityLines) -> Rc<EntityLines> {
+    /// The lines that were made for this file under these rules, with or without variants beside
+    /// it, or fresh ones, which are kept.
+    pub fn lines(&self, rules: (u32, bool), make: impl FnOnce() -> EntityLines) -> Rc<EntityLines> {
         let mut kept = self.lines.borrow_mut();
         match &*kept {
             Some((version, lines)) if *version == rules => Rc::clone(lines),

@@ -2,6 +2,7 @@
 //! that do not block.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, StatxFlags};
 use rustix::io::Errno;
@@ -53,6 +54,14 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
         Op::Stat { file, facts } => {
             **facts = stat(file)?;
             Ok(0)
+        }
+        Op::Peer { socket, address } => {
+            let peer = rustix::net::getpeername(&*socket)?;
+            *address = peer.and_then(|peer| std::net::SocketAddr::try_from(peer).ok());
+            Ok(0)
+        }
+        Op::Reset { socket } => {
+            rustix::net::sockopt::set_socket_linger(&*socket, Some(Duration::ZERO)).map(|()| 0)
         }
         other => unreachable!("{other:?} is an operation of the ring"),
     }

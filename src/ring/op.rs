@@ -4,6 +4,7 @@
 //! memory that the kernel may touch.
 
 use std::ffi::CString;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -275,6 +276,19 @@ pub enum Op {
     },
     /// Shut the sending side of a connection.
     Shutdown {
+        /// The connection.
+        socket: Socket,
+    },
+    /// Ask who is at the other end, inline.
+    Peer {
+        /// The connection.
+        socket: Socket,
+        /// The answer; none for a unix socket.
+        address: Option<SocketAddr>,
+    },
+    /// Arrange that the close of a connection resets it, inline: what was not delivered is thrown
+    /// away, and the kernel keeps nothing of it.
+    Reset {
         /// The connection.
         socket: Socket,
     },

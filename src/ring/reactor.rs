@@ -634,7 +634,9 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
-            | Op::Stat { .. } => self.reactor.execute(self.owner, op),
+            | Op::Stat { .. }
+            | Op::Peer { .. }
+            | Op::Reset { .. } => self.reactor.execute(self.owner, op),
             _ => self.reactor.submit(self.owner, op),
         }
     }

@@ -47,6 +47,8 @@ techniques! {
     Open "openat2" "Files opened beneath a root by the ring",
     Stat "statx" "Facts asked of open files",
     Shutdown "shutdown" "Sending sides of connections shut",
+    Peer "getpeername" "Addresses of clients asked, inline",
+    Reset "reset" "Connections that were told to reset at their close",
     Close "close" "Descriptors closed by the ring",
 }
 
@@ -75,6 +77,8 @@ impl Technique {
             Op::Stat { .. } => (Self::Stat, 0),
             Op::Shutdown { .. } => (Self::Shutdown, 0),
             Op::Close { .. } => (Self::Close, 0),
+            Op::Peer { .. } => (Self::Peer, 0),
+            Op::Reset { .. } => (Self::Reset, 0),
         }
     }
 
@@ -82,7 +86,14 @@ impl Technique {
     const fn moves_bytes(self) -> bool {
         !matches!(
             self,
-            Self::Accept | Self::Poll | Self::Open | Self::Stat | Self::Shutdown | Self::Close
+            Self::Accept
+                | Self::Poll
+                | Self::Open
+                | Self::Stat
+                | Self::Shutdown
+                | Self::Peer
+                | Self::Reset
+                | Self::Close
         )
     }
 }

@@ -188,7 +188,9 @@ impl Uring {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
-            | Op::Stat { .. } => unreachable!("an inline operation is never submitted"),
+            | Op::Stat { .. }
+            | Op::Peer { .. }
+            | Op::Reset { .. } => unreachable!("an inline operation is never submitted"),
         }
     }
 }
