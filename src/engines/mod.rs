@@ -1,1 +1,5 @@
 //! The room `engines`.
+
+pub mod kind;
+
+pub use kind::Kind;
