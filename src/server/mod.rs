@@ -1,1 +1,5 @@
 //! The room `server`.
+
+pub mod options;
+
+pub use options::Options;
