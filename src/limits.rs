@@ -131,3 +131,26 @@ pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
+
+// server
+
+/// How long a listener that found no free descriptor waits before it tries again by itself.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// Connections beyond the limit that are told so at once; those beyond are closed without a word.
+pub const TURNED_AWAY_MAX: usize = 64;
+
+/// Operations in flight for each connection: a poll, a send and a read, and a cancelled one.
+pub const OPERATIONS_PER_CONNECTION: usize = 4;
+
+/// Operations in flight for what belongs to no connection: listeners, opens, closes.
+pub const OWN_OPERATIONS: usize = 1024;
+
+/// Pipes of one worker: as many bodies as travel by splice at once; the next ones wait.
+pub const PIPES_MAX: usize = 256;
+
+/// Bytes asked for a pipe. Each splice then moves enough that its system calls weigh little.
+pub const PIPE_BYTES: u32 = 256 * 1024;
+
+/// Bytes that a connection moves inline in a turn before the others go on.
+pub const TURN_BYTES: u32 = 512 * 1024;

@@ -103,6 +103,11 @@ pub(super) fn answer(
 }
 
 impl Request {
+    /// A request whose first byte has come, or is about to.
+    pub(super) fn begun_at(begun: Instant) -> Self {
+        Self { begun, ..Self::default() }
+    }
+
     /// Whether a body that was announced with `Expect` may be read now.
     pub(super) fn awaits_announced_body(&self) -> bool {
         self.continued && !self.body_read
@@ -275,9 +280,9 @@ impl<'b> Reply<'_, 'b, '_> {
             response::multipart(out, lines, boundary.as_bytes(), length, frame);
         });
         if wrote.is_ok() {
-            for span in spans {
+            for (index, span) in spans.iter().enumerate() {
                 let mut part = Vec::with_capacity(256);
-                multipart::part_head(&mut part, &boundary, lines, *span, total, index == 0);
+                multipart::part_head(&mut part, &boundary, index == 0, lines, *span, total);
                 self.outbox.put_shared(part.into());
                 self.outbox.put_span(Rc::clone(version), span.start, span.len);
             }

@@ -9,7 +9,7 @@ use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
 use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
-use crate::http::body::{Discard, Progress as BodyProgress};
+use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
 use crate::http::refusal::Refusal;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
@@ -50,6 +50,10 @@ pub struct Connection {
     farewell: Option<Farewell>,
     /// What the engine had sent when it was last asked.
     progress: Progress,
+    /// Whether the client may still send, or have sent, what nobody reads.
+    unread: bool,
+    /// Whether it is one too many.
+    turned_away: bool,
 }
 
 /// How the machine goes on.
@@ -75,14 +79,14 @@ impl Connection {
             served: 0,
             farewell: None,
             progress: Progress::default(),
+            unread: false,
+            turned_away: false,
         }
     }
 
-    /// A connection beyond the limit: it is told so, and ends.
-    pub fn turned_away(socket: Socket, cx: &mut Context<'_>) -> Self {
-        let mut connection = Self::new(socket);
-        connection.refuse_unasked(Refusal::ConnectionsTooMany, Farewell::TooMany, cx);
-        connection
+    /// Makes it one beyond the limit: with its first step it is told so, and ends.
+    pub fn turn_away(&mut self) {
+        self.turned_away = true;
     }
 
     /// Goes on as far as it can.
@@ -130,6 +134,9 @@ impl Connection {
             Phase::Resolving | Phase::Starved => self.phase = Phase::Parsing,
             Phase::Awaiting(Purpose::Head) if cx.draining && self.input.is_empty() => {
                 return Next::Rest(Turn::Finished(Farewell::Shutdown));
+            }
+            _ if std::mem::take(&mut self.turned_away) => {
+                self.refuse_unasked(Refusal::ConnectionsTooMany, Farewell::TooMany, cx);
             }
             _ => {}
         }
@@ -207,7 +214,7 @@ impl Connection {
             (_, Ok(0) | Err(_)) => Next::Rest(Turn::Finished(Farewell::ClientAbort)),
             (Purpose::Head, Ok(_)) => {
                 if was_empty {
-                    self.request = Request { begun: cx.io.now(), ..Request::default() };
+                    self.request = Request::begun_at(cx.io.now());
                 }
                 Next::Again
             }
@@ -236,7 +243,7 @@ impl Connection {
         }
         let gathering = !self.outbox.is_empty();
         let Self { input, outbox, request, served, socket, .. } = self;
-        let (answered, head_bytes) = match head::parse(input.bytes(), &cx.options.head) {
+        let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
             Parsed::Partial if gathering => return self.send(cx),
             Parsed::Partial => {
                 self.phase = Phase::Awaiting(Purpose::Head);
@@ -245,7 +252,7 @@ impl Connection {
             Parsed::Refused(refusal) => {
                 let begun = request.begun;
                 let answered = answer::refuse_unasked(refusal, begun, outbox, cx);
-                (answered, 0)
+                (answered, 0, true)
             }
             Parsed::Complete(head) => {
                 let answered = if request.awaits_announced_body() {
@@ -253,16 +260,17 @@ impl Connection {
                 } else {
                     answer::answer(&head, request, *served, socket, outbox, cx)
                 };
-                (answered, head.bytes)
+                (answered, head.bytes, head.framing != Framing::None && !request.body_read)
             }
         };
         match answered {
             Answered::Put { keep } => {
                 self.input.consume(head_bytes);
                 self.served += 1;
-                cx.stats.requests.add(1);
+                self.unread |= unread;
+                cx.stats.requests.add(u64::from(head_bytes > 0));
                 cx.stats.pipelined.add(u64::from(gathering));
-                self.request = Request { begun: cx.io.now(), ..Request::default() };
+                self.request = Request::begun_at(cx.io.now());
                 if !keep {
                     self.farewell = Some(Farewell::Closed);
                 }
@@ -470,7 +478,8 @@ impl Connection {
                 Next::Again
             }
             Some(farewell) => {
-                let orderly = farewell == Farewell::Closed && !self.input.may_have_more();
+                let unread = self.unread || self.input.may_have_more();
+                let orderly = farewell == Farewell::Closed && !unread;
                 if orderly { self.finish() } else { self.linger(cx) }
             }
         }

@@ -94,6 +94,7 @@ impl Technique {
             Self::DirectRead | Self::SpliceIn => None,
             Self::Accept | Self::Poll | Self::Readv => None,
             Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
+            Self::Peer | Self::Reset => None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod descriptors;
 pub mod probe;
+pub mod processor;
 pub mod root;
 pub mod signal;
 pub mod socket;

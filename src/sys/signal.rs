@@ -14,6 +14,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::Signal as Number;
 
@@ -104,20 +105,19 @@ impl Signals {
         }
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal, or until the time has passed.
     ///
     /// # Errors
     /// When the descriptor cannot be polled or read.
-    pub fn wait(&self) -> io::Result<Signal> {
-        use rustix::event::{PollFd, PollFlags, poll};
-        loop {
-            if let Some(signal) = self.take()? {
-                return Ok(signal);
-            }
-            match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+    pub fn wait_for(&self, time: Duration) -> io::Result<Option<Signal>> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
+        if let Some(signal) = self.take()? {
+            return Ok(Some(signal));
+        }
+        match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&time)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => self.take(),
+            Err(errno) => Err(errno.into()),
         }
     }
 }
@@ -196,10 +196,10 @@ mod tests {
             assert_eq!(signals.take().unwrap(), None);
             raise_here(Number::USR1);
             raise_here(Number::USR1);
-            assert_eq!(signals.wait().unwrap(), Signal::User1);
+            assert_eq!(signals.wait_for(Duration::from_secs(10)).unwrap(), Signal::User1);
             assert_eq!(signals.take().unwrap(), None);
             raise_here(Number::TERM);
-            let last = signals.wait().unwrap();
+            let last = signals.wait_for(Duration::from_secs(10)).unwrap();
             assert!(last.ends());
             assert_eq!(last.to_string(), "SIGTERM");
         });
