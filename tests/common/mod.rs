@@ -18,7 +18,7 @@ mod wire;
 
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
 pub use scratch::Scratch;
-pub use server::{Launch, Server, cpu_ticks};
+pub use server::{Launch, Listening, Server, cpu_ticks, figure};
 pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};
 
 use std::time::Duration;

@@ -132,6 +132,13 @@ impl Wire {
         Self::over_tcp(socket.into())
     }
 
+    /// Gives a narrow connection a window with which the rest is read at speed.
+    pub fn widen(&self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            socket2::SockRef::from(stream).set_recv_buffer_size(1 << 20).unwrap();
+        }
+    }
+
     pub fn unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path)
             .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
