@@ -132,6 +132,15 @@ impl Wire {
         Self::over_tcp(socket.into())
     }
 
+    /// The same connection once more, for a second thread that only sends.
+    pub fn second_hand(&self) -> Self {
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone().unwrap()),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone().unwrap()),
+        };
+        Self { stream, buffer: Vec::new(), start: 0 }
+    }
+
     /// Gives a narrow connection a window with which the rest is read at speed.
     pub fn widen(&self) {
         if let Stream::Tcp(stream) = &self.stream {
