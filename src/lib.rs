@@ -1,8 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod base;
+pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod engines;
 pub mod http;
 pub mod limits;

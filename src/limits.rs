@@ -2,3 +2,95 @@
 //!
 //! Relations between bounds are `const` assertions at the end of the file. A bound that an
 //! operator may change is the default of an option; the others are fixed.
+
+use std::time::Duration;
+
+// ring
+
+/// Turns that a reactor waits at its end for the kernel to let go of what is in flight.
+pub const DROP_TURNS_MAX: usize = 64;
+/// How long each of these turns waits at most.
+pub const DROP_TURN: Duration = Duration::from_millis(250);
+// http: request heads and bodies
+
+/// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any
+/// file name beneath a root can need (PATH_MAX is 4 KiB, percent-encoding triples the worst of it).
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a request head, its request line and final empty line included: 16 KiB, so that a
+/// head with a target of the greatest length still has room for as much in fields.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Fields of a request head: browsers behind two proxies send about 40.
+pub const FIELDS_MAX: usize = 100;
+
+/// The most fields an operator may ask for: the parser keeps room for them on its stack (8 KiB).
+pub const FIELDS_CEILING: usize = 256;
+
+/// Fields of a head for which the parser prepares a small room only: a load generator sends 2,
+/// command-line clients 4, and preparing more room than is used costs as much as parsing.
+pub const FIELDS_FEW: usize = 24;
+
+/// Bytes of a method token: the longest registered one (UPDATEREDIRECTREF) has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Empty lines skipped before a request line: RFC 9112 section 2.2 asks for at least one, and old
+/// clients send one after a body.
+pub const EMPTY_LINES_MAX: usize = 4;
+
+/// Bytes of a request body that are read away to keep a connection: 64 KiB, a few packets, which
+/// cost less than a new connection.
+pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Hex digits of one chunk size: 16 hold every 64-bit size, so only padding is longer.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
+
+/// Bytes of chunk extensions in one body: no client of a static file server has use for any.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a trailer section, which is validated and dropped.
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+
+/// Seconds in the Retry-After of a refusal for want of resources: long enough to thin out a herd
+/// of clients, short enough that a passing shortage is not made longer.
+pub const RETRY_AFTER_SECONDS: u32 = 2;
+
+const _: () =
+    assert!(HEAD_BYTES_MAX >= 2 * TARGET_BYTES_MAX, "a long target leaves room to fields");
+const _: () = assert!(FIELDS_FEW <= FIELDS_MAX && FIELDS_MAX <= FIELDS_CEILING);
+const _: () = assert!(METHOD_BYTES_MAX < TARGET_BYTES_MAX);
+// http: targets, ranges and answers
+
+/// Ranges in one Range field, counted with the empty and the unsatisfiable ones. More than this
+/// is a client that wants many small reads for one request: it gets the whole file (RFC 9110
+/// section 17.15 asks for such a bound).
+pub const RANGE_COUNT_MAX: usize = 64;
+
+/// Bytes of an entity tag with its quotes: a SHA-256 digest in hex, a coding, two quotes.
+pub const TAG_BYTES_MAX: usize = 72;
+
+/// Bytes of one configured or built response head. The connection writes heads into buffers of
+/// this size; a longer one is a fault of the configuration and is refused, never cut.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
+
+// cache
+
+/// Times that an open is tried again when a rename got in its way.
+pub const OPEN_TRIES_MAX: u32 = 8;
+
+// engines
+
+/// Bytes of a file that pass through memory at once: more gains nothing over the socket's own
+/// buffer, less costs a system call's share more often.
+pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Room for a response head before a block, so that both leave in one send. A page, so that the
+/// block stays aligned for O_DIRECT.
+pub const BODY_HEAD_ROOM: usize = 4096;
+/// Entries of one directory listing. Some 2 MiB of HTML: a page with more is of no use to a reader,
+/// and the memory for it is a client's to spend. The listing says that it was cut.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+/// Bytes of the names of one directory listing together. A name grows up to ninefold in HTML,
+/// link and text, so this holds a page of hostile names under some 12 MiB.
+pub const LISTING_NAMES_BYTES_MAX: usize = 1 << 20;

@@ -1,1 +1,15 @@
-//! The room `base`.
+//! Plain building blocks without a descriptor and without a policy.
+//!
+//! - [`Slab`]: values in stable places, found by a key with a generation
+//! - [`Instant`]: the clock as a value, so that no room but the ring reads one
+//! - [`Counter`], [`Gauge`], [`Histogram`]: figures written by one thread and read by any
+
+mod clock;
+mod counter;
+mod histogram;
+mod slab;
+
+pub use clock::{Instant, WallClock};
+pub use counter::{Counter, Gauge};
+pub use histogram::{Histogram, Percentiles};
+pub use slab::{Key, Slab};

@@ -1,1 +1,25 @@
-//! The room `engines`.
+//! Engines: how one span of a file travels to one socket. They know nothing of HTTP.
+//!
+//! | engine | file |
+//! | --- | --- |
+//! | `sendfile` | `sendfile.rs` |
+//! | `splice` | `splice.rs` |
+//! | `uring`, `direct` | `buffered.rs`, which differ in the descriptor they read |
+//! | `copy` | `copy.rs` |
+//!
+//! An engine is started with a [`Body`] and stepped with wakes until it has finished, declined
+//! or failed. It may decline before its first byte only; [`next_in_chain`] says who serves then.
+
+mod buffered;
+mod contract;
+mod copy;
+mod kind;
+mod sendfile;
+mod splice;
+mod stats;
+mod table;
+
+pub use contract::{Body, BodyError, Decline, Engine, Progress, Step};
+pub use kind::{Kind, UnknownEngine};
+pub use stats::{EngineStats, Stats};
+pub use table::{next_in_chain, start};

@@ -1,0 +1,179 @@
+//! How an entry is found out: open and ask the original, then its neighbours at once.
+
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use super::open_files::Found;
+use super::version::{Direct, Name, Version};
+use crate::base::Instant;
+use crate::http::negotiate::Coding;
+use crate::limits::OPEN_TRIES_MAX;
+use crate::ring::{Completion, Facts, File, FileKind, Op, Owner};
+
+/// One descriptor of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) coding: Coding,
+    /// Whether it is the one past the page cache.
+    pub(super) direct: bool,
+}
+
+impl Part {
+    pub(super) const ORIGINAL: Self = Self { coding: Coding::Identity, direct: false };
+    /// The neighbours, in the order of [`Name::variants`].
+    pub(super) const VARIANTS: [Self; 3] = [
+        Self { coding: Coding::Br, direct: false },
+        Self { coding: Coding::Zstd, direct: false },
+        Self { coding: Coding::Gzip, direct: false },
+    ];
+
+    fn index(self) -> usize {
+        let coding = match self.coding {
+            Coding::Identity => 0,
+            Coding::Br => 1,
+            Coding::Zstd => 2,
+            Coding::Gzip => 3,
+        };
+        2 * coding + usize::from(self.direct)
+    }
+}
+
+/// What follows from a completion.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The part was opened; this asks what it is.
+    Ask(Op),
+    /// A rename got in the way; open it again.
+    Again,
+    /// The original is a file of this many bytes.
+    Neighbours { size: u64 },
+    /// The part is known.
+    Known,
+}
+
+/// An entry that is being found out.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) started: Instant,
+    pub(super) waiters: Vec<Owner>,
+    /// Operations that are queued or in flight.
+    pub(super) pending: u32,
+    tries: u32,
+    parts: [Option<(File, Facts)>; 8],
+    /// What became of the original when it is not an open file.
+    refused: Option<Found>,
+}
+
+impl Load {
+    pub(super) fn new(started: Instant, waiter: Owner) -> Self {
+        Self {
+            started,
+            waiters: vec![waiter],
+            pending: 0,
+            tries: 0,
+            parts: Default::default(),
+            refused: None,
+        }
+    }
+
+    /// Takes in the end of an operation on a part.
+    pub(super) fn take(&mut self, part: Part, completion: Completion) -> Stage {
+        match (completion.op, completion.result, completion.handle) {
+            (Some(Op::Open { .. }), Ok(_), Some(handle)) => {
+                Stage::Ask(Op::Stat { file: handle.into(), facts: Box::default() })
+            }
+            (Some(Op::Open { .. }), Err(Errno::AGAIN | Errno::INTR), _)
+                if self.tries < OPEN_TRIES_MAX =>
+            {
+                // openat2(2): EAGAIN when a rename raced with the walk beneath the root.
+                self.tries += 1;
+                Stage::Again
+            }
+            (Some(Op::Stat { file, facts }), Ok(_), _) => self.know(part, file, *facts),
+            (_, Err(errno), _) => {
+                if part == Part::ORIGINAL {
+                    self.refused = Some(refusal(errno));
+                }
+                Stage::Known
+            }
+            (op, result, _) => unreachable!("{op:?} came to {result:?}, which nobody asked for"),
+        }
+    }
+
+    fn know(&mut self, part: Part, file: File, facts: Facts) -> Stage {
+        if facts.kind == FileKind::Regular {
+            let size = facts.size;
+            self.parts[part.index()] = Some((file, facts));
+            if part == Part::ORIGINAL {
+                return Stage::Neighbours { size };
+            }
+        } else if part == Part::ORIGINAL {
+            let directory = facts.kind == FileKind::Directory;
+            self.refused = Some(if directory { Found::Directory } else { Found::Nothing });
+        }
+        Stage::Known
+    }
+
+    /// The answer, and whether it is another file than before. A file that is still the same
+    /// keeps its open descriptor and the lines made for it.
+    pub(super) fn result(mut self, before: Option<&Found>, fresh_only: bool) -> (Found, bool) {
+        if let Some(found) = self.refused {
+            return (found, matches!(before, Some(Found::File(_))));
+        }
+        let before = match before {
+            Some(Found::File(name)) => Some(name),
+            _ => None,
+        };
+        let Some(original) = self.version(Part::ORIGINAL, before) else {
+            return (Found::Nothing, before.is_some());
+        };
+        let variants = Part::VARIANTS.map(|part| {
+            let version = self.version(part, before)?;
+            let stale = fresh_only && version.facts.modified < original.facts.modified;
+            (!stale).then_some(version)
+        });
+        let replaced = before.is_some_and(|name| !Rc::ptr_eq(&name.original, &original));
+        (Found::File(Rc::new(Name { original, variants })), replaced)
+    }
+
+    fn version(&mut self, part: Part, before: Option<&Rc<Name>>) -> Option<Rc<Version>> {
+        let (file, facts) = self.parts[part.index()].take()?;
+        let direct = self.parts[Part { direct: true, ..part }.index()].take();
+        let same = before.and_then(|name| name.version(part.coding));
+        if let Some(same) = same.filter(|version| version.is_still(&facts)) {
+            return Some(Rc::clone(same));
+        }
+        let mut version = Version::new(file, facts, part.coding);
+        // A rename between the two opens would mix two files.
+        version.direct = direct.filter(|(_, facts)| version.is_still(facts)).and_then(direct_of);
+        Some(Rc::new(version))
+    }
+}
+
+/// A descriptor past the page cache, where the file system says what alignment it needs.
+fn direct_of((file, facts): (File, Facts)) -> Option<Direct> {
+    let (memory, offset) = (facts.direct_memory, facts.direct_offset);
+    let usable = memory.is_power_of_two() && offset.is_power_of_two();
+    usable.then_some(Direct { file, memory, offset })
+}
+
+/// What the errno of an open means for the client.
+fn refusal(errno: Errno) -> Found {
+    match errno {
+        // XDEV: openat2 would have left the root. LOOP: a loop of links, or links are off.
+        // ISDIR and NXIO: nothing that can be read as a file (a socket, a FIFO's other side).
+        Errno::NOENT
+        | Errno::NOTDIR
+        | Errno::LOOP
+        | Errno::XDEV
+        | Errno::NAMETOOLONG
+        | Errno::NXIO
+        | Errno::NODEV
+        | Errno::ISDIR
+        | Errno::INVAL
+        | Errno::ILSEQ => Found::Nothing,
+        Errno::ACCESS | Errno::PERM => Found::Forbidden,
+        other => Found::Unavailable(other),
+    }
+}

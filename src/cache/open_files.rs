@@ -1,0 +1,292 @@
+//! The table of names, bounded, with second-chance eviction.
+//!
+//! Invariants: an entry that is being loaded is never put out; every waiter of a load is woken
+//! when it ends, however it ends; no answer is older than the revalidation time, but for a
+//! request that has waited for it since before.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::load::{Load, Part, Stage};
+use super::stats::Stats;
+use super::version::Name;
+use crate::base::{Instant, Key, Slab};
+use crate::ring::{Completion, File, How, Io, Op, Owner, Start, Ticket, Wake};
+
+/// What the cache may use and how it opens. Counts are for one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Entries at most, at least 1.
+    pub entries_max: usize,
+    /// How long an entry is good.
+    pub valid: Duration,
+    /// Whether precompressed neighbours are looked for.
+    pub precompressed: bool,
+    /// Whether a neighbour that is older than its original is passed over.
+    pub fresh_only: bool,
+    /// Whether files are also opened with O_DIRECT.
+    pub direct: bool,
+    /// Whether symbolic links beneath the root are followed.
+    pub follow_links: bool,
+}
+
+/// What a path leads to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A regular file.
+    File(Rc<Name>),
+    /// A directory.
+    Directory,
+    /// Nothing that is served: no such name, a link that leaves the root, a device, a FIFO.
+    Nothing,
+    /// Something that this process may not read.
+    Forbidden,
+    /// It could not be found out now: descriptors, memory or the disk failed.
+    Unavailable(Errno),
+}
+
+/// The answer to a lookup.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// It is known.
+    Known(Found),
+    /// It is being found out; the waiter is woken with `Ready`.
+    Waiting,
+    /// Every entry is being found out; try later.
+    Full,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Rc<[u8]>,
+    found: Option<Found>,
+    /// When `found` was found out: the start of its load.
+    checked: Instant,
+    /// Whether it was asked for since the eviction's hand passed.
+    used: bool,
+    load: Option<Box<Load>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct OpenFiles {
+    root: File,
+    options: Options,
+    names: HashMap<Rc<[u8]>, Key>,
+    entries: Slab<Entry>,
+    hand: Vec<Key>,
+    /// Operations that wait to be started.
+    queue: Vec<(Key, Part, Op)>,
+    /// Operations in flight.
+    pending: HashMap<Ticket, (Key, Part)>,
+    woken: Vec<Owner>,
+    stats: Arc<Stats>,
+}
+
+impl OpenFiles {
+    /// A cache of the files beneath a directory.
+    pub fn new(root: File, options: Options, stats: Arc<Stats>) -> Self {
+        assert!(options.entries_max > 0, "a lookup needs an entry");
+        stats.entries_max.set(options.entries_max as u64);
+        Self {
+            root,
+            options,
+            names: HashMap::new(),
+            entries: Slab::new(options.entries_max),
+            hand: Vec::new(),
+            queue: Vec::new(),
+            pending: HashMap::new(),
+            woken: Vec::new(),
+            stats,
+        }
+    }
+
+    /// What a path beneath the root leads to, for a request that began at `since`. The path is
+    /// relative and holds no NUL; the empty one is the root.
+    pub fn lookup(&mut self, path: &[u8], since: Instant, now: Instant, waiter: Owner) -> Lookup {
+        let known = self.names.get(path).copied();
+        if let Some(entry) = known.and_then(|key| self.entries.get_mut(key)) {
+            entry.used = true;
+            if let Some(found) = &entry.found {
+                let settled = !matches!(found, Found::Unavailable(_));
+                let good = settled && now.since(entry.checked) < self.options.valid;
+                if good || entry.checked >= since {
+                    self.stats.hits.add(1);
+                    return Lookup::Known(found.clone());
+                }
+            }
+        }
+        let key = match known {
+            Some(key) => key,
+            None => match self.add(path) {
+                Some(key) => key,
+                None => {
+                    self.stats.refused.add(1);
+                    return Lookup::Full;
+                }
+            },
+        };
+        let entry = self.entries.get_mut(key).expect("it was found or added just now");
+        match &mut entry.load {
+            // A load that began before the request may have seen the file of before; its waiters
+            // ask again and start another.
+            Some(load) => load.waiters.push(waiter),
+            None => {
+                let revalidates = entry.found.is_some();
+                entry.load = Some(Box::new(Load::new(now, waiter)));
+                let counter =
+                    if revalidates { &self.stats.revalidations } else { &self.stats.misses };
+                counter.add(1);
+                self.open(key, Part::ORIGINAL, false);
+            }
+        }
+        Lookup::Waiting
+    }
+
+    /// Starts what lookups have asked for.
+    pub fn pump(&mut self, io: &mut dyn Io) {
+        let mut busy = Vec::new();
+        while !self.queue.is_empty() {
+            for (key, part, op) in std::mem::take(&mut self.queue) {
+                match io.start(op) {
+                    Start::Submitted(ticket) => {
+                        self.pending.insert(ticket, (key, part));
+                    }
+                    // What ran at once may have queued what follows from it.
+                    Start::Executed(completion) => self.completed(key, part, completion),
+                    Start::Busy(op) | Start::Blocked(op, _) => busy.push((key, part, op)),
+                }
+            }
+        }
+        self.queue = busy;
+    }
+
+    /// Takes in a wake of the cache's own operations.
+    pub fn wake(&mut self, wake: Wake) {
+        if let Wake::Done(completion) = wake
+            && let Some((key, part)) =
+                completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
+        {
+            self.completed(key, part, completion);
+        }
+    }
+
+    /// Whether `pump` has something to start.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The next owner whose lookup may be answered now.
+    pub fn next_woken(&mut self) -> Option<Owner> {
+        self.woken.pop()
+    }
+
+    fn open(&mut self, key: Key, part: Part, direct: bool) {
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        let load = entry.load.as_mut().expect("the caller has begun it");
+        load.pending += 1;
+        let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
+        let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
+            .expect("a path that came out of a target holds no NUL");
+        let how = How { direct, no_links: !self.options.follow_links };
+        self.queue.push((key, part, Op::Open { root: self.root.clone(), path, how }));
+    }
+
+    fn completed(&mut self, key: Key, part: Part, completion: Completion) {
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        let load = entry.load.as_mut().expect("its operation was in flight");
+        load.pending -= 1;
+        match load.take(part, completion) {
+            Stage::Ask(op) => {
+                load.pending += 1;
+                self.queue.push((key, part, op));
+            }
+            Stage::Again => self.open(key, part, part.direct),
+            Stage::Neighbours { size } => self.open_neighbours(key, size),
+            Stage::Known => {}
+        }
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
+            self.settle(key);
+        }
+    }
+
+    /// The original is a regular file: what else belongs to it?
+    fn open_neighbours(&mut self, key: Key, size: u64) {
+        if self.options.direct && size > 0 {
+            self.open(key, Part { direct: true, ..Part::ORIGINAL }, true);
+        }
+        if self.options.precompressed {
+            for part in Part::VARIANTS {
+                self.open(key, part, false);
+                if self.options.direct {
+                    self.open(key, Part { direct: true, ..part }, true);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, key: Key) {
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        let mut load = entry.load.take().expect("the caller has seen it");
+        let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
+        let before = entry.found.take();
+        let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
+        if replaced {
+            self.stats.replaced.add(1);
+        }
+        let exhausted = matches!(found, Found::Unavailable(Errno::MFILE | Errno::NFILE));
+        entry.found = Some(found);
+        entry.checked = started;
+        self.woken.extend(waiters);
+        if exhausted {
+            // Files kept open for later are the first to give way.
+            for _ in 0..self.entries.len() / 2 {
+                self.evict();
+            }
+        }
+    }
+
+    fn add(&mut self, path: &[u8]) -> Option<Key> {
+        if self.entries.len() == self.entries.count_max() && !self.evict() {
+            return None;
+        }
+        let name: Rc<[u8]> = path.into();
+        let entry = Entry {
+            name: Rc::clone(&name),
+            found: None,
+            checked: Instant::default(),
+            used: false,
+            load: None,
+        };
+        let key = self.entries.insert(entry).expect("room was made");
+        self.names.insert(name, key);
+        self.stats.entries.set(self.entries.len() as u64);
+        Some(key)
+    }
+
+    /// Puts out one entry that is not being loaded and was not used since the hand last passed.
+    fn evict(&mut self) -> bool {
+        for _ in 0..2 * self.entries.len() + 1 {
+            let Some(key) = self.hand.pop() else {
+                self.hand = self.entries.keys().collect();
+                continue;
+            };
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            if entry.load.is_some() || std::mem::take(&mut entry.used) {
+                continue;
+            }
+            let entry = self.entries.remove(key).expect("it was just there");
+            self.names.remove(&entry.name);
+            self.stats.evicted.add(1);
+            self.stats.entries.set(self.entries.len() as u64);
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,24 @@
+//! What the cache counts.
+
+use crate::base::{Counter, Gauge};
+
+/// Figures of one worker's cache of open files.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Lookups answered from memory.
+    pub hits: Counter,
+    /// Lookups of names that were not known.
+    pub misses: Counter,
+    /// Lookups of names whose entry was too old.
+    pub revalidations: Counter,
+    /// Revalidations that found another file than before.
+    pub replaced: Counter,
+    /// Entries put out to make room.
+    pub evicted: Counter,
+    /// Lookups refused because every entry was being loaded.
+    pub refused: Counter,
+    /// Entries now.
+    pub entries: Gauge,
+    /// Entries at most.
+    pub entries_max: Gauge,
+}

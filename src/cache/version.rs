@@ -1,0 +1,80 @@
+//! One version of a file: an open descriptor and what was true of it when it was opened.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::http::negotiate::Coding;
+use crate::http::response::EntityLines;
+use crate::ring::{Facts, File};
+
+/// An open regular file, with facts asked of this very descriptor.
+#[derive(Debug)]
+pub struct Version {
+    /// The descriptor that bodies are read from.
+    pub file: File,
+    /// A second descriptor past the page cache, where that was asked for and allowed.
+    pub direct: Option<Direct>,
+    /// What statx said.
+    pub facts: Facts,
+    /// How the bytes are coded, seen from the original's name.
+    pub coding: Coding,
+    lines: RefCell<Option<(u32, Rc<EntityLines>)>>,
+}
+
+/// A descriptor opened with O_DIRECT, of the same file.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// The descriptor.
+    pub file: File,
+    /// Alignment that memory needs, in bytes, a power of two.
+    pub memory: u32,
+    /// Alignment that offsets and lengths need, in bytes, a power of two.
+    pub offset: u32,
+}
+
+impl Version {
+    pub(super) fn new(file: File, facts: Facts, coding: Coding) -> Self {
+        Self { file, direct: None, facts, coding, lines: RefCell::new(None) }
+    }
+
+    /// Whether facts are of this same file, unchanged.
+    pub fn is_still(&self, facts: &Facts) -> bool {
+        let mine = &self.facts;
+        (mine.device, mine.inode, mine.size, mine.modified, mine.changed)
+            == (facts.device, facts.inode, facts.size, facts.modified, facts.changed)
+    }
+
+    /// The lines that were made for this file under these rules, or fresh ones, which are kept.
+    pub fn lines(&self, rules: u32, make: impl FnOnce() -> EntityLines) -> Rc<EntityLines> {
+        let mut kept = self.lines.borrow_mut();
+        match &*kept {
+            Some((version, lines)) if *version == rules => Rc::clone(lines),
+            _ => {
+                let lines = Rc::new(make());
+                *kept = Some((rules, Rc::clone(&lines)));
+                lines
+            }
+        }
+    }
+}
+
+/// A file and its precompressed neighbours.
+#[derive(Debug)]
+pub struct Name {
+    /// The file of the name itself.
+    pub original: Rc<Version>,
+    /// The neighbours that are there: br, zstd, gzip.
+    pub variants: [Option<Rc<Version>>; 3],
+}
+
+impl Name {
+    /// The version with a coding, if there is one.
+    pub fn version(&self, coding: Coding) -> Option<&Rc<Version>> {
+        match coding {
+            Coding::Identity => Some(&self.original),
+            Coding::Br => self.variants[0].as_ref(),
+            Coding::Zstd => self.variants[1].as_ref(),
+            Coding::Gzip => self.variants[2].as_ref(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What connections count.
+
+use crate::base::{Counter, Gauge, Histogram};
+use crate::http::refusal::Refusal;
+use crate::http::status::Status;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The client closed, and nothing was owed to it.
+    Complete,
+    /// The answer said that the connection closes: asked for, or after a refusal.
+    Closed,
+    /// The client reset the connection or went away while something was owed to it.
+    ClientAbort,
+    /// A file could not be sent to its promised length.
+    Truncated,
+    /// No request came in time.
+    Idle,
+    /// The head of a request was not whole in time.
+    HeadTimeout,
+    /// The body of a request was not whole in time.
+    BodyTimeout,
+    /// The client took no bytes for too long.
+    SendTimeout,
+    /// The server shuts down.
+    Shutdown,
+    /// There were too many connections.
+    TooMany,
+}
+
+impl Farewell {
+    /// All farewells, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Complete,
+        Self::Closed,
+        Self::ClientAbort,
+        Self::Truncated,
+        Self::Idle,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::SendTimeout,
+        Self::Shutdown,
+        Self::TooMany,
+    ];
+
+    /// The name in telemetry and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Closed => "closed",
+            Self::ClientAbort => "client_abort",
+            Self::Truncated => "truncated",
+            Self::Idle => "idle",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::SendTimeout => "send_timeout",
+            Self::Shutdown => "shutdown",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// Codes of statuses lie below this (RFC 9110 section 15).
+const STATUS_CODES: usize = 600;
+
+/// Figures of one worker's connections.
+#[derive(Debug)]
+pub struct Stats {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// The most connections that were open at once.
+    pub open_max: Gauge,
+    /// Requests whose head was whole and well-formed.
+    pub requests: Counter,
+    /// Requests that lay in the buffer behind another one.
+    pub pipelined: Counter,
+    /// Answers that the kernel took whole, or that were cut, by status.
+    responses: Vec<Counter>,
+    /// Refusals by cause.
+    refusals: Vec<Counter>,
+    /// Ends of connections by cause.
+    farewells: Vec<Counter>,
+    /// Bytes that the kernel took, heads and bodies.
+    pub bytes: Counter,
+    /// Nanoseconds from the end of a request's head to the end of its answer.
+    pub latency: Histogram,
+    /// Accepts that failed because descriptors were used up.
+    pub accepts_starved: Counter,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let counters = |count: usize| (0..count).map(|_| Counter::default()).collect();
+        Self {
+            accepted: Counter::default(),
+            open: Gauge::default(),
+            open_max: Gauge::default(),
+            requests: Counter::default(),
+            pipelined: Counter::default(),
+            responses: counters(STATUS_CODES),
+            refusals: counters(Refusal::ALL.len()),
+            farewells: counters(Farewell::ALL.len()),
+            bytes: Counter::default(),
+            latency: Histogram::default(),
+            accepts_starved: Counter::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Answers with a status.
+    pub fn responses(&self, status: Status) -> &Counter {
+        &self.responses[usize::from(status.code())]
+    }
+
+    /// Refusals with a cause.
+    pub fn refusals(&self, refusal: Refusal) -> &Counter {
+        &self.refusals[refusal.index()]
+    }
+
+    /// Ends with a cause.
+    pub fn farewells(&self, farewell: Farewell) -> &Counter {
+        &self.farewells[farewell as usize]
+    }
+}

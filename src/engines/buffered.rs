@@ -1,0 +1,231 @@
+//! The engines `uring` and `direct`: bodies that pass through registered buffers.
+//!
+//! The ring reads a block while it sends the one before. `uring` reads through the page cache,
+//! `direct` past it: its reads begin and end on the alignment that the file system asks for, and
+//! what was not asked for is trimmed. A head that fits goes into the room before the block, so
+//! that both leave in one send.
+//!
+//! ```text
+//! buffer:  | room for a head (4096) | block (64 KiB) |
+//!                        [ head ][ skipped ][ bytes ]   the head moves up to the bytes
+//! ```
+
+use std::ops::Range;
+
+use rustix::io::Errno;
+
+use super::contract::{Body, BodyError, Decline, Engine, Progress, Step};
+use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
+use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+
+/// A block that was read.
+#[derive(Debug)]
+struct Block {
+    bytes: Outgoing,
+    /// How many of them, at the end, are of the file.
+    body: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Buffered {
+    body: Body,
+    past_page_cache: bool,
+    /// Bytes of the span that were read.
+    read: u64,
+    /// The block that waits for the one before it to be sent.
+    ready: Option<Block>,
+    /// A buffer that was sent and can be read to.
+    spare: Option<Lease>,
+    reading: bool,
+    /// Bytes of the head and of the file in the send under way.
+    sending: Option<u64>,
+    parked: Option<Op>,
+    progress: Progress,
+}
+
+impl Buffered {
+    pub(super) fn through_page_cache(body: Body) -> Self {
+        Self::new(body, false)
+    }
+
+    pub(super) fn past_page_cache(body: Body) -> Self {
+        Self::new(body, true)
+    }
+
+    fn new(body: Body, past_page_cache: bool) -> Self {
+        Self {
+            body,
+            past_page_cache,
+            read: 0,
+            ready: None,
+            spare: None,
+            reading: false,
+            sending: None,
+            parked: None,
+            progress: Progress::default(),
+        }
+    }
+
+    /// What of the block's room the next read fills, and how many bytes at its front are only
+    /// there for the alignment.
+    fn next_range(&self, alignment: u64) -> (Range<u32>, u64) {
+        let offset = self.body.offset + self.read;
+        let skipped = offset % alignment;
+        let wanted = (skipped + self.body.count - self.read).next_multiple_of(alignment);
+        let bytes = wanted.min(BODY_BLOCK_BYTES as u64) as u32;
+        let start = BODY_HEAD_ROOM as u32;
+        (start..start + bytes, skipped)
+    }
+
+    fn next_read(&mut self, buffer: Lease) -> Op {
+        let (file, alignment, direct) = match (&self.body.version.direct, self.past_page_cache) {
+            (Some(direct), true) => (direct.file.clone(), u64::from(direct.offset), true),
+            _ => (self.body.version.file.clone(), 1, false),
+        };
+        let (range, skipped) = self.next_range(alignment);
+        let offset = self.body.offset + self.read - skipped;
+        Op::Read { file, offset, buffer, range, direct }
+    }
+
+    /// Takes in a block that was read, with the head before it if that is still to be sent.
+    fn take_read(&mut self, mut buffer: Lease, result: Result<u32, Errno>) -> Option<Step> {
+        let alignment = match (&self.body.version.direct, self.past_page_cache) {
+            (Some(direct), true) => u64::from(direct.offset),
+            _ => 1,
+        };
+        let (_, skipped) = self.next_range(alignment);
+        let count = match result {
+            Ok(count) => u64::from(count),
+            // EINVAL: the file system refuses O_DIRECT after all, or this alignment.
+            Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP)) if self.read == 0 => {
+                return Some(Step::Declined(Decline::Unsupported(errno)));
+            }
+            Err(errno) => return Some(Step::Failed(BodyError::Read(errno))),
+        };
+        let count = count.saturating_sub(skipped).min(self.body.count - self.read);
+        if count == 0 {
+            return Some(Step::Failed(BodyError::Truncated));
+        }
+        self.read += count;
+        let mut start = BODY_HEAD_ROOM + skipped as usize;
+        let end = start + count as usize;
+        if let Some(head) = self.body.head.take_if(|head| head.len() <= BODY_HEAD_ROOM) {
+            let before = start - head.len();
+            buffer[before..start].copy_from_slice(head.bytes());
+            start = before;
+        }
+        self.ready = Some(Block { bytes: Outgoing::leased(buffer, start..end), body: count });
+        None
+    }
+
+    fn take_send(&mut self, bytes: Outgoing, result: Result<u32, Errno>) -> Option<Step> {
+        let body = self.sending.take().expect("a send was under way");
+        let mut bytes = bytes;
+        match result {
+            Ok(count) => {
+                // The head, if there is one, lies before the bytes of the file.
+                let head = bytes.len() as u64 - body;
+                let of_head = head.min(u64::from(count));
+                self.progress.head += of_head;
+                self.progress.body += u64::from(count) - of_head;
+                assert!(self.progress.body <= self.read, "what is sent was read");
+                bytes.advance(count as usize);
+                if bytes.is_empty() {
+                    self.spare = bytes.into_lease().filter(|_| self.read < self.body.count);
+                } else {
+                    let left = body - (u64::from(count) - of_head);
+                    self.parked = Some(self.send(bytes, left));
+                }
+                let sent = self.progress.body == self.body.count;
+                sent.then_some(Step::Finished)
+            }
+            Err(errno) => Some(Step::Failed(BodyError::Send(errno))),
+        }
+    }
+
+    fn send(&mut self, bytes: Outgoing, body: u64) -> Op {
+        self.sending = Some(body);
+        let more = self.body.more || self.read < self.body.count;
+        Op::Send { socket: self.body.socket.clone(), bytes, more }
+    }
+
+    fn take(&mut self, completion: Completion) -> Option<Step> {
+        match completion.op {
+            Some(Op::Read { buffer, .. }) => {
+                self.reading = false;
+                self.take_read(buffer, completion.result)
+            }
+            Some(Op::Send { bytes, .. }) => self.take_send(bytes, completion.result),
+            other => unreachable!("the engine starts nothing else than {other:?}"),
+        }
+    }
+
+    /// The next operation that can be started now.
+    fn next_op(&mut self, io: &mut dyn Io) -> Option<Op> {
+        if let Some(op) = self.parked.take() {
+            return Some(op);
+        }
+        if self.sending.is_none() {
+            // A head too long for the room before a block goes first, alone.
+            if let Some(head) = self.body.head.take_if(|head| head.len() > BODY_HEAD_ROOM) {
+                return Some(self.send(head, 0));
+            }
+            if let Some(block) = self.ready.take() {
+                return Some(self.send(block.bytes, block.body));
+            }
+        }
+        if !self.reading && self.ready.is_none() && self.read < self.body.count {
+            // A second buffer is a gain, not a need: while one is being sent, none is waited for.
+            let buffer = self.spare.take().or_else(|| io.lease(Pool::Body))?;
+            self.reading = true;
+            return Some(self.next_read(buffer));
+        }
+        None
+    }
+}
+
+impl Engine for Buffered {
+    fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
+        if self.past_page_cache && self.body.version.direct.is_none() {
+            return Step::Declined(Decline::NoDirect);
+        }
+        if let Wake::Done(completion) = wake
+            && let Some(step) = self.take(completion)
+        {
+            return step;
+        }
+        while let Some(op) = self.next_op(io) {
+            match io.start(op) {
+                Start::Submitted(_) => {}
+                Start::Executed(completion) => {
+                    if let Some(step) = self.take(completion) {
+                        return step;
+                    }
+                }
+                Start::Blocked(op, _) => {
+                    self.parked = Some(op);
+                    return Step::Blocked;
+                }
+                Start::Busy(op) => {
+                    self.parked = Some(op);
+                    return Step::Waiting;
+                }
+            }
+        }
+        Step::Waiting
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn in_flight(&self) -> u32 {
+        let sending = self.sending.is_some();
+        u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
+    }
+
+    fn give_back(self: Box<Self>) -> Body {
+        assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");
+        self.body
+    }
+}

@@ -1,0 +1,114 @@
+//! What an engine is.
+
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::cache::Version;
+use crate::ring::{Io, Outgoing, Socket, Wake};
+
+/// A span of a file on its way to a socket.
+#[derive(Debug)]
+pub struct Body {
+    /// Where it goes.
+    pub socket: Socket,
+    /// Bytes that go before it, in the same segment where that is possible.
+    pub head: Option<Outgoing>,
+    /// The file.
+    pub version: Rc<Version>,
+    /// Offset of the span in the file, in bytes.
+    pub offset: u64,
+    /// Bytes of the span, at least one.
+    pub count: u64,
+    /// Whether more follows on the connection at once.
+    pub more: bool,
+}
+
+/// What the kernel has taken so far, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Of what goes before the file.
+    pub head: u64,
+    /// Of the file.
+    pub body: u64,
+}
+
+/// Why an engine cannot serve a body. Nothing of it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decline {
+    /// The file was not opened past the page cache: its file system refuses.
+    NoDirect,
+    /// The kernel refuses the technique for this file or socket.
+    Unsupported(Errno),
+    /// The kernel refuses to make a pipe.
+    NoPipe,
+}
+
+/// Why a body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The file is shorter than it was when its length was told.
+    Truncated,
+    /// The file could not be read.
+    Read(Errno),
+    /// The client is gone, or the network to it.
+    Send(Errno),
+}
+
+impl BodyError {
+    /// An errno of a call that reads and sends at once: those of sockets mean the client.
+    pub fn of_transfer(errno: Errno) -> Self {
+        match errno {
+            Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::NOTCONN
+            | Errno::TIMEDOUT
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::NETDOWN => Self::Send(errno),
+            other => Self::Read(other),
+        }
+    }
+}
+
+/// Where a step left a body.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The kernel has an operation of it, or a buffer is waited for: a wake comes.
+    Waiting,
+    /// The socket is full: the client is waited for.
+    Blocked,
+    /// The turn's budget is used up; the next turn goes on.
+    Yielded,
+    /// All of it was taken by the kernel.
+    Finished,
+    /// Somebody else must serve it; [`Engine::give_back`] returns it whole.
+    Declined(Decline),
+    /// It cannot be completed.
+    Failed(BodyError),
+}
+
+/// A body under way.
+///
+/// Dropping an engine gives up what it has in flight; the operands go home when the ring has
+/// cancelled it.
+pub trait Engine: std::fmt::Debug {
+    /// Goes on as far as it can. The first wake is `Begin`.
+    fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step;
+
+    /// What the kernel has taken.
+    fn progress(&self) -> Progress;
+
+    /// Operations in flight.
+    fn in_flight(&self) -> u32;
+
+    /// The body, after the engine declined it.
+    fn give_back(self: Box<Self>) -> Body;
+}
+
+/// Bytes that a head still has.
+pub(super) fn head_bytes(head: &Option<Outgoing>) -> u64 {
+    head.as_ref().map_or(0, |head| head.len() as u64)
+}

@@ -1,0 +1,139 @@
+//! The engine `copy`: read a block into memory, send it. The measure of the others.
+//!
+//! Reads are inline and block the turn when the disk does. It never declines.
+
+use super::contract::{Body, BodyError, Engine, Progress, Step, head_bytes};
+use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
+use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+
+#[derive(Debug)]
+pub(super) struct Copy {
+    body: Body,
+    /// Bytes of the span that were read.
+    read: u64,
+    /// What was read and is to be sent, and how many bytes of it are of the file.
+    ready: Option<(Outgoing, u64)>,
+    spare: Option<Lease>,
+    /// Bytes of the file in the send under way.
+    sending: Option<u64>,
+    parked: Option<Op>,
+    progress: Progress,
+}
+
+impl Copy {
+    pub(super) fn new(body: Body) -> Self {
+        Self {
+            body,
+            read: 0,
+            ready: None,
+            spare: None,
+            sending: None,
+            parked: None,
+            progress: Progress::default(),
+        }
+    }
+
+    fn next_op(&mut self, io: &mut dyn Io) -> Option<Op> {
+        if let Some(op) = self.parked.take() {
+            return Some(op);
+        }
+        if self.sending.is_some() {
+            return None;
+        }
+        let socket = self.body.socket.clone();
+        if head_bytes(&self.body.head) > BODY_HEAD_ROOM as u64 {
+            self.sending = Some(0);
+            let bytes = self.body.head.take().expect("it has a length");
+            return Some(Op::Send { socket, bytes, more: true });
+        }
+        if let Some((bytes, body)) = self.ready.take() {
+            self.sending = Some(body);
+            let more = self.body.more || self.read < self.body.count;
+            return Some(Op::Send { socket, bytes, more });
+        }
+        let buffer = self.spare.take().or_else(|| io.lease(Pool::Body))?;
+        let count = (self.body.count - self.read).min(BODY_BLOCK_BYTES as u64) as u32;
+        let start = BODY_HEAD_ROOM as u32;
+        Some(Op::Pread {
+            file: self.body.version.file.clone(),
+            offset: self.body.offset + self.read,
+            buffer,
+            range: start..start + count,
+        })
+    }
+
+    fn take(&mut self, completion: Completion) -> Option<Step> {
+        match (completion.op, completion.result) {
+            (Some(Op::Pread { .. }), Ok(0)) => Some(Step::Failed(BodyError::Truncated)),
+            (Some(Op::Pread { mut buffer, .. }), Ok(count)) => {
+                self.read += u64::from(count);
+                let mut start = BODY_HEAD_ROOM;
+                let end = start + count as usize;
+                if let Some(head) = self.body.head.take() {
+                    start -= head.len();
+                    buffer[start..BODY_HEAD_ROOM].copy_from_slice(head.bytes());
+                }
+                self.ready = Some((Outgoing::leased(buffer, start..end), u64::from(count)));
+                None
+            }
+            (Some(Op::Send { mut bytes, more, socket }), Ok(count)) => {
+                let body = self.sending.take().expect("a send was under way");
+                let of_head = (bytes.len() as u64 - body).min(u64::from(count));
+                self.progress.head += of_head;
+                self.progress.body += u64::from(count) - of_head;
+                bytes.advance(count as usize);
+                if bytes.is_empty() {
+                    self.spare = bytes.into_lease();
+                } else {
+                    self.sending = Some(body - (u64::from(count) - of_head));
+                    self.parked = Some(Op::Send { socket, bytes, more });
+                }
+                (self.progress.body == self.body.count).then_some(Step::Finished)
+            }
+            (Some(Op::Pread { .. }), Err(errno)) => Some(Step::Failed(BodyError::Read(errno))),
+            (Some(Op::Send { .. }), Err(errno)) => Some(Step::Failed(BodyError::Send(errno))),
+            (other, _) => unreachable!("the engine starts nothing else than {other:?}"),
+        }
+    }
+}
+
+impl Engine for Copy {
+    fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
+        if let Wake::Done(completion) = wake
+            && let Some(step) = self.take(completion)
+        {
+            return step;
+        }
+        while let Some(op) = self.next_op(io) {
+            match io.start(op) {
+                Start::Executed(completion) => {
+                    if let Some(step) = self.take(completion) {
+                        return step;
+                    }
+                }
+                Start::Submitted(_) => return Step::Waiting,
+                Start::Blocked(op, _) => {
+                    self.parked = Some(op);
+                    return Step::Blocked;
+                }
+                Start::Busy(op) => {
+                    self.parked = Some(op);
+                    return Step::Waiting;
+                }
+            }
+        }
+        Step::Waiting
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn in_flight(&self) -> u32 {
+        u32::from(self.sending.is_some() && self.parked.is_none())
+    }
+
+    fn give_back(self: Box<Self>) -> Body {
+        unreachable!("the copy engine never declines")
+    }
+}

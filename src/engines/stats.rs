@@ -1,0 +1,36 @@
+//! What is counted of each engine.
+
+use super::kind::Kind;
+use crate::base::Counter;
+
+/// Figures of one engine.
+#[derive(Debug, Default)]
+pub struct EngineStats {
+    /// Bodies that it completed.
+    pub responses: Counter,
+    /// Bytes of files that the kernel took from it.
+    pub bytes: Counter,
+    /// Bodies that it declined.
+    pub declined: Counter,
+    /// Bodies that it began and could not complete.
+    pub failed: Counter,
+}
+
+/// Figures of all engines of one worker.
+#[derive(Debug)]
+pub struct Stats {
+    engines: Vec<EngineStats>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self { engines: Kind::ALL.iter().map(|_| EngineStats::default()).collect() }
+    }
+}
+
+impl Stats {
+    /// The figures of an engine.
+    pub fn engine(&self, kind: Kind) -> &EngineStats {
+        &self.engines[kind as usize]
+    }
+}

@@ -1,0 +1,68 @@
+//! One row for each engine.
+
+use super::buffered::Buffered;
+use super::contract::{Body, Engine};
+use super::copy::Copy;
+use super::kind::Kind;
+use super::sendfile::Sendfile;
+use super::splice::Splice;
+
+struct Row {
+    kind: Kind,
+    start: fn(Body) -> Box<dyn Engine>,
+    /// Who serves what this one declines. `copy` never declines.
+    then: Option<Kind>,
+}
+
+const ROWS: [Row; Kind::ALL.len()] = [
+    Row {
+        kind: Kind::Sendfile,
+        start: |body| Box::new(Sendfile::new(body)),
+        then: Some(Kind::Copy),
+    },
+    Row { kind: Kind::Splice, start: |body| Box::new(Splice::new(body)), then: Some(Kind::Copy) },
+    Row {
+        kind: Kind::Uring,
+        start: |body| Box::new(Buffered::through_page_cache(body)),
+        then: Some(Kind::Copy),
+    },
+    Row {
+        kind: Kind::Direct,
+        start: |body| Box::new(Buffered::past_page_cache(body)),
+        then: Some(Kind::Uring),
+    },
+    Row { kind: Kind::Copy, start: |body| Box::new(Copy::new(body)), then: None },
+];
+
+const _: () = {
+    let mut index = 0;
+    while index < ROWS.len() {
+        assert!(ROWS[index].kind as usize == index, "the table is in the order of the enum");
+        index += 1;
+    }
+};
+
+/// Starts an engine on a body. It does nothing before its first step.
+pub fn start(kind: Kind, body: Body) -> Box<dyn Engine> {
+    assert!(body.count > 0, "an empty body needs no engine");
+    (ROWS[kind as usize].start)(body)
+}
+
+/// Who serves a body that an engine declined.
+pub fn next_in_chain(kind: Kind) -> Option<Kind> {
+    ROWS[kind as usize].then
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chain_ends_at_copy() {
+        for kind in Kind::ALL {
+            let chain: Vec<_> =
+                std::iter::successors(Some(kind), |kind| next_in_chain(*kind)).take(9).collect();
+            assert_eq!(chain.last(), Some(&Kind::Copy), "{chain:?}");
+        }
+    }
+}

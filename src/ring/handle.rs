@@ -1,0 +1,170 @@
+//! Descriptors that come home.
+//!
+//! A [`Socket`] or [`File`] is a counted reference: an operation in flight holds one, so the
+//! descriptor stays open until the kernel has let go of it. The last reference to go does not
+//! close in place, since a close may block on a slow file system; it hands the number to the
+//! ring's [`Closing`] list, and the ring closes it as an operation.
+
+// Unsafe: borrowing a raw number as a descriptor, and taking it back to close it.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+/// Numbers from here on belong to the simulated kernel; no process has so many descriptors
+/// (fs.nr_open is at most 2^30).
+pub(crate) const SIMULATED_FIRST: RawFd = 1 << 30;
+
+/// Descriptors that nobody refers to any more and that the ring shall close.
+#[derive(Debug, Default)]
+pub struct Closing {
+    list: RefCell<Vec<RawFd>>,
+}
+
+impl Closing {
+    /// The next descriptor to close.
+    pub(crate) fn next(&self) -> Option<RawFd> {
+        self.list.borrow_mut().pop()
+    }
+
+    /// Keeps a descriptor for a later turn.
+    pub(crate) fn keep(&self, raw: RawFd) {
+        self.list.borrow_mut().push(raw);
+    }
+
+    /// Whether nothing waits to be closed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        for raw in self.list.get_mut().drain(..).filter(|raw| *raw < SIMULATED_FIRST) {
+            // SAFETY: the list holds numbers whose only owner was a `Descriptor` that is gone,
+            // and every number leaves the list once, so nothing else closes or uses it.
+            drop(unsafe { OwnedFd::from_raw_fd(raw) });
+        }
+    }
+}
+
+/// One open descriptor, owned.
+#[derive(Debug)]
+pub struct Descriptor {
+    raw: RawFd,
+    /// Sends that the kernel owns: while there is one, nothing may be sent inline.
+    sends_in_flight: Cell<u32>,
+    closing: Rc<Closing>,
+}
+
+impl Descriptor {
+    pub(crate) fn new(raw: RawFd, closing: &Rc<Closing>) -> Self {
+        assert!(raw >= 0, "a descriptor is not negative");
+        Self { raw, sends_in_flight: Cell::new(0), closing: Rc::clone(closing) }
+    }
+
+    pub(crate) fn adopt(fd: OwnedFd, closing: &Rc<Closing>) -> Self {
+        Self::new(fd.into_raw_fd(), closing)
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        assert!(self.raw < SIMULATED_FIRST, "a simulated descriptor never reaches the kernel");
+        // SAFETY: the number is open as long as `self` lives, because only `Drop` gives it away,
+        // and the borrow cannot outlive `self`.
+        unsafe { BorrowedFd::borrow_raw(self.raw) }
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        debug_assert_eq!(self.sends_in_flight.get(), 0, "the kernel still sends from it");
+        self.closing.keep(self.raw);
+    }
+}
+
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name(Rc<Descriptor>);
+
+        impl From<Descriptor> for $name {
+            fn from(descriptor: Descriptor) -> Self {
+                Self(Rc::new(descriptor))
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.0.as_raw_fd()
+            }
+        }
+    };
+}
+
+handle! {
+    /// A connected or listening socket, or another descriptor that is waited for (an event
+    /// counter).
+    Socket
+}
+handle! {
+    /// An open regular file or directory.
+    File
+}
+
+impl Socket {
+    pub(crate) fn sends_in_flight(&self) -> u32 {
+        self.0.sends_in_flight.get()
+    }
+
+    pub(crate) fn send_begins(&self) {
+        self.0.sends_in_flight.set(self.0.sends_in_flight.get() + 1);
+    }
+
+    pub(crate) fn send_ends(&self) {
+        let before = self.0.sends_in_flight.get();
+        assert!(before > 0, "a send ends that never began");
+        self.0.sends_in_flight.set(before - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_reference_hands_the_number_to_the_ring() {
+        let closing = Rc::new(Closing::default());
+        let file = File::from(Descriptor::new(SIMULATED_FIRST + 1, &closing));
+        let again = file.clone();
+        drop(file);
+        assert!(closing.is_empty(), "one reference is left");
+        drop(again);
+        assert_eq!(closing.next(), Some(SIMULATED_FIRST + 1));
+    }
+
+    #[test]
+    fn a_list_that_goes_closes_what_is_left() {
+        let (read, write) = rustix::pipe::pipe().expect("two descriptors are free");
+        let closing = Rc::new(Closing::default());
+        drop(Descriptor::adopt(write, &closing));
+        drop(closing);
+        let mut byte = [0];
+        assert_eq!(rustix::io::read(&read, &mut byte), Ok(0), "the write end is closed");
+    }
+}

@@ -1,0 +1,139 @@
+//! The two seams of the ring: [`Io`], what owners see, and [`Kernel`], what stands behind it.
+//!
+//! Everything above the ring talks to `Io`. The reactor, which keeps operations, deadlines,
+//! buffers and wakes, is the same over the real kernel and over the simulated one; only the
+//! few verbs of `Kernel` differ.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::buffer::Lease;
+use super::handle::{Closing, Descriptor};
+use super::op::{Deadline, Op, Start, Ticket};
+use super::pipe::{Pipe, PipeLease};
+use crate::base::{Instant, WallClock};
+
+/// Which pool a buffer is leased from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// For the head of a request.
+    Head,
+    /// For what does not fit there: large heads, pipelined requests.
+    LargeHead,
+    /// For small answers, gathered.
+    Answer,
+    /// For bodies on their way through memory, registered with the ring where allowed.
+    Body,
+}
+
+impl Pool {
+    /// All pools, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Head, Self::LargeHead, Self::Answer, Self::Body];
+
+    /// The name in telemetry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::LargeHead => "large_head",
+            Self::Answer => "answer",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// One owner's view of the kernel: a connection, the cache, a listener, the worker itself.
+pub trait Io {
+    /// Starts an operation. Operations on one socket take effect in the order of their starts.
+    fn start(&mut self, op: Op) -> Start;
+
+    /// Asks for the end of a submitted operation. It still completes exactly once.
+    fn cancel(&mut self, ticket: Ticket);
+
+    /// Sets the owner's one deadline, in place of the one before; none for no deadline.
+    fn deadline(&mut self, at: Option<(Deadline, Instant)>);
+
+    /// Leases a buffer; when there is none, [`super::Wake::Ready`] comes as soon as there is.
+    fn lease(&mut self, pool: Pool) -> Option<Lease>;
+
+    /// Leases a pipe.
+    fn pipe(&mut self) -> Result<PipeLease, NoPipe>;
+
+    /// Bytes that the owner may still move inline in this turn.
+    fn budget(&mut self) -> &mut u32;
+
+    /// The clock, as read once in this turn.
+    fn now(&self) -> Instant;
+
+    /// The wall clock, as read once in this turn.
+    fn wall(&self) -> WallClock;
+}
+
+/// Why there is no pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPipe {
+    /// All are leased; [`super::Wake::Ready`] comes as soon as one is free.
+    Later,
+    /// The kernel refuses to make one, and none is there to wait for.
+    Refused,
+}
+
+/// How long to wait for completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    Not,
+    /// Until there is one.
+    Forever,
+    /// Until there is one or the time has passed.
+    For(Duration),
+}
+
+/// What the kernel tells of a submitted operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The number given at submission.
+    pub token: u64,
+    /// Bytes, a descriptor, or an error.
+    pub result: Result<u32, Errno>,
+    /// Whether more events with this token follow.
+    pub more: bool,
+    /// Whether this only says that the memory of a zero-copy send is free.
+    pub notification: bool,
+}
+
+/// The submission queue has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull;
+
+/// A kernel, real or simulated: the only thing that acts.
+pub trait Kernel {
+    /// The monotonic clock.
+    fn now(&mut self) -> Instant;
+
+    /// The wall clock.
+    fn wall(&mut self) -> WallClock;
+
+    /// Puts an operation into the submission queue. Its operands stay where they are until the
+    /// last event with its token.
+    fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull>;
+
+    /// Puts a request to cancel the operation with this token into the queue.
+    fn submit_cancel(&mut self, token: u64) -> Result<(), QueueFull>;
+
+    /// Hands the queue to the kernel, waits, and appends what has completed. Returns how many
+    /// entries the kernel took.
+    fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno>;
+
+    /// Carries out an inline operation now.
+    fn execute(&mut self, op: &mut Op) -> Result<u32, Errno>;
+
+    /// Makes a pipe of at least one page, of `bytes` if that is granted.
+    fn open_pipe(&mut self, bytes: u32, closing: &Rc<Closing>) -> Result<Pipe, Errno>;
+
+    /// Takes a descriptor that a completed operation made.
+    fn adopt(&mut self, raw: u32, closing: &Rc<Closing>) -> Descriptor {
+        Descriptor::new(raw as i32, closing)
+    }
+}

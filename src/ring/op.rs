@@ -1,0 +1,375 @@
+//! Operations: what may be asked of the kernel, each owning every operand it needs.
+//!
+//! Operands move into the operation and come home with its completion. Nothing else refers to
+//! memory that the kernel may touch.
+
+use std::ffi::CString;
+use std::ops::Range;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use super::buffer::Lease;
+use super::handle::{Descriptor, File, Socket};
+use super::pipe::PipeLease;
+use crate::base::{Key, WallClock};
+
+/// Bytes to be sent: a range of a leased buffer or of shared memory.
+#[derive(Debug)]
+pub struct Outgoing {
+    source: Source,
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug)]
+enum Source {
+    Leased(Lease),
+    Shared(Rc<[u8]>),
+}
+
+impl Outgoing {
+    /// A range of a leased buffer.
+    pub fn leased(lease: Lease, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= lease.len(), "a range of the buffer");
+        let (start, end) = (range.start as u32, range.end as u32);
+        Self { source: Source::Leased(lease), start, end }
+    }
+
+    /// All of some shared bytes, fewer than 4 GiB.
+    pub fn shared(bytes: Rc<[u8]>) -> Self {
+        let end = u32::try_from(bytes.len()).expect("an answer from memory is below 4 GiB");
+        Self { source: Source::Shared(bytes), start: 0, end }
+    }
+
+    /// The bytes that are still to be sent.
+    pub fn bytes(&self) -> &[u8] {
+        let all: &[u8] = match &self.source {
+            Source::Leased(lease) => lease,
+            Source::Shared(bytes) => bytes,
+        };
+        &all[self.start as usize..self.end as usize]
+    }
+
+    /// How many bytes are still to be sent.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether all was sent.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes note that the kernel took `count` bytes.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "the kernel takes no more than it was given");
+        self.start += count as u32;
+    }
+
+    /// The leased buffer, to fill it with something else; none if the bytes are shared.
+    pub fn into_lease(self) -> Option<Lease> {
+        match self.source {
+            Source::Leased(lease) => Some(lease),
+            Source::Shared(_) => None,
+        }
+    }
+
+    pub(crate) fn registered(&self) -> Option<u16> {
+        match &self.source {
+            Source::Leased(lease) => lease.registered(),
+            Source::Shared(_) => None,
+        }
+    }
+}
+
+/// Where a request head is read to: a small buffer, and a large one behind it.
+///
+/// The bytes that spill into the large buffer start at the length of the small one, so the
+/// small one's bytes can be put before them and the whole is contiguous.
+#[derive(Debug)]
+pub struct Scatter {
+    /// The part that most requests fit in.
+    pub small: Option<Lease>,
+    /// The part for large or pipelined heads.
+    pub large: Option<Lease>,
+    /// Where in the part that is read to first the free space begins.
+    pub filled: usize,
+}
+
+impl Scatter {
+    /// The free space of both parts, in order.
+    pub fn free(&mut self) -> [&mut [u8]; 2] {
+        match (&mut self.small, &mut self.large) {
+            (Some(small), Some(large)) => {
+                let spill = small.len();
+                [&mut small[self.filled..], &mut large[spill..]]
+            }
+            (Some(one), None) | (None, Some(one)) => [&mut one[self.filled..], &mut []],
+            (None, None) => [&mut [], &mut []],
+        }
+    }
+}
+
+/// What statx tells of an open file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What the file is.
+    pub kind: FileKind,
+    /// Bytes in the file.
+    pub size: u64,
+    /// Last change of the content.
+    pub modified: WallClock,
+    /// Last change of the content or of the inode.
+    pub changed: WallClock,
+    /// Major and minor number of the device that holds the file.
+    pub device: (u32, u32),
+    /// The inode's number on its device.
+    pub inode: u64,
+    /// The mount that the file was reached by.
+    pub mount: u64,
+    /// Alignment that O_DIRECT needs of memory, in bytes; 0 where it is refused or unknown.
+    pub direct_memory: u32,
+    /// Alignment that O_DIRECT needs of offsets and lengths, in bytes; 0 likewise.
+    pub direct_offset: u32,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A device, FIFO or socket.
+    #[default]
+    Special,
+}
+
+/// One operation for the kernel.
+#[derive(Debug)]
+pub enum Op {
+    /// Wait once until there is something to read, or the peer has closed. Result: 0.
+    Readable {
+        /// What is waited for.
+        socket: Socket,
+    },
+    /// Wait once until there is room to write. Only the reactor starts it, for what was blocked.
+    Writable {
+        /// What is waited for.
+        socket: Socket,
+    },
+    /// Accept connections until it fails or is cancelled; each comes with its own completion.
+    Accept {
+        /// The listening socket.
+        listener: Socket,
+    },
+    /// Scatter-read request bytes (readv). Result: bytes, 0 at the end of the stream.
+    ReadHead {
+        /// The connection.
+        socket: Socket,
+        /// The buffers.
+        parts: Scatter,
+    },
+    /// Read from a file by the ring, with the fixed-buffer form where the buffer is registered.
+    /// Result: bytes, 0 at the end of the file.
+    Read {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Where to.
+        buffer: Lease,
+        /// The part of the buffer that is read to.
+        range: Range<u32>,
+        /// Whether the file was opened with O_DIRECT, for the count of techniques.
+        direct: bool,
+    },
+    /// Read from a file inline (pread); blocks the turn if the disk does. Result as `Read`.
+    Pread {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Where to.
+        buffer: Lease,
+        /// The part of the buffer that is read to.
+        range: Range<u32>,
+    },
+    /// Send bytes by the ring. Result: bytes.
+    Send {
+        /// The connection.
+        socket: Socket,
+        /// What is sent.
+        bytes: Outgoing,
+        /// Whether more follows at once, so that the kernel may wait with a part of a segment.
+        more: bool,
+    },
+    /// Send bytes of a registered buffer by the ring without copying them; completes twice.
+    /// Result: bytes.
+    SendZc {
+        /// The connection.
+        socket: Socket,
+        /// What is sent.
+        bytes: Outgoing,
+        /// Whether more follows at once.
+        more: bool,
+    },
+    /// Send a head (held back so that it shares a segment), then a part of a file by
+    /// sendfile(2), inline. Result: bytes of the file.
+    Sendfile {
+        /// The connection.
+        socket: Socket,
+        /// What goes before the file; none once it is sent.
+        head: Option<Outgoing>,
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Bytes at most.
+        count: u32,
+        /// Whether more follows at once.
+        more: bool,
+    },
+    /// Move a part of a file into a pipe by splice(2), inline. Result: bytes.
+    SpliceIn {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// The pipe.
+        pipe: PipeLease,
+        /// Bytes at most.
+        count: u32,
+    },
+    /// Send a head, then move bytes from a pipe to a socket by splice(2), inline. Result: bytes
+    /// of the pipe.
+    SpliceOut {
+        /// The pipe.
+        pipe: PipeLease,
+        /// The connection.
+        socket: Socket,
+        /// What goes before the bytes of the pipe; none once it is sent.
+        head: Option<Outgoing>,
+        /// Bytes at most.
+        count: u32,
+        /// Whether more follows at once.
+        more: bool,
+    },
+    /// Open beneath a directory (openat2, never leaving it). The completion brings the handle.
+    Open {
+        /// The directory.
+        root: File,
+        /// The path, relative.
+        path: CString,
+        /// How.
+        how: How,
+    },
+    /// Ask for the facts of an open file (statx), inline where that cannot block.
+    Stat {
+        /// The file.
+        file: File,
+        /// The answer.
+        facts: Box<Facts>,
+    },
+    /// Shut the sending side of a connection.
+    Shutdown {
+        /// The connection.
+        socket: Socket,
+    },
+    /// Close a descriptor whose last reference is gone. Only the reactor starts it.
+    Close {
+        /// Its number.
+        raw: RawFd,
+    },
+}
+
+/// How a file is opened; always for reading, without blocking, without becoming a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Past the page cache (O_DIRECT).
+    pub direct: bool,
+    /// Symbolic links are an error.
+    pub no_links: bool,
+}
+
+/// A started operation, to cancel it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(crate) Key);
+
+/// The end of an operation, or one of several results of it.
+#[derive(Debug)]
+pub struct Completion {
+    /// What `start` said of it; none if it ran at once.
+    pub ticket: Option<Ticket>,
+    /// The operation with its operands; none while the kernel keeps them (`more`).
+    pub op: Option<Op>,
+    /// What the kernel said.
+    pub result: Result<u32, Errno>,
+    /// A descriptor that the operation opened or accepted.
+    pub handle: Option<Descriptor>,
+    /// Whether further completions of the same operation follow.
+    pub more: bool,
+}
+
+/// What an operation waits for that was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The socket takes no more; [`Wake::Writable`] comes.
+    SocketFull,
+    /// The pipe takes no more; the owner empties it.
+    PipeFull,
+    /// The pipe holds nothing; the owner fills it.
+    PipeEmpty,
+}
+
+/// What became of an operation when it was started.
+#[must_use]
+#[derive(Debug)]
+pub enum Start {
+    /// It ran at once.
+    Executed(Completion),
+    /// The kernel owns it; it comes back as [`Wake::Done`].
+    Submitted(Ticket),
+    /// Nothing could be moved; what is in the way is said.
+    Blocked(Op, Obstacle),
+    /// A queue is full or the order of the socket forbids it now; [`Wake::Turn`] comes.
+    Busy(Op),
+}
+
+/// Why an owner runs.
+#[derive(Debug)]
+pub enum Wake {
+    /// It is new, or its next step begins.
+    Begin,
+    /// A socket that was full takes bytes again.
+    Writable,
+    /// A turn has passed since the owner yielded or was busy.
+    Turn,
+    /// An operation has completed.
+    Done(Completion),
+    /// The operands of a zero-copy send are free.
+    Released(Op),
+    /// The deadline has passed.
+    Deadline(Deadline),
+    /// What was waited for may be there: a buffer, or an answer of the cache.
+    Ready,
+}
+
+/// Which deadline of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// The next request must begin.
+    Idle,
+    /// The head of a request must be whole.
+    Head,
+    /// The body of a request must be whole.
+    Body,
+    /// Bytes must move towards the client.
+    Send,
+    /// What a refused client still sends is read no longer.
+    Linger,
+    /// Something that failed for want of a resource is tried again.
+    Retry,
+}

@@ -1,0 +1,205 @@
+//! What the ring counts: each technique where it is executed or completed, and the turns.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::io::Pool;
+use super::op::Op;
+use crate::base::{Counter, Gauge, Histogram};
+
+macro_rules! techniques {
+    ($($name:ident $text:literal $help:literal,)*) => {
+        /// A way to ask the kernel for something, as telemetry tells them apart.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Technique { $(#[doc = $help] $name,)* }
+
+        impl Technique {
+            /// All techniques, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in telemetry.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// One line that says what it is.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => $help,)* }
+            }
+        }
+    };
+}
+
+techniques! {
+    Accept "accept" "Connections accepted by a multishot operation of the ring",
+    Poll "poll" "Waits for a socket to become readable or writable",
+    Readv "readv" "Scatter reads of request bytes by the ring",
+    Read "read" "Reads of file content by the ring into memory",
+    ReadFixed "read_fixed" "Reads of file content by the ring into registered memory",
+    DirectRead "direct_read" "O_DIRECT reads of file content by the ring",
+    Pread "pread" "Positional reads of file content, inline",
+    Send "send" "Sends of bytes from memory, by the ring or ahead of a file",
+    SendZc "send_zc" "Sends by the ring that do not copy the bytes",
+    Sendfile "sendfile" "Bytes of a file sent by sendfile(2), inline",
+    SpliceIn "splice_in" "Bytes of a file moved into a pipe by splice(2), inline",
+    SpliceOut "splice_out" "Bytes of a pipe moved to a socket by splice(2), inline",
+    Open "openat2" "Files opened beneath a root by the ring",
+    Stat "statx" "Facts asked of open files",
+    Shutdown "shutdown" "Sending sides of connections shut",
+    Close "close" "Descriptors closed by the ring",
+}
+
+impl Technique {
+    /// The technique of an operation, and the bytes that it asks for at most.
+    pub(super) fn of(op: &Op) -> (Self, u64) {
+        match op {
+            Op::Accept { .. } => (Self::Accept, 0),
+            Op::Readable { .. } | Op::Writable { .. } => (Self::Poll, 0),
+            Op::ReadHead { .. } => (Self::Readv, 0),
+            Op::Read { buffer, range, direct, .. } => {
+                let technique = match (direct, buffer.registered()) {
+                    (true, _) => Self::DirectRead,
+                    (false, Some(_)) => Self::ReadFixed,
+                    (false, None) => Self::Read,
+                };
+                (technique, range.len() as u64)
+            }
+            Op::Pread { range, .. } => (Self::Pread, range.len() as u64),
+            Op::Send { bytes, .. } => (Self::Send, bytes.len() as u64),
+            Op::SendZc { bytes, .. } => (Self::SendZc, bytes.len() as u64),
+            Op::Sendfile { count, .. } => (Self::Sendfile, u64::from(*count)),
+            Op::SpliceIn { count, .. } => (Self::SpliceIn, u64::from(*count)),
+            Op::SpliceOut { count, .. } => (Self::SpliceOut, u64::from(*count)),
+            Op::Open { .. } => (Self::Open, 0),
+            Op::Stat { .. } => (Self::Stat, 0),
+            Op::Shutdown { .. } => (Self::Shutdown, 0),
+            Op::Close { .. } => (Self::Close, 0),
+        }
+    }
+
+    /// Whether the result of an operation is a count of bytes.
+    const fn moves_bytes(self) -> bool {
+        !matches!(
+            self,
+            Self::Accept | Self::Poll | Self::Open | Self::Stat | Self::Shutdown | Self::Close
+        )
+    }
+}
+
+/// Figures of one technique.
+#[derive(Debug, Default)]
+pub struct TechniqueStats {
+    /// Operations that came to an end.
+    pub operations: Counter,
+    /// Bytes that the kernel moved.
+    pub bytes: Counter,
+    /// Transfers of fewer bytes than asked, but more than none.
+    pub short: Counter,
+    /// Operations that found a full socket or pipe (EAGAIN).
+    pub would_block: Counter,
+    /// Operations that failed otherwise.
+    pub errors: Counter,
+    /// Nanoseconds: whole turns for operations of the ring, one in sixteen for inline ones.
+    pub latency: Histogram,
+}
+
+/// Figures of one pool of buffers.
+#[derive(Debug, Default)]
+pub struct PoolStats {
+    /// Bytes of the budget.
+    pub budget_bytes: Gauge,
+    /// Bytes leased now.
+    pub leased_bytes: Gauge,
+    /// The most bytes that were leased at once.
+    pub leased_bytes_max: Gauge,
+    /// Leases that had to wait.
+    pub waits: Counter,
+}
+
+/// Figures of one ring.
+#[derive(Debug)]
+pub struct Stats {
+    /// By technique, in the order of [`Technique::ALL`].
+    techniques: Vec<TechniqueStats>,
+    /// By pool, in the order of [`Pool::ALL`].
+    pools: Vec<PoolStats>,
+    /// Entries into the kernel.
+    pub enters: Counter,
+    /// Entries of the submission queue that the kernel took.
+    pub submissions: Counter,
+    /// Entries of the completion queue that were taken out.
+    pub completions: Counter,
+    /// Submission entries for each entry into the kernel.
+    pub batch: Histogram,
+    /// Nanoseconds from the end of a wait to the next one.
+    pub turn: Histogram,
+    /// Operations that found the table of operations full.
+    pub busy: Counter,
+    /// Operations in flight now.
+    pub in_flight: Gauge,
+    /// Pipes open now.
+    pub pipes_open: Gauge,
+    /// Pipes allowed.
+    pub pipes_max: Gauge,
+    /// Whether the body pool is registered with the ring.
+    pub registered: Gauge,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            techniques: Technique::ALL.iter().map(|_| TechniqueStats::default()).collect(),
+            pools: Pool::ALL.iter().map(|_| PoolStats::default()).collect(),
+            enters: Counter::default(),
+            submissions: Counter::default(),
+            completions: Counter::default(),
+            batch: Histogram::default(),
+            turn: Histogram::default(),
+            busy: Counter::default(),
+            in_flight: Gauge::default(),
+            pipes_open: Gauge::default(),
+            pipes_max: Gauge::default(),
+            registered: Gauge::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// The figures of a technique.
+    pub fn technique(&self, technique: Technique) -> &TechniqueStats {
+        &self.techniques[technique as usize]
+    }
+
+    /// The figures of a pool.
+    pub fn pool(&self, pool: Pool) -> &PoolStats {
+        &self.pools[pool as usize]
+    }
+
+    /// Counts one operation that was executed or completed. Returns its number, so that the
+    /// caller can time one in sixteen.
+    pub(super) fn count(
+        &self,
+        (technique, asked): (Technique, u64),
+        result: Result<u32, Errno>,
+        took: Option<Duration>,
+    ) {
+        let stats = self.technique(technique);
+        stats.operations.add(1);
+        match result {
+            Ok(bytes) if technique.moves_bytes() => {
+                let bytes = u64::from(bytes);
+                stats.bytes.add(bytes);
+                if bytes > 0 && bytes < asked {
+                    stats.short.add(1);
+                }
+            }
+            Ok(_) | Err(Errno::CANCELED) => {}
+            Err(Errno::AGAIN) => stats.would_block.add(1),
+            Err(_) => stats.errors.add(1),
+        }
+        if let Some(took) = took {
+            stats.latency.record(took.as_nanos() as u64);
+        }
+    }
+}
