@@ -192,21 +192,24 @@ fn did_the_work(engine: &str) {
     for other in ENGINES.iter().filter(|other| **other != engine) {
         assert_eq!(figure(&["engines", other, "responses"]), 0, "{other}: {telemetry:#}");
     }
-    // What moved the bodies, and whether it moves each byte exactly once: splice does so twice,
-    // and a direct read takes whole blocks.
-    let (technique, exact) = match engine {
-        "sendfile" => ("sendfile", true),
-        "splice" => ("splice", false),
-        "uring" => ("read_fixed", true),
-        "direct" => ("direct_read", false),
-        "copy" => ("pread", true),
+    // What moved the bodies, and whether it moves each byte exactly once: a direct read takes whole
+    // blocks.
+    let (techniques, exact): (&[&str], bool) = match engine {
+        "sendfile" => (&["sendfile"], true),
+        "splice" => (&["splice_in", "splice_out"], true),
+        "uring" => (&["read_fixed"], true),
+        "direct" => (&["direct_read"], false),
+        "copy" => (&["pread"], true),
         other => panic!("no technique is known for {other}"),
     };
-    assert!(figure(&["techniques", technique, "operations"]) >= count, "{telemetry:#}");
-    let moved = figure(&["techniques", technique, "bytes"]);
-    assert!(if exact { moved == bytes } else { moved >= bytes }, "{moved}: {telemetry:#}");
-    for other in ["sendfile", "splice", "read_fixed", "direct_read", "pread"] {
-        if other != technique {
+    for technique in techniques {
+        assert!(figure(&["techniques", technique, "operations"]) >= count, "{telemetry:#}");
+        let moved = figure(&["techniques", technique, "bytes"]);
+        let right = if exact { moved == bytes } else { moved >= bytes };
+        assert!(right, "{technique} moved {moved} of {bytes}: {telemetry:#}");
+    }
+    for other in ["sendfile", "splice_in", "splice_out", "read_fixed", "direct_read", "pread"] {
+        if !techniques.contains(&other) {
             assert_eq!(figure(&["techniques", other, "bytes"]), 0, "{other}: {telemetry:#}");
         }
     }
@@ -296,9 +299,12 @@ fn slow_readers(engine: &str) {
         wire.serves().unwrap();
     }
     // How often a full socket was met, where the technique can say so.
-    if ["sendfile", "splice"].contains(&engine) {
-        server.figure_until(&["techniques", engine, "would_block"], |count| count > 0);
-    }
+    let technique = match engine {
+        "sendfile" => "sendfile",
+        "splice" => "splice_out",
+        _ => return,
+    };
+    server.figure_until(&["techniques", technique, "would_block"], |count| count > 0);
 }
 
 /// A reader that pauses between pieces for as long as the server's timers may notice, but not

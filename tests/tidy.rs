@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use source::{Kind, Source, Token, exempt_test_files, is_root, read_tree};
 
 /// The only files in which `unsafe` may stand, below `src`. Each has its reasons at each block.
-const UNSAFE_FILES: &[&str] = &[];
+const UNSAFE_FILES: &[&str] = &["ring/buffer.rs", "ring/handle.rs", "ring/uring.rs"];
 
 /// Lines of a file before its tests. STYLE asks for about 400; this is where it has to be split.
 const LINES_MAX: usize = 450;
@@ -157,7 +157,7 @@ fn a_call_to_the_kernel_is_seen_in_every_form() {
         assert!(!calls("connection/body.rs", text).is_empty(), "not seen: {text}");
         assert!(calls("sys/files.rs", text).is_empty(), "{text}");
     }
-    let plain = "use std::net::SocketAddr; use std::os::fd::OwnedFd; fn fs() { self.fs.read() }";
+    let plain = "use rustix::io::Errno; use std::net::SocketAddr; use std::os::fd::OwnedFd; fn fs() { self.fs.read() }";
     assert!(calls("connection/body.rs", plain).is_empty());
 }
 
@@ -354,7 +354,7 @@ fn files_and_lines_keep_their_size() {
 
 fn too_long(source: &Source) -> Option<String> {
     let lines = source.lines_before_tests();
-    (lines > LINES_MAX).then(|| {
+    (lines > LINES_MAX && !source.is_for_tests()).then(|| {
         format!(
             "src/{}: {lines} lines before its tests, more than {LINES_MAX}: split it by \
             meaning",
@@ -412,10 +412,16 @@ fn a_figure_that_nothing_counts_is_seen() {
         }
         pub struct PartStats { pub best: Gauge }";
     let code = "fn f(s: &Stats) {
-        s.turns.add(1); s.peaks[2].raise(3); s.laps += 1; s.best = 1;
+        s.turns.add(1); s.peaks(1)[2].raise(3); s.laps += 1;
+        let lent = if x { &self.stats.best } else { y };
         let i = s.idle.read(); if s.idle == 2 {} let x = Stats { idle: 3 };
     }";
-    let sources = [Source::new("ring/stats.rs", stats), Source::new("ring/turn.rs", code)];
+    let told = "fn f(stats: &Stats) { tell(&stats.idle); }";
+    let sources = [
+        Source::new("ring/stats.rs", stats),
+        Source::new("ring/turn.rs", code),
+        Source::new("telemetry/mod.rs", told),
+    ];
     let found = figures::uncounted(&sources);
     assert_eq!(found, ["src/ring/stats.rs:8: nothing counts Stats.idle"]);
 }
@@ -428,7 +434,8 @@ fn an_option_that_nothing_reads_is_seen() {
             pub unused: u32,
             pub taken: Vec<(u8, u8)>,
         }
-        fn check(o: &Options) -> bool { o.unused == 1 }";
+        impl Default for Options { fn default() -> Self { Self { unused: x.unused } } }
+        impl Options { fn check(&self) -> bool { self.unused == 1 } }";
     let sources = [
         Source::new("ring/options.rs", options),
         Source::new("config/mod.rs", "fn f(o: &Options) { o.unused = o.unused; }"),

@@ -89,7 +89,7 @@ pub(crate) fn uncounted(sources: &[Source]) -> Vec<String> {
         .into_iter()
         // A part that is itself such a structure is looked at on its own.
         .filter(|field| !field.kind.iter().any(|word| word.ends_with("Stats")))
-        .filter(|field| !sources.iter().any(|source| counts(&source.code, &field.name)))
+        .filter(|field| !sources.iter().any(|source| counts(source, &field.name)))
         .map(|field| {
             let Field { owner, name, path, line, .. } = field;
             format!("src/{path}:{line}: nothing counts {owner}.{name}")
@@ -97,14 +97,18 @@ pub(crate) fn uncounted(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// Whether code assigns or adds to a field of this name.
-fn counts(code: &[Token], name: &str) -> bool {
+/// Whether code assigns or adds to a field of this name, directly, by the method that gives it
+/// out, or by a reference that is taken to add to it.
+fn counts(source: &Source, name: &str) -> bool {
+    let code = &source.code;
+    // The rooms that tell figures take references too, to read them.
+    let tells = matches!(room_of(&source.path), "telemetry" | "server");
     (1..code.len()).any(|at| {
         if !code[at].is(name) || !code[at - 1].sign('.') {
             return false;
         }
         let mut next = at + 1;
-        while code.get(next).is_some_and(|token| token.sign('[')) {
+        while code.get(next).is_some_and(|token| token.sign('[') || token.sign('(')) {
             next = group_end(code, next);
         }
         let sign =
@@ -113,21 +117,30 @@ fn counts(code: &[Token], name: &str) -> bool {
         let added = sign(0, '+') && sign(1, '=');
         let method = sign(0, '.')
             && code.get(next + 1).and_then(Token::word).is_some_and(|w| COUNTING.contains(&w));
-        assigned || added || method
+        assigned || added || method || (!tells && lent(code, at))
     })
 }
 
-/// Fields of `Options` structures that nothing reads but the file that declares them and the
-/// rooms that fill them in.
+/// Whether `&` stands before the path of fields that ends here by `stats.name`.
+fn lent(code: &[Token], at: usize) -> bool {
+    if at < 2 || !code[at - 2].is("stats") {
+        return false;
+    }
+    let path = code[..at].iter().rev();
+    let mut before = path.skip_while(|token| token.word().is_some() || token.sign('.'));
+    before.next().is_some_and(|token| token.sign('&'))
+}
+
+/// Fields of `Options` structures that nothing reads but their own methods and the rooms that fill
+/// them in.
 pub(crate) fn unread(sources: &[Source]) -> Vec<String> {
     fields(sources, "Options")
         .into_iter()
         .filter(|field| !matches!(room_of(&field.path), "config" | "cli"))
         .filter(|field| {
             !sources.iter().any(|source| {
-                source.path != field.path
-                    && !matches!(room_of(&source.path), "config" | "cli")
-                    && reads(&source.code, field)
+                !matches!(room_of(&source.path), "config" | "cli")
+                    && reads(&without_own_methods(&source.code, &field.owner), field)
             })
         })
         .map(|field| {
@@ -135,6 +148,22 @@ pub(crate) fn unread(sources: &[Source]) -> Vec<String> {
             format!("src/{path}:{line}: nothing reads {owner}.{name}")
         })
         .collect()
+}
+
+/// The code without the methods of a structure, its check and its defaults above all.
+fn without_own_methods(code: &[Token], owner: &str) -> Vec<Token> {
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < code.len() {
+        let header = code[at..].iter().take_while(|token| !token.sign('{') && !token.sign(';'));
+        if code[at].is("impl") && header.clone().any(|token| token.is(owner)) {
+            at = group_end(code, at + header.count());
+        } else {
+            kept.push(code[at].clone());
+            at += 1;
+        }
+    }
+    kept
 }
 
 fn room_of(path: &str) -> &str {

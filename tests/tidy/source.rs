@@ -76,6 +76,11 @@ impl Source {
         module.first().cloned().unwrap_or_else(|| self.path.trim_end_matches(".rs").to_owned())
     }
 
+    /// Whether all of the file is for tests.
+    pub(crate) fn is_for_tests(&self) -> bool {
+        self.code.is_empty() && !self.all.is_empty()
+    }
+
     /// Lines before the first item under `#[cfg(test)]` that is a module with a body.
     pub(crate) fn lines_before_tests(&self) -> usize {
         test_module_line(&self.all).map_or_else(|| self.text.lines().count(), |line| line - 1)
