@@ -157,7 +157,8 @@ fn a_call_to_the_kernel_is_seen_in_every_form() {
         assert!(!calls("connection/body.rs", text).is_empty(), "not seen: {text}");
         assert!(calls("sys/files.rs", text).is_empty(), "{text}");
     }
-    let plain = "use rustix::io::Errno; use std::net::SocketAddr; use std::os::fd::OwnedFd; fn fs() { self.fs.read() }";
+    let plain = "use rustix::io::Errno; use std::net::SocketAddr; use std::os::fd::OwnedFd;
+        fn fs() { self.fs.read() }";
     assert!(calls("connection/body.rs", plain).is_empty());
 }
 
