@@ -10,7 +10,6 @@
 //! Rests on open(2) (O_DIRECT, with its NOTES), statx(2), pread(2), pwrite(2). A file system
 //! without direct transfers gives [`DirectError::NotSupported`].
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -19,6 +18,10 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::memory::{ALIGNMENT_BYTES_MIN, AlignmentError};
 use super::{AlignedBuffer, Error, positional};
+
+mod error;
+
+pub use error::{DirectError, Operand, Unaligned};
 
 /// The largest alignment that test reads look for, in bytes; the logical block size of a device
 /// is at most this on Linux (64 KiB since 6.15, a page before).
@@ -143,6 +146,15 @@ impl Alignment {
 ///
 /// [`DirectError::NotDirect`] without O_DIRECT; [`DirectError::NotSupported`] when statx says so
 /// or no test read is accepted; [`DirectError::Io`] when the test read fails otherwise.
+///
+/// ```
+/// use pitcrew::techniques::direct::{self, DirectError};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let buffered = std::fs::File::open("Cargo.toml")?;
+/// assert_eq!(direct::discover(&buffered), Err(DirectError::NotDirect));
+/// # Ok(())
+/// # }
+/// ```
 pub fn discover(fd: impl AsFd) -> Result<Alignment, DirectError> {
     let fd = fd.as_fd();
     if !fcntl_getfl(fd).map_err(Error::from)?.contains(OFlags::DIRECT) {
@@ -249,6 +261,25 @@ impl DirectFile {
     ///
     /// As for [`DirectFile::open`]. A file that the file system refuses to open directly may have
     /// been created all the same (open(2), BUGS).
+    ///
+    /// ```
+    /// use pitcrew::techniques::AlignedBuffer;
+    /// use pitcrew::techniques::direct::{DirectError, DirectFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir_in(".")?;
+    /// # let path = directory.path().join("blocks");
+    /// let file = match DirectFile::create(path) {
+    ///     Err(DirectError::NotSupported) => return Ok(()),
+    ///     other => other?,
+    /// };
+    /// let mut block = AlignedBuffer::new(4096, 4096)?;
+    /// block.fill(7);
+    /// assert_eq!(file.write(&block, 4096)?, 4096);
+    /// assert_eq!(file.read(&mut block, 0)?, 4096);
+    /// assert!(block.iter().all(|&byte| byte == 0), "a hole was read");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create(path: impl AsRef<Path>) -> Result<DirectFile, DirectError> {
         DirectFile::open_with(path.as_ref(), OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)
     }
@@ -354,104 +385,3 @@ impl From<DirectFile> for OwnedFd {
         file.fd
     }
 }
-
-/// An operand of a transfer that has an alignment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operand {
-    /// The offset in the file.
-    Offset,
-    /// The length of the transfer.
-    Length,
-    /// The address of the memory.
-    Address,
-}
-
-/// An operand that is not aligned, and what it must be a multiple of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unaligned {
-    /// Which operand.
-    pub operand: Operand,
-    /// Its value in bytes.
-    pub value: u64,
-    /// What it must be a multiple of, in bytes.
-    pub needed: usize,
-}
-
-impl fmt::Display for Unaligned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unaligned { value, needed, .. } = self;
-        match self.operand {
-            Operand::Offset => write!(f, "the offset {value}")?,
-            Operand::Length => write!(f, "the length {value}")?,
-            Operand::Address => write!(f, "the memory address {value:#x}")?,
-        }
-        write!(f, " is not a multiple of {needed} bytes, which O_DIRECT needs here (EINVAL)")
-    }
-}
-
-/// Why a direct transfer did not happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DirectError {
-    /// The file system has no direct transfers for this file; buffered ones work.
-    NotSupported,
-    /// The descriptor was opened without O_DIRECT.
-    NotDirect,
-    /// An operand is not aligned.
-    Unaligned(Unaligned),
-    /// The kernel says EINVAL although all operands have the alignment that is known, so the
-    /// file needs a larger one, or has stopped to allow direct transfers.
-    Refused {
-        /// What is known.
-        alignment: Alignment,
-    },
-    /// The buffer does not hold the aligned block around the range.
-    BufferTooSmall {
-        /// The buffer's size in bytes.
-        size: usize,
-        /// The size in bytes that is needed.
-        needed: usize,
-    },
-    /// The buffer for the test read could not be made.
-    Buffer(AlignmentError),
-    /// Any other error.
-    Io(Error),
-}
-
-impl From<Error> for DirectError {
-    fn from(error: Error) -> DirectError {
-        DirectError::Io(error)
-    }
-}
-
-impl From<AlignmentError> for DirectError {
-    fn from(error: AlignmentError) -> DirectError {
-        DirectError::Buffer(error)
-    }
-}
-
-impl fmt::Display for DirectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DirectError::NotSupported => {
-                f.write_str("the file system does not support O_DIRECT for this file")
-            }
-            DirectError::NotDirect => f.write_str("the file was opened without O_DIRECT"),
-            DirectError::Unaligned(unaligned) => unaligned.fmt(f),
-            DirectError::Refused { alignment: Alignment { memory_bytes, offset_bytes, .. } } => {
-                write!(
-                    f,
-                    "the kernel refuses (EINVAL) a transfer whose memory is aligned to \
-                     {memory_bytes} bytes and whose offset and length are to {offset_bytes}"
-                )
-            }
-            DirectError::BufferTooSmall { size, needed } => {
-                write!(f, "the buffer has {size} bytes, the aligned block needs {needed}")
-            }
-            DirectError::Buffer(error) => error.fmt(f),
-            DirectError::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for DirectError {}
