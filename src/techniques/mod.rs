@@ -7,6 +7,7 @@
 //! | [`sendfile`] | sendfile(2) | a file to a socket or a file without a copy through the program |
 //! | [`pipe`] | splice(2), tee(2), pipe(7) | the same by way of a pipe, where bytes can be duplicated |
 //! | [`copy_range`] | copy_file_range(2) | a file to a file, inside the kernel or the file system |
+//! | [`posix_aio`] | aio(7), lio_listio(3) | asynchronous operations of the C library |
 //! | [`direct`] | open(2) (O_DIRECT), statx(2) | transfers that pass by the page cache |
 //! | [`memory`] | open(2), NOTES on O_DIRECT | aligned buffers, and memory that operations may own |
 //! | [`synchronous`] | open(2) (O_SYNC, O_DSYNC) | writes that are on the device when they return |
@@ -37,6 +38,7 @@ pub mod memory;
 pub mod pipe;
 pub mod positional;
 
+pub mod posix_aio;
 pub mod sendfile;
 pub mod synchronous;
 pub mod vectored;
