@@ -185,7 +185,7 @@ fn did_the_work(engine: &str) {
     server.figure_until(&["engines", engine, "responses"], |responses| responses >= count);
     let telemetry = server.telemetry();
     let figure = |path: &[&str]| common::figure(&telemetry, path);
-    assert_eq!(telemetry["engine"], engine, "{telemetry:#}");
+    assert_eq!(telemetry["server"]["engine"], engine, "{telemetry:#}");
     assert_eq!(figure(&["engines", engine, "responses"]), count, "{telemetry:#}");
     assert_eq!(figure(&["engines", engine, "bytes"]), bytes, "{telemetry:#}");
     assert_eq!(figure(&["engines", engine, "declined"]), 0, "{telemetry:#}");

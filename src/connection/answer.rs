@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::outbox::{NoRoom, Outbox};
 use crate::base::Instant;
-use crate::cache::{Name, Version};
+use crate::cache::{Lookup, Name, Version};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
 use crate::http::head::{Head, Method, Version as HttpVersion};
@@ -95,7 +95,7 @@ pub(super) fn answer(
                 Err(no_room) => answered(no_room),
             }
         }
-        Target::File(name) => reply.file(&name),
+        Target::File(name) => reply.file(&name, request),
         Target::Redirect => reply.redirect(),
         Target::Options => reply.options(),
         Target::Made(made) => reply.made(&made),
@@ -166,20 +166,27 @@ impl<'b> Reply<'_, 'b, '_> {
                 return Ok(Target::Made(made));
             }
         }
-        let asker = Asker { owner: self.cx.owner, since: request.begun, now: self.cx.io.now() };
+        let asker = self.asker();
         let cx = &mut *self.cx;
         match cx.site.resolve(self.head.path, cx.path, cx.cache, asker) {
             Resolution::File(name) => Ok(Target::File(name)),
             Resolution::Redirect => Ok(Target::Redirect),
             Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),
-            Resolution::Waiting => {
-                request.waits += 1;
-                if request.waits > RESOLVE_WAITS_MAX {
-                    return Ok(Target::Refused(Refusal::Overloaded));
-                }
-                Err(Answered::Waiting)
-            }
+            Resolution::Waiting => Err(self.wait(request)),
         }
+    }
+
+    /// Waits for the cache, a bounded number of times.
+    fn wait(&mut self, request: &mut Request) -> Answered {
+        request.waits += 1;
+        if request.waits > RESOLVE_WAITS_MAX {
+            return self.refuse(Refusal::Overloaded);
+        }
+        Answered::Waiting
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { owner: self.cx.owner, since: self.begun, now: self.cx.io.now() }
     }
 
     fn persistence(&self) -> Persistence {
@@ -191,7 +198,7 @@ impl<'b> Reply<'_, 'b, '_> {
     }
 
     /// A file, by its conditions and ranges.
-    fn file(&mut self, name: &Name) -> Answered {
+    fn file(&mut self, name: &Name, request: &mut Request) -> Answered {
         let fields = &self.head.fields;
         let available = Available {
             br: name.variants[0].is_some(),
@@ -204,6 +211,15 @@ impl<'b> Reply<'_, 'b, '_> {
             Coding::Identity
         };
         let version = name.version(coding).unwrap_or(&name.original);
+        if !version.holds(request.begun, self.cx.io) {
+            // It changed since it was opened: found out anew, its facts are of this request.
+            self.cx.cache.distrust(self.cx.path);
+            let asker = self.asker();
+            return match self.cx.cache.lookup(self.cx.path, asker.since, asker.now, asker.owner) {
+                Lookup::Waiting => self.wait(request),
+                Lookup::Known(_) | Lookup::Full => self.refuse(Refusal::Overloaded),
+            };
+        }
         let wall = self.cx.io.wall();
         let (lines, tag, modified) = self.cx.site.lines(self.cx.path, name, version, wall);
         let conditions = Conditions {

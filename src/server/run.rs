@@ -90,7 +90,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let descriptors = sys::descriptors::raise();
     let root = sys::Root::open(&options.root).map_err(Fault::Root)?;
     sys::probe::io_uring().map_err(Fault::Ring)?;
-    let bound = bind_all(options)?;
+    let mut bound = bind_all(options)?;
     note_descriptors(options, descriptors);
     let shards: Arc<Vec<_>> = Arc::new((0..options.workers).map(|_| Shard::default()).collect());
     let control = Arc::new(Control::default());
@@ -114,6 +114,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
         threads.push(spawn(start, reports.clone())?);
     }
     drop(reports);
+    bound.iter_mut().for_each(Bound::give_up_sockets);
     // A worker that cannot set up its ring says so before anything is announced.
     for _ in 0..options.workers {
         match reported.recv() {

@@ -196,10 +196,10 @@ mod tests {
             assert_eq!(signals.take().unwrap(), None);
             raise_here(Number::USR1);
             raise_here(Number::USR1);
-            assert_eq!(signals.wait_for(Duration::from_secs(10)).unwrap(), Signal::User1);
+            assert_eq!(signals.wait_for(Duration::from_secs(10)).unwrap().unwrap(), Signal::User1);
             assert_eq!(signals.take().unwrap(), None);
             raise_here(Number::TERM);
-            let last = signals.wait_for(Duration::from_secs(10)).unwrap();
+            let last = signals.wait_for(Duration::from_secs(10)).unwrap().unwrap();
             assert!(last.ends());
             assert_eq!(last.to_string(), "SIGTERM");
         });

@@ -100,6 +100,12 @@ impl Bound {
         self.sockets[worker % self.sockets.len()].as_fd()
     }
 
+    /// Gives the sockets up once the workers have theirs: a listener that nobody accepts on
+    /// would still take connections in. The path of a unix socket stays until the drop.
+    pub fn give_up_sockets(&mut self) {
+        self.sockets.clear();
+    }
+
     /// How many sockets there are: one for each worker, or one for all.
     pub fn count(&self) -> usize {
         self.sockets.len()
@@ -312,7 +318,7 @@ impl fmt::Display for BindError {
         write!(out, "cannot listen on {}: ", self.address)?;
         match self.cause {
             BindCause::InUse => out.write_str(
-                "another process listens there; end it or choose another address by --listen",
+                "the address is in use; end the process that listens there, or choose another by --listen",
             ),
             BindCause::Privileged { first_free } => write!(
                 out,

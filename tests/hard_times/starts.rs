@@ -76,10 +76,10 @@ fn a_configuration_is_read() {
     let config = scratch.write("good.toml", "engine = \"copy\"\nworkers = 1\n");
     let file = config.to_str().unwrap();
     let server = Server::start(&["--config", file], scratch.path());
-    assert_eq!(server.telemetry()["engine"], "copy");
-    assert_eq!(server.telemetry()["workers"], 1);
+    assert_eq!(server.telemetry()["server"]["engine"], "copy");
+    assert_eq!(server.telemetry()["server"]["workers"], 1);
     let server = Server::start(&["--config", file, "--engine", "splice"], scratch.path());
-    assert_eq!(server.telemetry()["engine"], "splice");
+    assert_eq!(server.telemetry()["server"]["engine"], "splice");
 }
 
 /// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
