@@ -21,8 +21,11 @@ pub struct Version {
     pub coding: Coding,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
-    lines: RefCell<Option<((u32, bool), Rc<EntityLines>)>>,
+    lines: RefCell<Option<Kept>>,
 }
+
+/// Lines with the rules that they were made under, and whether there were variants.
+type Kept = ((u32, bool), Rc<EntityLines>);
 
 /// A descriptor opened with O_DIRECT, of the same file.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::server::options::{Allow, Network, clash};
-use crate::sys::Listen;
+use crate::server::options::{Allow, Listen, Network, clash};
 
 /// Reads a list of addresses: `127.0.0.1:80`, `[::1]:80`, `80` for both loopback addresses,
 /// `:80` for every interface, and `unix:/path`. Relative paths begin at `base`.

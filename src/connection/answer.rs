@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::context::Context;
+use super::notice::{self, Notice};
 use super::outbox::{NoRoom, Outbox};
 use crate::base::Instant;
 use crate::cache::{Lookup, Name, Version};
@@ -16,7 +17,7 @@ use crate::http::head::{Head, Method, Version as HttpVersion};
 use crate::http::media::Media;
 use crate::http::multipart::{self, Boundary};
 use crate::http::negotiate::{self, Available, Coding, Codings, Form};
-use crate::http::notice;
+use crate::http::notice::{FORMS, notice as sentence};
 use crate::http::range::{self, Selection, Span};
 use crate::http::refusal::{ALLOW, Refusal};
 use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
@@ -112,30 +113,6 @@ impl Request {
     pub(super) fn awaits_announced_body(&self) -> bool {
         self.continued && !self.body_read
     }
-}
-
-/// An answer to a client that did nothing that could be answered: time-outs and the like.
-pub(super) fn refuse_unasked(
-    refusal: Refusal,
-    begun: Instant,
-    outbox: &mut Outbox,
-    cx: &mut Context<'_>,
-) -> Answered {
-    put_notice(
-        refusal.status(),
-        refusal.text(),
-        &refusal_lines(refusal),
-        Form::Plain,
-        Persistence::Close,
-        true,
-        begun,
-        outbox,
-        cx,
-    )
-    .map_or_else(answered, |()| {
-        cx.stats.refusals(refusal).add(1);
-        Answered::Put { keep: false }
-    })
 }
 
 enum Target {
@@ -313,8 +290,8 @@ impl<'b> Reply<'_, 'b, '_> {
         let refusal = Refusal::RangeUnsatisfiable;
         let form = self.form();
         let mut body = Vec::with_capacity(128);
-        notice::notice(&mut body, refusal.status(), refusal.text(), form);
-        let lines = notice_lines(form);
+        sentence(&mut body, refusal.status(), refusal.text(), form);
+        let lines = notice::lines(form);
         let frame = self.frame(&[]);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::unsatisfiable(out, &lines, total, body.len() as u64, frame);
@@ -358,7 +335,8 @@ impl<'b> Reply<'_, 'b, '_> {
 
     fn refuse(&mut self, refusal: Refusal) -> Answered {
         self.keep &= !refusal.closes();
-        let answered = self.notice(refusal.status(), refusal.text(), &refusal_lines(refusal));
+        let answered =
+            self.notice(refusal.status(), refusal.text(), &notice::refusal_lines(refusal));
         if matches!(answered, Answered::Put { .. }) {
             self.cx.stats.refusals(refusal).add(1);
         }
@@ -369,22 +347,13 @@ impl<'b> Reply<'_, 'b, '_> {
         let form = self.form();
         let persistence = self.persistence();
         let with_body = self.head.method != Method::Head;
-        put_notice(
-            status,
-            text,
-            extra,
-            form,
-            persistence,
-            with_body,
-            self.begun,
-            self.outbox,
-            self.cx,
-        )
-        .map_or_else(answered, |()| Answered::Put { keep: self.keep })
+        Notice { status, text, extra, form, persistence, with_body }
+            .put(self.begun, self.outbox, self.cx)
+            .map_or_else(answered, |()| Answered::Put { keep: self.keep })
     }
 
     fn form(&self) -> Form {
-        negotiate::form(self.head.fields.accept.values(), &notice::FORMS)
+        negotiate::form(self.head.fields.accept.values(), &FORMS)
     }
 
     fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
@@ -406,51 +375,7 @@ impl<'b> Reply<'_, 'b, '_> {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // Every one of them differs between its two callers.
-fn put_notice(
-    status: Status,
-    text: &str,
-    extra: &[u8],
-    form: Form,
-    persistence: Persistence,
-    with_body: bool,
-    begun: Instant,
-    outbox: &mut Outbox,
-    cx: &mut Context<'_>,
-) -> Result<(), NoRoom> {
-    let mut body = Vec::with_capacity(128);
-    notice::notice(&mut body, status, text, form);
-    let lines = notice_lines(form);
-    let frame = Frame { date: cx.date, persistence, extra };
-    outbox.write(cx.io, |out| {
-        response::whole(out, status, &lines, body.len() as u64, frame);
-        if with_body {
-            out.put(&body);
-        }
-    })?;
-    outbox.end_answer(status, begun);
-    Ok(())
-}
-
-fn notice_lines(form: Form) -> EntityLines {
-    let essence = form.content_type().split(';').next().unwrap_or("text/plain");
-    // Which form it has depends on Accept (RFC 9110 section 12.5.5).
-    let edits: Vec<_> = FieldEdit::set("Vary", "Accept").into_iter().collect();
-    EntityLines::new(&Entity::of_text(Media::new(essence)), &edits)
-}
-
-fn refusal_lines(refusal: Refusal) -> Vec<u8> {
-    let mut lines = Vec::new();
-    if let Some(allow) = refusal.allow() {
-        lines.extend_from_slice(format!("Allow: {allow}\r\n").as_bytes());
-    }
-    if let Some(seconds) = refusal.retry_after_seconds() {
-        lines.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
-    }
-    lines
-}
-
-fn answered(no_room: NoRoom) -> Answered {
+pub(super) fn answered(no_room: NoRoom) -> Answered {
     match no_room {
         NoRoom::SendFirst => Answered::SendFirst,
         NoRoom::NoBuffer => Answered::NoBuffer,

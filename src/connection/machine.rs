@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use super::answer::{self, Answered, Request};
 use super::context::Context;
 use super::input::Input;
+use super::notice;
 use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
@@ -251,7 +252,8 @@ impl Connection {
             }
             Parsed::Refused(refusal) => {
                 let begun = request.begun;
-                let answered = answer::refuse_unasked(refusal, begun, outbox, cx);
+                let answered = notice::refuse_unasked(refusal, begun, outbox, cx)
+                    .map_or_else(answer::answered, |()| Answered::Put { keep: false });
                 (answered, 0, true)
             }
             Parsed::Complete(head) => {
@@ -527,7 +529,7 @@ impl Connection {
         self.farewell = Some(farewell);
         self.phase = Phase::Parsing;
         // Without a buffer the client gets the close alone: it is told nothing wrong.
-        let _ = answer::refuse_unasked(refusal, cx.io.now(), &mut self.outbox, cx);
+        let _ = notice::refuse_unasked(refusal, cx.io.now(), &mut self.outbox, cx);
     }
 
     fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {

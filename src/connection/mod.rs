@@ -9,6 +9,7 @@ mod answer;
 mod context;
 mod input;
 mod machine;
+mod notice;
 mod options;
 mod outbox;
 mod phase;

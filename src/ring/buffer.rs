@@ -207,7 +207,7 @@ mod tests {
         drop(lease);
         // SAFETY: the mapping is alive and nobody borrows it: this plays a kernel that writes
         // late.
-        unsafe { address.add(17).write(9) };
+        unsafe { address.wrapping_add(17).write(9) };
         let _ = pool.lease();
     }
 }

@@ -29,7 +29,7 @@ use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
 use crate::sys::socket::BindError;
-use crate::sys::{self, Bound, Listen, Signal, Signals};
+use crate::sys::{self, Bell, Bound, Listen, Signal, Signals};
 use crate::telemetry::Shard;
 
 /// Why the server could not start or go on.
@@ -99,14 +99,14 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let mut bells = Vec::new();
     let mut threads = Vec::new();
     for number in 0..options.workers {
-        let bell = bell()?;
-        bells.push(bell.try_clone().map_err(|e| Fault::System("a descriptor is missing", e))?);
+        let (bell, heard) = Bell::new().map_err(|e| Fault::System("a descriptor is missing", e))?;
+        bells.push(bell);
         let start = Start {
             number,
             options: options.clone(),
             root: owned(root.as_fd())?,
             listeners: bound.iter().map(|b| owned(b.socket(number))).collect::<Result<_, _>>()?,
-            bell,
+            bell: heard,
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
             started,
@@ -134,7 +134,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
 fn wait(
     signals: &Signals,
     control: &Control,
-    bells: &[OwnedFd],
+    bells: &[Bell],
     reported: &mpsc::Receiver<Report>,
     threads: Vec<JoinHandle<()>>,
 ) -> Result<End, Fault> {
@@ -150,10 +150,7 @@ fn wait(
                 draining = true;
                 tracing::info!(%signal, "draining; the same signal again ends at once");
                 control.set(State::Draining);
-                for bell in bells {
-                    // The counter of a fresh bell cannot overflow.
-                    let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-                }
+                bells.iter().for_each(Bell::ring);
             }
             Some(signal) => tracing::info!(%signal, "nothing to do for this signal"),
             None => {}
@@ -329,11 +326,12 @@ fn nonce() -> Box<dyn FnMut() -> u128> {
 }
 
 fn bind_all(options: &Options) -> Result<Vec<Bound>, Fault> {
+    let ipv6_may_miss = !options.ipv6_required;
     let mut bound = Vec::new();
     for listen in &options.listen {
         match sys::socket::bind(listen, options.workers) {
             Ok(one) => bound.push(one),
-            Err(error) if error.is_missing_ipv6() && !options.ipv6_required => {
+            Err(error) if error.is_missing_ipv6() && ipv6_may_miss => {
                 tracing::info!(%error, "not listening there");
             }
             Err(error) => return Err(Fault::Listen(error)),
@@ -380,12 +378,6 @@ fn url(address: &Listen) -> String {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(_) => address.to_string(),
     }
-}
-
-fn bell() -> Result<OwnedFd, Fault> {
-    use rustix::event::{EventfdFlags, eventfd};
-    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| Fault::System("a descriptor is missing", errno.into()))
 }
 
 fn owned(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fault> {

@@ -4,6 +4,7 @@
 //! Everything here runs at start or at the end, never for a request. Failures are typed by
 //! cause, and their text is one line that names the remedy.
 
+mod bell;
 pub mod descriptors;
 pub mod probe;
 pub mod processor;
@@ -11,6 +12,7 @@ pub mod root;
 pub mod signal;
 pub mod socket;
 
+pub use bell::Bell;
 pub use root::Root;
 pub use signal::{Signal, Signals};
 pub use socket::{Bound, Listen};

@@ -252,6 +252,11 @@ pub struct BindError {
 }
 
 impl BindError {
+    /// Whether somebody listens there.
+    pub fn is_in_use(&self) -> bool {
+        self.cause == BindCause::InUse
+    }
+
     /// Whether this machine has no such IPv6 address, or no IPv6 at all.
     pub fn is_missing_ipv6(&self) -> bool {
         self.address.is_ipv6() && matches!(self.cause, BindCause::NotHere | BindCause::NoFamily)
