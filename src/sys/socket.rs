@@ -338,7 +338,8 @@ impl fmt::Display for BindError {
         write!(out, "cannot listen on {}: ", self.address)?;
         match self.cause {
             BindCause::InUse => out.write_str(
-                "the address is in use; end the process that listens there, or choose another by --listen",
+                "the address is in use; end the process that listens there, or choose another by \
+                 --listen",
             ),
             BindCause::Privileged { first_free } => write!(
                 out,
