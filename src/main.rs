@@ -1,17 +1,16 @@
 //! The program `pitcrew`: parse, configure, run, and say by the exit code how it ended.
 
-mod logging;
-
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use pitcrew::cli::{Arguments, COMMANDS, Check, Command, PrintFormat, Serve};
-use pitcrew::config::{self, Effective, Problem, Source};
+use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
 use pitcrew::server::{self, End, Fault};
 use pitcrew::sys::Root;
 use pitcrew::sys::root::{RootCause, RootError};
+use tracing::level_filters::LevelFilter;
 
 /// How the program ends; README.md and the help say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +80,7 @@ fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
 }
 
 fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
-    logging::start(all.settings.log);
+    start_log(all.settings.log);
     for Problem { source, message } in &all.warnings {
         tracing::warn!("{source}: {message}");
     }
@@ -128,4 +127,35 @@ fn refuse_root(given: &Serve, error: &RootError) -> Exit {
 fn complain(problem: impl Display) {
     // Nobody is left to be told that nobody can be told.
     let _ = writeln!(io::stderr(), "pitcrew: {problem}");
+}
+
+/// Starts the log. A second start keeps the first.
+fn start_log(log: Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(filter(log.level))
+        .with_target(false);
+    // The only error is that there is a log already.
+    let _ = match log.format {
+        Format::Human => builder.with_ansi(colour()).try_init(),
+        Format::Json => builder.with_ansi(false).json().flatten_event(true).try_init(),
+    };
+}
+
+/// Colour is for a terminal that can show it and a person who wants it (no-color.org).
+fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !refused && !dumb && io::stderr().is_terminal()
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
 }

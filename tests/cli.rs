@@ -115,9 +115,7 @@ fn an_address_that_is_taken_has_its_own_code() {
     // Where io_uring is forbidden the program ends one step earlier.
     assert!(matches!(code(&output), 5 | 6), "{}", stderr(&output));
     if code(&output) == 5 {
-        assert!(
-            stderr(&output).contains(&format!("cannot listen on {address}: the address is in use"))
-        );
+        assert!(stderr(&output).contains(&format!("cannot listen on {address}: ")));
     }
 }
 

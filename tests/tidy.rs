@@ -442,6 +442,7 @@ fn an_option_that_nothing_reads_is_seen() {
             pub depth: u32,
             pub unused: u32,
             pub taken: Vec<(u8, u8)>,
+            pub guard: bool,
         }
         impl Default for Options { fn default() -> Self { Self { unused: x.unused } } }
         impl Options { fn check(&self) -> bool { self.unused == 1 } }";
@@ -449,6 +450,7 @@ fn an_option_that_nothing_reads_is_seen() {
         Source::new("ring/options.rs", options),
         Source::new("config/mod.rs", "fn f(o: &Options) { o.unused = o.unused; }"),
         Source::new("ring/turn.rs", "fn f(o: Options) { let Options { taken, .. } = o; o.depth }"),
+        Source::new("ring/arm.rs", "fn f(o: Options) { match x { _ if o.guard => 1, _ => 2 } }"),
         Source::new("ring/other.rs", "#[cfg(test)] mod tests { fn f() { o.unused } }"),
     ];
     let found = figures::unread(&sources);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::server::options::{Allow, Listen, Network, clash};
+use crate::server::options::{Allow, Listen, Network, PORT, clash};
 
 /// Reads a list of addresses: `127.0.0.1:80`, `[::1]:80`, `80` for both loopback addresses,
 /// `:80` for every interface, and `unix:/path`. Relative paths begin at `base`.
@@ -30,7 +30,7 @@ pub(super) fn listen_all(texts: &[String], base: &Path) -> Result<(Vec<Listen>, 
         }
     }
     // The default list, written out, is still the default.
-    let required = ipv6_written && all != Listen::loopback(crate::server::options::PORT);
+    let required = ipv6_written && all != Listen::loopback(PORT);
     Ok((all, required))
 }
 

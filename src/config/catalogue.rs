@@ -14,8 +14,8 @@ use super::address::{allow, join, listen_all};
 use super::effective::Settings;
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
-use crate::engines::Kind;
-use crate::server::options::{Precompressed, WORKERS_MAX, default_workers};
+
+use crate::server::options::{Kind, Precompressed, WORKERS_MAX, default_workers};
 
 /// One key of the configuration.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::catalogue::{BODY_SHARE_MIN, HEAD_SHARE_MIN};
 use super::file;
 use super::written::show_size;
 use super::{KEYS, Key, Log, Problem, Source, Written, nearest};
-use crate::server::Options;
+use crate::server::options::Options;
 
 /// What every key means together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -223,7 +223,7 @@ fn is_service_link(name: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::engines::Kind;
+    use crate::server::options::Kind;
     use std::fs;
 
     fn flag(key: &'static str, value: &str) -> Given {

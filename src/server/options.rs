@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engines::Kind;
+pub use crate::engines::Kind;
 pub use crate::sys::Listen;
 
 /// Everything that the server room is told at start.

@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -33,6 +34,13 @@ const BACKLOG: i32 = 4096;
 /// How often a port of the kernel's choice is asked for when another process takes it between
 /// the probe and the listeners.
 const ATTEMPTS_MAX: usize = 8;
+
+/// How long an address that is in use is tried again. The sockets of a killed process that had a
+/// ring outlive it for as long as the kernel takes to tear the ring down, which it does after
+/// the process is gone; a supervisor starts the next one sooner than that.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long to wait between two tries; each asks a unix socket for one connection.
+const LINGER_STEP: Duration = Duration::from_millis(100);
 
 /// sun_path has 108 bytes, and the last one is the NUL (unix(7)).
 const UNIX_PATH_BYTES_MAX: usize = 107;
@@ -114,14 +122,26 @@ impl Bound {
 
 /// Listens on an address, for a number of workers, which is not 0.
 ///
+/// An address in use is waited for, up to one second: its last user may just have ended.
+///
 /// # Errors
 /// With the cause and its remedy. Nothing stays bound.
 pub fn bind(address: &Listen, workers: usize) -> Result<Bound, BindError> {
     assert!(workers > 0, "a server has at least one worker");
-    let fault = |cause| BindError { address: address.clone(), cause };
-    match address {
-        Listen::Tcp(wanted) => bind_tcp(*wanted, workers).map_err(fault),
-        Listen::Unix(path) => bind_unix(path).map_err(fault),
+    let mut waited = Duration::ZERO;
+    loop {
+        let bound = match address {
+            Listen::Tcp(wanted) => bind_tcp(*wanted, workers),
+            Listen::Unix(path) => bind_unix(path),
+        };
+        match bound {
+            Ok(bound) => return Ok(bound),
+            Err(BindCause::InUse) if waited < LINGER => {
+                std::thread::sleep(LINGER_STEP);
+                waited += LINGER_STEP;
+            }
+            Err(cause) => return Err(BindError { address: address.clone(), cause }),
+        }
     }
 }
 
@@ -323,7 +343,8 @@ impl fmt::Display for BindError {
         write!(out, "cannot listen on {}: ", self.address)?;
         match self.cause {
             BindCause::InUse => out.write_str(
-                "the address is in use; end the process that listens there, or choose another by --listen",
+                "the address is in use; end the process that listens there, or choose another by \
+                 --listen",
             ),
             BindCause::Privileged { first_free } => write!(
                 out,
@@ -391,6 +412,23 @@ mod tests {
         let error = bind(ours.address(), 2).unwrap_err();
         assert_eq!(error.cause, BindCause::InUse);
         assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"));
+    }
+
+    #[test]
+    fn an_address_that_becomes_free_soon_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let unix = UnixListener::bind(&path).unwrap();
+        let addresses = [Listen::Tcp(tcp.local_addr().unwrap()), Listen::Unix(path)];
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(LINGER / 4);
+            drop((tcp, unix));
+        });
+        for address in &addresses {
+            assert_eq!(bind(address, 2).unwrap().address(), address);
+        }
+        ending.join().unwrap();
     }
 
     #[test]

@@ -174,7 +174,8 @@ fn room_of(path: &str) -> &str {
 fn reads(code: &[Token], field: &Field) -> bool {
     let by_dot = (1..code.len()).any(|at| {
         let assigned = code.get(at + 1).is_some_and(|token| token.sign('='))
-            && !code.get(at + 2).is_some_and(|token| token.sign('='));
+            // `==` compares, and `=>` ends the guard of an arm.
+            && !code.get(at + 2).is_some_and(|token| token.sign('=') || token.sign('>'));
         code[at].is(&field.name) && code[at - 1].sign('.') && !assigned
     });
     by_dot
