@@ -134,6 +134,9 @@ const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
 // server
 
+/// Names in the cache of open files of one worker: as many can be found out at once.
+pub const OPEN_FILES_MIN: usize = 64;
+
 /// How long a listener that found no free descriptor waits before it tries again by itself.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 

@@ -22,7 +22,8 @@ use crate::http::head::HeadLimits;
 use crate::http::media::MediaTable;
 use crate::limits::{
     ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
-    OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX,
+    OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
+    TURNED_AWAY_MAX,
 };
 use crate::resource::{self, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
@@ -238,7 +239,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             0,
         ),
         cache: cache::Options {
-            entries_max: options.share(options.open_files).max(1),
+            entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
             valid: options.open_files_valid,
             precompressed: options.precompressed != Precompressed::Off,
             fresh_only: options.precompressed == Precompressed::Fresh,
