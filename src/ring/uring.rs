@@ -107,14 +107,13 @@ impl Uring {
     /// ENOMEM beyond the locked-memory limit.
     pub fn register_memory(&mut self, (base, bytes): (*mut u8, usize)) -> std::io::Result<()> {
         let vector = Vector { base, bytes };
-        let vectors = std::slice::from_ref(&vector);
-        // SAFETY: `Vector` has the layout of `iovec`; the memory is a whole mapping of a
-        // `BufferPool`, and the kernel pins its pages itself, so that even an unmapping before
-        // the ring's end is harmless.
-        unsafe {
-            let vectors = std::slice::from_raw_parts(vectors.as_ptr().cast(), 1);
-            self.ring.submitter().register_buffers(vectors)
-        }
+        let vectors = std::ptr::from_ref(&vector).cast();
+        // SAFETY: `Vector` has the layout of `iovec`, and the one that is pointed to outlives the
+        // slice.
+        let vectors = unsafe { std::slice::from_raw_parts(vectors, 1) };
+        // SAFETY: the memory is a whole mapping of a `BufferPool`, and the kernel pins its pages
+        // itself, so that even an unmapping before the ring's end is harmless.
+        unsafe { self.ring.submitter().register_buffers(vectors) }
     }
 
     fn push(&mut self, entry: squeue::Entry) -> Result<(), QueueFull> {
@@ -209,7 +208,7 @@ impl Kernel for Uring {
 
     fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
         assert_ne!(token, CANCEL_TOKEN, "a place never has this number");
-        if self.queued == self.scratch.len() {
+        if self.queued >= self.scratch.len() {
             return Err(QueueFull);
         }
         let entry = self.entry(op).user_data(token);
@@ -222,12 +221,13 @@ impl Kernel for Uring {
     }
 
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno> {
+        let before = self.ring.submission().len();
         let entered = match wait {
             Wait::Not => {
                 /// IORING_ENTER_GETEVENTS: deferred completions run although nothing is waited
                 /// for.
                 const GETEVENTS: u32 = 1;
-                let queued = self.ring.submission().len() as u32;
+                let queued = before as u32;
                 // SAFETY: no argument is passed, and the count is that of the queue, which was
                 // synchronised by taking its length.
                 unsafe { self.ring.submitter().enter::<()>(queued, 0, GETEVENTS, None) }
@@ -240,9 +240,9 @@ impl Kernel for Uring {
             }
         };
         let left = self.ring.submission().len();
-        let taken = self.queued - left.min(self.queued);
+        let taken = before.saturating_sub(left);
         // What a full completion queue made the kernel refuse stays queued, with its scratch;
-        // `queued` then starts anew above it only when the queue is empty.
+        // `queued` starts anew only when the queue is empty.
         if left == 0 {
             self.queued = 0;
         }
