@@ -33,7 +33,8 @@ pub struct Direct {
 }
 
 impl Version {
-    pub(super) fn new(file: File, facts: Facts, coding: Coding) -> Self {
+    /// A version with a descriptor and what statx said of it; without one past the page cache.
+    pub fn new(file: File, facts: Facts, coding: Coding) -> Self {
         Self { file, direct: None, facts, coding, lines: RefCell::new(None) }
     }
 

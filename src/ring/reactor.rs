@@ -244,6 +244,21 @@ impl<K: Kernel> Reactor<K> {
         (buffers, self.pipes.open() - self.pipes.idle())
     }
 
+    /// Where descriptors go that nobody refers to any more.
+    pub(super) fn closing(&self) -> &Rc<Closing> {
+        &self.closing
+    }
+
+    /// Whether no descriptor waits to be closed.
+    pub fn nothing_to_close(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    /// Pipes that are open, leased or not.
+    pub fn pipes_open(&self) -> usize {
+        self.pipes.open()
+    }
+
     /// The kernel below.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
@@ -292,12 +307,13 @@ impl<K: Kernel> Reactor<K> {
         let Some(operation) = self.operations.get_mut(key) else { return };
         let owner = operation.owner;
         let took = self.now.since(operation.started);
+        let op = operation.op.as_mut().expect("an operation in flight has its operands");
+        self.kernel.complete(&event, op);
         if event.notification {
             let op = self.take_out(key).op.expect("the kernel kept the operands till now");
             self.wakes.push_back((owner, Wake::Released(op)));
             return self.free_if_idle(owner);
         }
-        let op = operation.op.as_mut().expect("an operation in flight has its operands");
         if event.result == Err(Errno::INTR) && !operation.cancelled && can_be_repeated(op) {
             return self.queue(key);
         }
@@ -740,3 +756,6 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         self.reactor.wall
     }
 }
+
+#[cfg(test)]
+mod tests;
