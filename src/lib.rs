@@ -13,3 +13,4 @@ pub mod ring;
 pub mod server;
 pub mod sys;
 pub mod techniques;
+pub mod telemetry;

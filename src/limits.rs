@@ -94,3 +94,63 @@ pub const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Bytes of the names of one directory listing together. A name grows up to ninefold in HTML,
 /// link and text, so this holds a page of hostile names under some 12 MiB.
 pub const LISTING_NAMES_BYTES_MAX: usize = 1 << 20;
+
+// connection
+
+/// Bytes of answers that gather before they are sent: one large send buffer's worth.
+pub const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers that gather before they are sent, so that the first of them is not late.
+pub const GATHERED_ANSWERS_MAX: usize = 64;
+
+/// Bytes of input that are read away after an answer that ends a connection, so that the client
+/// gets the answer and not a reset.
+pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
+
+/// How long that may take.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Times that one request may wait for what its target stands for. Each wait makes one more name
+/// known, so more means that the cache is too small for what is asked at once.
+pub const RESOLVE_WAITS_MAX: u32 = 16;
+
+/// Bytes of a buffer for a request head: most heads of browsers are below 2 KiB, and a page is
+/// the least that a pool cuts.
+pub const HEAD_BUFFER_BYTES: usize = 4096;
+
+/// Bytes of a buffer for large or pipelined heads: the small part's bytes, the largest head, and
+/// the empty lines before it.
+pub const LARGE_HEAD_BUFFER_BYTES: usize = 24 * 1024;
+
+/// Bytes of a buffer for a small answer.
+pub const ANSWER_BUFFER_BYTES: usize = 4096;
+
+/// Bytes of a buffer for a body on its way: room for a head, and a block.
+pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
+
+const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
+const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
+const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
+
+// server
+
+/// How long a listener that found no free descriptor waits before it tries again by itself.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// Connections beyond the limit that are told so at once; those beyond are closed without a word.
+pub const TURNED_AWAY_MAX: usize = 64;
+
+/// Operations in flight for each connection: a poll, a send and a read, and a cancelled one.
+pub const OPERATIONS_PER_CONNECTION: usize = 4;
+
+/// Operations in flight for what belongs to no connection: listeners, opens, closes.
+pub const OWN_OPERATIONS: usize = 1024;
+
+/// Pipes of one worker: as many bodies as travel by splice at once; the next ones wait.
+pub const PIPES_MAX: usize = 256;
+
+/// Bytes asked for a pipe. Each splice then moves enough that its system calls weigh little.
+pub const PIPE_BYTES: u32 = 256 * 1024;
+
+/// Bytes that a connection moves inline in a turn before the others go on.
+pub const TURN_BYTES: u32 = 512 * 1024;

@@ -1,3 +1,161 @@
-//! The program `pitcrew`.
+//! The program `pitcrew`: parse, configure, run, and say by the exit code how it ended.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use pitcrew::cli::{Arguments, COMMANDS, Check, Command, PrintFormat, Serve};
+use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
+use pitcrew::server::{self, End, Fault};
+use pitcrew::sys::Root;
+use pitcrew::sys::root::{RootCause, RootError};
+use tracing::level_filters::LevelFilter;
+
+/// How the program ends; README.md and the help say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Usage = 2,
+    Configuration = 3,
+    Root = 4,
+    Listen = 5,
+    Ring = 6,
+    Internal = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            // Help and version are answers on the standard output, mistakes on the other.
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let exit = match &arguments.command {
+        None => configure(&arguments.serve).and_then(|all| serve(&arguments.serve, &all)),
+        Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
+    };
+    exit.unwrap_or_else(|exit| exit).into()
+}
+
+fn configure(given: &Serve) -> Result<Effective, Exit> {
+    config::resolve(&given.given(), std::env::vars_os(), given.config.as_deref()).map_err(
+        |problems| {
+            problems.iter().for_each(complain);
+            let by_flags = problems.iter().all(|problem| problem.source.is_flag());
+            if by_flags { Exit::Usage } else { Exit::Configuration }
+        },
+    )
+}
+
+/// `check`: what is wrong, else what is in force.
+fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
+    all.warnings.iter().for_each(complain);
+    let root = &all.settings.server.root;
+    Root::open(root).map_err(|error| refuse_root(&check.serve, &error))?;
+    let text = match (check.print, check.format) {
+        (true, PrintFormat::Toml) => config::toml(all),
+        (true, PrintFormat::Json) => config::json(all),
+        (false, _) => match &all.file {
+            Some(path) => format!("{}: the configuration is right\n", Source::file(path)),
+            None => "the configuration is right; no file was named\n".to_owned(),
+        },
+    };
+    // A reader that has seen enough, as head(1), is no fault.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(format_args!("the standard output cannot be written: {error}"));
+            Err(Exit::Internal)
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
+    start_log(all.settings.log);
+    for Problem { source, message } in &all.warnings {
+        tracing::warn!("{source}: {message}");
+    }
+    match &all.file {
+        Some(path) => tracing::info!(file = %path.display(), "configuration read"),
+        None => tracing::debug!("no configuration file was named"),
+    }
+    let end = server::run(&all.settings.server, given.quiet).map_err(|fault| match fault {
+        Fault::Root(error) => refuse_root(given, &error),
+        fault => {
+            complain(&fault);
+            code(&fault)
+        }
+    })?;
+    match end {
+        End::Drained => tracing::info!("ended; everything begun was finished or out of time"),
+        End::AtOnce(signal) => tracing::warn!(%signal, "ended at once; answers were cut"),
+    }
+    Ok(Exit::Done)
+}
+
+/// The exit code of a fault.
+fn code(fault: &Fault) -> Exit {
+    match fault {
+        Fault::Root(_) => Exit::Root,
+        Fault::Listen(_) => Exit::Listen,
+        Fault::Ring(_) => Exit::Ring,
+        Fault::System(..) | Fault::Worker(_) => Exit::Internal,
+    }
+}
+
+/// A word that is no directory may be a misspelt command.
+fn refuse_root(given: &Serve, error: &RootError) -> Exit {
+    let word = given.bare_word().filter(|_| error.cause == RootCause::Missing);
+    match word.and_then(|word| config::nearest(word, COMMANDS)) {
+        Some(command) => complain(format_args!("{error}; or did you mean 'pitcrew {command}'?")),
+        None => complain(error),
+    }
+    Exit::Root
+}
+
+/// Problems before and after the server's time are lines for whoever started it, in every
+/// format of the log.
+fn complain(problem: impl Display) {
+    // Nobody is left to be told that nobody can be told.
+    let _ = writeln!(io::stderr(), "pitcrew: {problem}");
+}
+
+/// Starts the log. A second start keeps the first.
+fn start_log(log: Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(filter(log.level))
+        .with_target(false);
+    // The only error is that there is a log already.
+    let _ = match log.format {
+        Format::Human => builder.with_ansi(colour()).try_init(),
+        Format::Json => builder.with_ansi(false).json().flatten_event(true).try_init(),
+    };
+}
+
+/// Colour is for a terminal that can show it and a person who wants it (no-color.org).
+fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !refused && !dumb && io::stderr().is_terminal()
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}

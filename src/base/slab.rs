@@ -105,6 +105,12 @@ impl<T> Slab<T> {
         if place.generation == key.generation { place.value.as_mut() } else { None }
     }
 
+    /// The key of the value that lies at an index.
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        let place = self.pages.get(index as usize / PAGE)?.get(index as usize % PAGE)?;
+        place.value.is_some().then_some(Key { index, generation: place.generation })
+    }
+
     /// How many values are in.
     pub fn len(&self) -> usize {
         self.count

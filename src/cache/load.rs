@@ -142,9 +142,10 @@ impl Load {
         let direct = self.parts[Part { direct: true, ..part }.index()].take();
         let same = before.and_then(|name| name.version(part.coding));
         if let Some(same) = same.filter(|version| version.is_still(&facts)) {
+            same.confirm(self.started);
             return Some(Rc::clone(same));
         }
-        let mut version = Version::new(file, facts, part.coding);
+        let mut version = Version::new(file, facts, part.coding, self.started);
         // A rename between the two opens would mix two files.
         version.direct = direct.filter(|(_, facts)| version.is_still(facts)).and_then(direct_of);
         Some(Rc::new(version))

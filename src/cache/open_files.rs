@@ -69,6 +69,8 @@ struct Entry {
     checked: Instant,
     /// Whether it was asked for since the eviction's hand passed.
     used: bool,
+    /// Whether the file was seen to have changed.
+    distrusted: bool,
     load: Option<Box<Load>>,
 }
 
@@ -114,8 +116,9 @@ impl OpenFiles {
             entry.used = true;
             if let Some(found) = &entry.found {
                 let settled = !matches!(found, Found::Unavailable(_));
-                let good = settled && now.since(entry.checked) < self.options.valid;
-                if good || entry.checked >= since {
+                let young = now.since(entry.checked) < self.options.valid;
+                let good = settled && young && !entry.distrusted;
+                if good || entry.checked >= since && !entry.distrusted {
                     self.stats.hits.add(1);
                     return Lookup::Known(found.clone());
                 }
@@ -146,6 +149,14 @@ impl OpenFiles {
             }
         }
         Lookup::Waiting
+    }
+
+    /// What is known of a path is not true any more; the next lookup finds it out anew.
+    pub fn distrust(&mut self, path: &[u8]) {
+        let entry = self.names.get(path).and_then(|key| self.entries.get_mut(*key));
+        if let Some(entry) = entry {
+            entry.distrusted = true;
+        }
     }
 
     /// Starts what lookups have asked for.
@@ -243,6 +254,7 @@ impl OpenFiles {
         let exhausted = matches!(found, Found::Unavailable(Errno::MFILE | Errno::NFILE));
         entry.found = Some(found);
         entry.checked = started;
+        entry.distrusted = false;
         self.woken.extend(waiters);
         if exhausted {
             // Files kept open for later are the first to give way.
@@ -262,6 +274,7 @@ impl OpenFiles {
             found: None,
             checked: Instant::default(),
             used: false,
+            distrusted: false,
             load: None,
         };
         let key = self.entries.insert(entry).expect("room was made");

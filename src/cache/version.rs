@@ -1,11 +1,12 @@
 //! One version of a file: an open descriptor and what was true of it when it was opened.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::ring::{Facts, File};
+use crate::ring::{Completion, Facts, File, Io, Op, Start};
 
 /// An open regular file, with facts asked of this very descriptor.
 #[derive(Debug)]
@@ -18,8 +19,13 @@ pub struct Version {
     pub facts: Facts,
     /// How the bytes are coded, seen from the original's name.
     pub coding: Coding,
-    lines: RefCell<Option<((u32, bool), Rc<EntityLines>)>>,
+    /// When the facts were last known to be true.
+    confirmed: Cell<Instant>,
+    lines: RefCell<Option<Kept>>,
 }
+
+/// Lines with the rules that they were made under, and whether there were variants.
+type Kept = ((u32, bool), Rc<EntityLines>);
 
 /// A descriptor opened with O_DIRECT, of the same file.
 #[derive(Clone, Debug)]
@@ -34,8 +40,9 @@ pub struct Direct {
 
 impl Version {
     /// A version with a descriptor and what statx said of it; without one past the page cache.
-    pub fn new(file: File, facts: Facts, coding: Coding) -> Self {
-        Self { file, direct: None, facts, coding, lines: RefCell::new(None) }
+    pub fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
+        let confirmed = Cell::new(at);
+        Self { file, direct: None, facts, confirmed, coding, lines: RefCell::new(None) }
     }
 
     /// Whether facts are of this same file, unchanged.
@@ -43,6 +50,33 @@ impl Version {
         let mine = &self.facts;
         (mine.device, mine.inode, mine.size, mine.modified, mine.changed)
             == (facts.device, facts.inode, facts.size, facts.modified, facts.changed)
+    }
+
+    /// Takes note that the facts were seen to be true at a time.
+    pub(super) fn confirm(&self, at: Instant) {
+        self.confirmed.set(at);
+    }
+
+    /// Whether the facts are still those of the descriptor, for a request that began at `since`.
+    /// Asks the kernel once a turn at most: a file that is written to in place, or cut, must not
+    /// be answered with the length it had.
+    pub fn holds(&self, since: Instant, io: &mut dyn Io) -> bool {
+        let now = io.now();
+        if self.confirmed.get() >= since {
+            return true;
+        }
+        let op = Op::Stat { file: self.file.clone(), facts: Box::default() };
+        match io.start(op) {
+            Start::Executed(Completion { op: Some(Op::Stat { facts, .. }), result, .. }) => {
+                let holds = result.is_ok() && self.is_still(&facts);
+                if holds {
+                    self.confirm(now);
+                }
+                holds
+            }
+            // It cannot be told now; what is sent is bounded by what the file still has.
+            _ => true,
+        }
     }
 
     /// The lines that were made for this file under these rules, with or without variants beside

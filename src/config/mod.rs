@@ -1,1 +1,28 @@
-//! The room `config`.
+//! From what was written to what is meant.
+//!
+//! A value comes from a flag, else from the environment (`PITCREW_*`), else from the file, else
+//! it is the default. The keys are one table, [`KEYS`], in which each has its name, its place
+//! in the help, how it is read and how it is printed; flags, variables, file and the printed
+//! configuration all follow that table.
+//!
+//! A file is read only when it is named, by `--config` or by `PITCREW_CONFIG`: a server must
+//! not change with the directory in which it is started. Every problem is one line with its
+//! place, and all of them are reported at once. No value is clamped.
+
+mod address;
+mod catalogue;
+mod effective;
+mod file;
+mod log;
+mod nearest;
+mod print;
+mod problem;
+mod written;
+
+pub use catalogue::{Arity, KEYS, Key, Section};
+pub use effective::{Effective, Given, Settings, resolve};
+pub use log::{Format, Level, Log};
+pub use nearest::nearest;
+pub use print::{json, toml};
+pub use problem::{Problem, Source};
+pub use written::Written;

@@ -1,5 +1,21 @@
 //! Connections: from the first byte of a request to the last byte of its answer.
+//!
+//! A [`Connection`] is a step machine without a descriptor of its own doing: wakes come in,
+//! operations go out through [`crate::ring::Io`], and each step says with a [`Turn`] how it
+//! left off. `phase.rs` holds the state diagram, `answer.rs` what is owed for a request,
+//! `outbox.rs` what is owed in all.
 
+mod answer;
+mod context;
+mod input;
+mod machine;
+mod notice;
+mod options;
+mod outbox;
+mod phase;
 mod stats;
 
+pub use context::{Context, Endpoint, Made};
+pub use machine::{Connection, Turn};
+pub use options::Options;
 pub use stats::{Farewell, Stats};

@@ -125,4 +125,19 @@ impl Stats {
     pub fn farewells(&self, farewell: Farewell) -> &Counter {
         &self.farewells[farewell as usize]
     }
+
+    /// Answers by every status that the server has.
+    pub fn by_status(&self) -> impl Iterator<Item = (Status, &Counter)> {
+        Status::ALL.iter().map(|&status| (status, self.responses(status)))
+    }
+
+    /// Refusals by every cause.
+    pub fn by_refusal(&self) -> impl Iterator<Item = (Refusal, &Counter)> {
+        Refusal::ALL.iter().map(|&refusal| (refusal, self.refusals(refusal)))
+    }
+
+    /// Ends by every cause.
+    pub fn by_farewell(&self) -> impl Iterator<Item = (Farewell, &Counter)> {
+        Farewell::ALL.into_iter().map(|farewell| (farewell, self.farewells(farewell)))
+    }
 }

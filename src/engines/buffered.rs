@@ -42,6 +42,8 @@ pub(super) struct Buffered {
     /// Bytes of the head and of the file in the send under way.
     sending: Option<u64>,
     parked: Option<Op>,
+    /// How the body ends as soon as the kernel has nothing of it any more.
+    end: Option<Step>,
     progress: Progress,
 }
 
@@ -65,6 +67,7 @@ impl Buffered {
             reading: false,
             sending: None,
             parked: None,
+            end: None,
             progress: Progress::default(),
         }
     }
@@ -201,19 +204,15 @@ impl Engine for Buffered {
         if self.past_page_cache && self.body.version.direct.is_none() {
             return Step::Declined(Decline::NoDirect);
         }
-        if let Wake::Done(completion) = wake
-            && let Some(step) = self.take(completion)
-        {
-            return step;
+        if let Wake::Done(completion) = wake {
+            let step = self.take(completion);
+            self.end = self.end.or(step);
         }
-        while let Some(op) = self.next_op(io) {
+        while self.end.is_none() {
+            let Some(op) = self.next_op(io) else { break };
             match io.start(op) {
                 Start::Submitted(_) => {}
-                Start::Executed(completion) => {
-                    if let Some(step) = self.take(completion) {
-                        return step;
-                    }
-                }
+                Start::Executed(completion) => self.end = self.take(completion),
                 Start::Blocked(op, _) => {
                     self.parked = Some(op);
                     return Step::Blocked;
@@ -224,7 +223,9 @@ impl Engine for Buffered {
                 }
             }
         }
-        Step::Waiting
+        // What the kernel still sends or fills is waited for, so that nothing of this body comes
+        // after its end.
+        self.end.filter(|_| self.in_flight() == 0).unwrap_or(Step::Waiting)
     }
 
     fn progress(&self) -> Progress {
@@ -236,8 +237,12 @@ impl Engine for Buffered {
         u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
     }
 
-    fn give_back(self: Box<Self>) -> Body {
-        assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");
+    fn give_back(mut self: Box<Self>) -> Body {
+        assert_eq!(self.progress.body, 0, "a body is declined before its first byte");
+        // A long head may have gone out in part.
+        if let Some(Op::Send { bytes, .. }) = self.parked {
+            self.body.head = Some(bytes);
+        }
         self.body
     }
 }

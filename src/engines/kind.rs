@@ -87,6 +87,7 @@ impl FromStr for Kind {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -33,4 +33,9 @@ impl Stats {
     pub fn engine(&self, kind: Kind) -> &EngineStats {
         &self.engines[kind as usize]
     }
+
+    /// The figures of every engine.
+    pub fn engines(&self) -> impl Iterator<Item = (Kind, &EngineStats)> {
+        Kind::ALL.into_iter().zip(&self.engines)
+    }
 }

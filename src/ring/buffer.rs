@@ -203,11 +203,11 @@ mod tests {
         let pool = BufferPool::new(4096, 1).unwrap();
         let mut lease = pool.lease().unwrap();
         lease[9] = 1;
-        let address = lease.as_mut_ptr().wrapping_add(17);
+        let address = lease.as_mut_ptr();
         drop(lease);
         // SAFETY: the mapping is alive and nobody borrows it: this plays a kernel that writes
         // late.
-        unsafe { address.write(9) };
+        unsafe { address.wrapping_add(17).write(9) };
         let _ = pool.lease();
     }
 }

@@ -169,18 +169,30 @@ impl<K: Kernel> Reactor<K> {
         assert!(!state.retired, "an owner retires once");
         state.retired = true;
         state.deadline = None;
-        let mut place = state.first;
         for (waiting, stands) in self.starved.iter_mut().zip(state.starves) {
             if stands {
                 waiting.retain(|other| *other != owner);
             }
         }
+        self.cancel_all(owner);
+        self.free_if_idle(owner);
+    }
+
+    /// Asks for the end of everything that an owner has in flight.
+    pub fn cancel_all(&mut self, owner: Owner) {
+        let Some(state) = self.owners.get(owner) else { return };
+        let mut place = state.first;
         while place != NONE {
             let key = self.keys[place as usize];
             place = self.operations.get(key).expect("a listed operation is in flight").next;
             self.cancel_operation(key);
         }
-        self.free_if_idle(owner);
+    }
+
+    /// The owner whose index this is, unless it is retired.
+    pub fn owner_at(&self, index: u32) -> Option<Owner> {
+        let owner = self.owners.key_at(index)?;
+        self.owners.get(owner).is_some_and(|state| !state.retired).then_some(owner)
     }
 
     /// Takes a descriptor that was opened elsewhere (a listener, the root) into the ring's care.

@@ -82,6 +82,22 @@ impl Technique {
         }
     }
 
+    /// Whether the processor copies what this technique moves for an answer; none where it
+    /// moves nothing to a client or out of a file.
+    ///
+    /// O_DIRECT reads come from the device and splices into a pipe hand over references: each is
+    /// counted where the same bytes go on to the socket. Request heads are no part of an answer.
+    const fn copies(self) -> Option<bool> {
+        match self {
+            Self::Read | Self::ReadFixed | Self::Pread | Self::Send => Some(true),
+            Self::Sendfile | Self::SpliceOut | Self::SendZc => Some(false),
+            Self::DirectRead | Self::SpliceIn => None,
+            Self::Accept | Self::Poll | Self::Readv => None,
+            Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
+            Self::Peer | Self::Reset => None,
+        }
+    }
+
     /// Whether the result of an operation is a count of bytes.
     const fn moves_bytes(self) -> bool {
         !matches!(
@@ -182,6 +198,32 @@ impl Stats {
         &self.techniques[technique as usize]
     }
 
+    /// The figures of every technique.
+    pub fn techniques(&self) -> impl Iterator<Item = (Technique, &TechniqueStats)> {
+        Technique::ALL.iter().copied().zip(&self.techniques)
+    }
+
+    /// The figures of every pool.
+    pub fn pools(&self) -> impl Iterator<Item = (Pool, &PoolStats)> {
+        Pool::ALL.into_iter().zip(&self.pools)
+    }
+
+    /// Bytes that the processor copied to answer, each copy counted: out of a file into memory,
+    /// and out of memory into a socket.
+    pub fn bytes_copied(&self) -> u64 {
+        self.bytes_where(true)
+    }
+
+    /// Bytes that went from files or memory to sockets by reference.
+    pub fn bytes_not_copied(&self) -> u64 {
+        self.bytes_where(false)
+    }
+
+    fn bytes_where(&self, copied: bool) -> u64 {
+        let of_kind = self.techniques().filter(|(one, _)| one.copies() == Some(copied));
+        of_kind.map(|(_, stats)| stats.bytes.read()).sum()
+    }
+
     /// The figures of a pool.
     pub fn pool(&self, pool: Pool) -> &PoolStats {
         &self.pools[pool as usize]
@@ -212,5 +254,34 @@ impl Stats {
         if let Some(took) = took {
             stats.latency.record(took.as_nanos() as u64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_passes_a_pipe_is_counted_once_and_each_copy_is_counted() {
+        let stats = Stats::default();
+        for technique in [Technique::SpliceIn, Technique::SpliceOut, Technique::Readv] {
+            stats.count((technique, 100), Ok(100), None);
+        }
+        for technique in [Technique::Pread, Technique::Send] {
+            stats.count((technique, 100), Ok(7), None);
+        }
+        assert_eq!((stats.bytes_copied(), stats.bytes_not_copied()), (14, 100));
+    }
+
+    #[test]
+    fn iterating_meets_each_technique_and_pool_with_its_own_figures() {
+        let stats = Stats::default();
+        for (technique, figures) in stats.techniques() {
+            assert!(std::ptr::eq(figures, stats.technique(technique)));
+        }
+        for (pool, figures) in stats.pools() {
+            assert!(std::ptr::eq(figures, stats.pool(pool)));
+        }
+        assert_eq!(stats.techniques().count(), Technique::ALL.len());
     }
 }

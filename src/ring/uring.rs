@@ -107,10 +107,8 @@ impl Uring {
     /// ENOMEM beyond the locked-memory limit.
     pub fn register_memory(&mut self, (base, bytes): (*mut u8, usize)) -> std::io::Result<()> {
         let vector = Vector { base, bytes };
-        let vectors = std::ptr::from_ref(&vector).cast();
-        // SAFETY: `Vector` has the layout of `iovec`, and the one that is pointed to outlives the
-        // slice.
-        let vectors = unsafe { std::slice::from_raw_parts(vectors, 1) };
+        // SAFETY: `Vector` has the layout of `iovec`, and the slice of one does not outlive it.
+        let vectors = unsafe { std::slice::from_raw_parts((&raw const vector).cast(), 1) };
         // SAFETY: the memory is a whole mapping of a `BufferPool`, and the kernel pins its pages
         // itself, so that even an unmapping before the ring's end is harmless.
         unsafe { self.ring.submitter().register_buffers(vectors) }

@@ -1,1 +1,18 @@
-//! The room `sys`.
+//! What the process asks of the kernel outside the loop: sockets to listen on, signals, the
+//! root directory, the limit of descriptors, and whether io_uring is there.
+//!
+//! Everything here runs at start or at the end, never for a request. Failures are typed by
+//! cause, and their text is one line that names the remedy.
+
+mod bell;
+pub mod descriptors;
+pub mod probe;
+pub mod processor;
+pub mod root;
+pub mod signal;
+pub mod socket;
+
+pub use bell::Bell;
+pub use root::Root;
+pub use signal::{Signal, Signals};
+pub use socket::{Bound, Listen};

@@ -120,7 +120,7 @@ impl<K: Kernel> Rig<K> {
             panic!("a stat runs at once")
         };
         let Some(Op::Stat { facts, .. }) = done.op else { panic!("the operation comes home") };
-        let mut version = Version::new(file, *facts, Coding::Identity);
+        let mut version = Version::new(file, *facts, Coding::Identity, reactor.now());
         let (memory, offset) = (facts.direct_memory, facts.direct_offset);
         // A file system may open past the page cache and not say what alignment it needs.
         let usable = memory.is_power_of_two() && offset.is_power_of_two();

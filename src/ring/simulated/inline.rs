@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use rustix::io::Errno;
 
 use super::faults::Fault;
-use super::world::{Object, State};
+use super::state::{Object, State};
 use crate::ring::op::{Op, Outgoing};
 use crate::ring::pipe::PipeLease;
 use crate::ring::stats::Technique;

@@ -30,6 +30,7 @@ mod inline;
 mod network;
 mod operations;
 mod random;
+mod state;
 mod world;
 
 use std::rc::Rc;

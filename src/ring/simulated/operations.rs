@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::check::Memory;
 use super::faults::Fault;
-use super::world::{Object, State};
+use super::state::{Object, State};
 use crate::base::Instant;
 use crate::ring::io::{Event, QueueFull, Wait};
 use crate::ring::op::{How, Op};

@@ -1,0 +1,512 @@
+//! Every key, once.
+//!
+//! A row gives a key its name in the file and on the command line, its variable
+//! (`PITCREW_` and the name in capitals with underscores), its help, how it is read into the
+//! settings and how it is printed from them. What is printed reads back as the same value.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::address::{allow, join, listen_all};
+use super::effective::Settings;
+use super::written::{show_size, show_time};
+use super::{Format, Level, Written};
+
+use crate::server::options::{Kind, Precompressed, WORKERS_MAX, default_workers};
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// The name, in kebab case.
+    pub name: &'static str,
+    /// The heading it stands under.
+    pub section: Section,
+    /// What a value is called in the help.
+    pub value: &'static str,
+    /// One line of help, without a full stop.
+    pub help: &'static str,
+    /// How many values it takes.
+    pub arity: Arity,
+    /// Whether the short help shows it.
+    pub common: bool,
+    /// Reads a value; paths of the file are relative to the directory, which is empty for
+    /// flags and variables.
+    pub(super) set: fn(&mut Settings, &Written, &Path) -> Result<(), String>,
+    /// The value as the file would have it.
+    pub(super) show: fn(&Settings) -> Value,
+}
+
+/// How many values a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// One value.
+    One,
+    /// `true` or `false`; the bare flag is `true`.
+    Switch,
+    /// A list; the flag may be repeated.
+    Many,
+}
+
+/// The headings of the help and of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// What is served, where and how.
+    Serving,
+    /// Which files, and by which names.
+    Files,
+    /// Threads and memory.
+    Workers,
+    /// Limits of what clients may take.
+    Limits,
+    /// The figures.
+    Telemetry,
+    /// What the program says.
+    Log,
+}
+
+impl Section {
+    /// The heading.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Serving => "Serving",
+            Self::Files => "Files",
+            Self::Workers => "Workers and memory",
+            Self::Limits => "Limits and times",
+            Self::Telemetry => "Telemetry",
+            Self::Log => "Log",
+        }
+    }
+}
+
+impl Key {
+    /// The variable of the environment.
+    pub fn variable(&self) -> String {
+        format!("PITCREW_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The row of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    const fn one(
+        section: Section,
+        name: &'static str,
+        value: &'static str,
+        help: &'static str,
+        set: fn(&mut Settings, &Written, &Path) -> Result<(), String>,
+        show: fn(&Settings) -> Value,
+    ) -> Self {
+        Self { name, section, value, help, arity: Arity::One, common: false, set, show }
+    }
+
+    const fn switch(self) -> Self {
+        Self { arity: Arity::Switch, ..self }
+    }
+
+    const fn many(self) -> Self {
+        Self { arity: Arity::Many, ..self }
+    }
+
+    const fn common(self) -> Self {
+        Self { common: true, ..self }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Below this a time limit would cut clients that are merely on another continent.
+const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
+
+/// Every key, in the order of the help and of the file.
+pub static KEYS: [Key; 25] = [
+    Key::one(
+        Section::Serving,
+        "root",
+        "DIR",
+        "Directory to serve [default: www if it is there, else .]",
+        |all, written, base| written.path().map(|path| all.server.root = join(base, path)),
+        |all| Value::from(all.server.root.to_string_lossy().into_owned()),
+    )
+    .common(),
+    Key::one(
+        Section::Serving,
+        "listen",
+        "ADDRESS",
+        "ADDR:PORT, PORT (loopback), :PORT (every interface) or unix:PATH; repeatable \
+         [default: 127.0.0.1:8080, [::1]:8080]",
+        |all, written, base| {
+            let texts = written.list("addresses")?;
+            let (listen, ipv6_required) = listen_all(&texts, base)?;
+            all.server.listen = listen;
+            all.server.ipv6_required = ipv6_required;
+            Ok(())
+        },
+        |all| strings(all.server.listen.iter()),
+    )
+    .many()
+    .common(),
+    Key::one(
+        Section::Serving,
+        "engine",
+        "ENGINE",
+        "How bodies travel: sendfile, splice, uring, direct or copy [default: sendfile]",
+        |all, written, _| {
+            all.server.engine = written.choice("engine", &Kind::ALL, Kind::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.engine.name()),
+    )
+    .common(),
+    Key::one(
+        Section::Files,
+        "index",
+        "NAME",
+        "Index file of a directory; repeatable, tried in order [default: index.html]",
+        |all, written, _| {
+            let names = written.list("names")?;
+            names.iter().try_for_each(|name| file_name(name))?;
+            all.server.index = names;
+            Ok(())
+        },
+        |all| strings(all.server.index.iter()),
+    )
+    .many(),
+    Key::one(
+        Section::Files,
+        "precompressed",
+        "WHICH",
+        "Serve name.br, name.zst and name.gz beside a file: off, on, or fresh (not older than \
+         the file) [default: off]",
+        |all, written, _| {
+            all.server.precompressed =
+                written.choice("choice", &Precompressed::ALL, Precompressed::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.precompressed.name()),
+    ),
+    Key::one(
+        Section::Files,
+        "dotfiles",
+        "BOOL",
+        "Serve names that begin with a dot; .well-known always is [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.dotfiles = on),
+        |all| Value::from(all.server.dotfiles),
+    )
+    .switch(),
+    Key::one(
+        Section::Files,
+        "symlinks",
+        "BOOL",
+        "Follow relative links that stay beneath the root [default: true]",
+        |all, written, _| written.boolean().map(|on| all.server.symlinks = on),
+        |all| Value::from(all.server.symlinks),
+    )
+    .switch(),
+    Key::one(
+        Section::Workers,
+        "workers",
+        "COUNT",
+        "Worker threads, 1 to 256, or auto for one a processor [default: auto]",
+        |all, written, _| {
+            all.server.workers = match written {
+                Written::Loose(text) if text == "auto" => default_workers(),
+                Written::Text(text) if text == "auto" => default_workers(),
+                number => as_usize(number.count(1..=WORKERS_MAX as u64)?),
+            };
+            Ok(())
+        },
+        |all| count(all.server.workers as u64),
+    )
+    .common(),
+    Key::one(
+        Section::Workers,
+        "pin",
+        "BOOL",
+        "Keep each worker on one processor [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.pin = on),
+        |all| Value::from(all.server.pin),
+    )
+    .switch()
+    .common(),
+    Key::one(
+        Section::Workers,
+        "head-buffers",
+        "SIZE",
+        "Memory for request heads, in all workers [default: 16MiB]",
+        |all, written, _| {
+            all.server.head_buffers = as_usize(written.size(HEAD_SHARE_MIN..=64 << 30)?);
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.head_buffers as u64)),
+    ),
+    Key::one(
+        Section::Workers,
+        "body-buffers",
+        "SIZE",
+        "Memory for bodies of the engines uring, direct and copy, in all workers \
+         [default: 64MiB]",
+        |all, written, _| {
+            all.server.body_buffers = as_usize(written.size(BODY_SHARE_MIN..=1 << 40)?);
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.body_buffers as u64)),
+    ),
+    Key::one(
+        Section::Workers,
+        "open-files",
+        "COUNT",
+        "Files kept open, in all workers; 0 keeps none [default: 4096]",
+        |all, written, _| {
+            all.server.open_files = as_usize(written.count(0..=1_000_000)?);
+            Ok(())
+        },
+        |all| count(all.server.open_files as u64),
+    ),
+    Key::one(
+        Section::Workers,
+        "open-files-valid",
+        "TIME",
+        "How long a file kept open is served before its name is looked up again; 0 looks each \
+         time [default: 1s]",
+        |all, written, _| {
+            written.time(Duration::ZERO..=HOUR).map(|time| all.server.open_files_valid = time)
+        },
+        |all| Value::from(show_time(all.server.open_files_valid)),
+    ),
+    Key::one(
+        Section::Limits,
+        "connections",
+        "COUNT",
+        "Open connections at most, in all workers [default: 16384]",
+        |all, written, _| {
+            all.server.connections = as_usize(written.count(1..=1_000_000)?);
+            Ok(())
+        },
+        |all| count(all.server.connections as u64),
+    ),
+    Key::one(
+        Section::Limits,
+        "requests-per-connection",
+        "COUNT",
+        "Requests that one connection may carry; 0 is no limit [default: 0]",
+        |all, written, _| {
+            let most = i64::MAX.unsigned_abs();
+            written.count(0..=most).map(|count| all.server.requests_per_connection = count)
+        },
+        |all| count(all.server.requests_per_connection),
+    ),
+    Key::one(
+        Section::Limits,
+        "head-timeout",
+        "TIME",
+        "Time for a request head to come [default: 10s]",
+        |all, written, _| written.time(PATIENCE).map(|time| all.server.head_timeout = time),
+        |all| Value::from(show_time(all.server.head_timeout)),
+    ),
+    Key::one(
+        Section::Limits,
+        "body-timeout",
+        "TIME",
+        "Time for a request body to come [default: 10s]",
+        |all, written, _| written.time(PATIENCE).map(|time| all.server.body_timeout = time),
+        |all| Value::from(show_time(all.server.body_timeout)),
+    ),
+    Key::one(
+        Section::Limits,
+        "idle-timeout",
+        "TIME",
+        "Time that a connection may stay without a request [default: 75s]",
+        |all, written, _| written.time(PATIENCE).map(|time| all.server.idle_timeout = time),
+        |all| Value::from(show_time(all.server.idle_timeout)),
+    ),
+    Key::one(
+        Section::Limits,
+        "send-timeout",
+        "TIME",
+        "Time that an answer may stay without progress [default: 30s]",
+        |all, written, _| written.time(PATIENCE).map(|time| all.server.send_timeout = time),
+        |all| Value::from(show_time(all.server.send_timeout)),
+    ),
+    Key::one(
+        Section::Limits,
+        "drain-timeout",
+        "TIME",
+        "Time that connections get to finish at the end; 0 closes them at once [default: 30s]",
+        |all, written, _| {
+            written.time(Duration::ZERO..=HOUR).map(|time| all.server.drain_timeout = time)
+        },
+        |all| Value::from(show_time(all.server.drain_timeout)),
+    ),
+    Key::one(
+        Section::Telemetry,
+        "telemetry",
+        "BOOL",
+        "Answer with the figures of the server at the telemetry path [default: true]",
+        |all, written, _| written.boolean().map(|on| all.server.telemetry.on = on),
+        |all| Value::from(all.server.telemetry.on),
+    )
+    .switch(),
+    Key::one(
+        Section::Telemetry,
+        "telemetry-path",
+        "PATH",
+        "The path that answers with the figures [default: /telemetry]",
+        |all, written, _| {
+            all.server.telemetry.path = url_path(written.text("a path such as \"/telemetry\"")?)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.telemetry.path.as_str()),
+    ),
+    Key::one(
+        Section::Telemetry,
+        "telemetry-allow",
+        "WHO",
+        "Who may read the figures: loopback, an address or a network; repeatable \
+         [default: loopback]",
+        |all, written, _| {
+            all.server.telemetry.allow = allow(&written.list("networks")?)?;
+            Ok(())
+        },
+        |all| {
+            let allow = &all.server.telemetry.allow;
+            let loopback = allow.loopback.then(|| "loopback".to_owned());
+            strings(loopback.into_iter().chain(allow.networks.iter().map(ToString::to_string)))
+        },
+    )
+    .many(),
+    Key::one(
+        Section::Log,
+        "log-level",
+        "LEVEL",
+        "How much is said: off, error, warn, info, debug or trace [default: info]",
+        |all, written, _| {
+            all.log.level = written.choice("level", &Level::ALL, Level::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.log.level.name()),
+    )
+    .common(),
+    Key::one(
+        Section::Log,
+        "log-format",
+        "FORMAT",
+        "For people or for programs: human or json [default: human]",
+        |all, written, _| {
+            all.log.format = written.choice("format", &Format::ALL, Format::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.log.format.name()),
+    )
+    .common(),
+];
+
+/// Memory for heads that one worker needs at least: four heads of the greatest size.
+pub(super) const HEAD_SHARE_MIN: u64 = 64 << 10;
+/// Memory for bodies that one worker needs at least, for a few buffers of a useful size.
+pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
+
+fn as_usize(number: u64) -> usize {
+    usize::try_from(number).expect("io_uring and this program exist on 64 bits only")
+}
+
+/// A count that the file can hold; ranges keep every count within it.
+fn count(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn strings(all: impl Iterator<Item = impl ToString>) -> Value {
+    Value::Array(all.map(|one| Value::String(one.to_string())).collect())
+}
+
+fn file_name(name: &str) -> Result<(), String> {
+    match name {
+        "" | "." | ".." => Err(format!("'{name}' is not the name of a file")),
+        name if name.contains('/') => {
+            Err(format!("'{name}' is a path; an index file is named without a directory"))
+        }
+        name if name.contains('\0') => Err("a name cannot hold a NUL byte".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// A path of a target that no dot segment or escape gives a second spelling.
+fn url_path(path: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    if !path.starts_with('/') || path.len() < 2 {
+        return Err(format!("'{path}' is not a path of the server; write /telemetry"));
+    }
+    if !path.bytes().all(plain) {
+        return Err(format!("'{path}' may hold letters, digits and / - . _ ~ only"));
+    }
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!("'{path}' has an empty part or a dot segment"));
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kebab_case_and_unique() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
+            assert!(KEYS[..index].iter().all(|other| other.name != key.name), "{}", key.name);
+            assert!(!key.help.ends_with('.'), "{}", key.name);
+        }
+        assert_eq!(Key::find("head-timeout").unwrap().variable(), "PITCREW_HEAD_TIMEOUT");
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        let settings = Settings::default();
+        for key in &KEYS {
+            let mut again = Settings::default();
+            let written = super::super::file::written(&(key.show)(&settings));
+            (key.set)(&mut again, &written, Path::new("")).unwrap();
+            assert_eq!(again, settings, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_default() {
+        let settings = Settings::default();
+        for key in &KEYS {
+            let told = key.help.split("[default: ").nth(1).expect(key.name);
+            let told = told.strip_suffix(']').unwrap();
+            if matches!(key.name, "root" | "workers") {
+                continue; // these depend on the place and the machine
+            }
+            let mut again = Settings::default();
+            (key.set)(&mut again, &Written::Loose(told.into()), Path::new("")).unwrap();
+            assert_eq!(again, settings, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_engine() {
+        let help = Key::find("engine").unwrap().help;
+        assert!(Kind::ALL.iter().all(|kind| help.contains(kind.name())));
+    }
+
+    #[test]
+    fn paths_of_the_server_have_one_spelling() {
+        assert!(url_path("/telemetry").is_ok());
+        for bad in ["", "/", "telemetry", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a/"] {
+            assert!(url_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_a_name() {
+        assert!(file_name("index.html").is_ok());
+        for bad in ["", ".", "..", "a/b", "a\0b"] {
+            assert!(file_name(bad).is_err());
+        }
+    }
+}

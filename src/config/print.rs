@@ -1,0 +1,66 @@
+//! The effective configuration, for people and for programs.
+
+use std::fmt::Write as _;
+
+use super::{Effective, KEYS, Section};
+
+/// Valid TOML that means the same, with the source of each value as a comment.
+pub fn toml(all: &Effective) -> String {
+    let mut out = String::new();
+    let mut section: Option<Section> = None;
+    for key in &KEYS {
+        if section != Some(key.section) {
+            let gap = if section.is_some() { "\n" } else { "" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{gap}# {}", key.section.title());
+            section = Some(key.section);
+        }
+        let (value, source) = ((key.show)(&all.settings), all.source(key));
+        let _ = writeln!(out, "{} = {value}  # {source}", key.name);
+    }
+    out
+}
+
+/// One object: for each key its value and its source.
+pub fn json(all: &Effective) -> String {
+    let rows = KEYS.iter().map(|key| {
+        let row = serde_json::json!({
+            "value": (key.show)(&all.settings),
+            "source": all.source(key).to_string(),
+        });
+        (key.name.to_owned(), row)
+    });
+    let mut out = format!("{:#}", serde_json::Value::Object(rows.collect()));
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::resolve;
+
+    #[test]
+    fn what_is_printed_is_a_configuration_that_means_the_same() {
+        let all = resolve(&[], [], None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, toml(&all)).unwrap();
+        let mut again = resolve(&[], [], Some(&path)).unwrap();
+        // The root is the one path, and it is relative to the file now.
+        assert_eq!(again.settings.server.root, dir.path().join(&all.settings.server.root));
+        again.settings.server.root.clone_from(&all.settings.server.root);
+        assert_eq!(again.settings, all.settings);
+    }
+
+    #[test]
+    fn json_has_every_key_with_its_source() {
+        let all = resolve(&[], [], None).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&all)).unwrap();
+        for key in &KEYS {
+            assert_eq!(value[key.name]["source"], "default", "{}", key.name);
+        }
+        assert_eq!(value["idle-timeout"]["value"], "75s");
+    }
+}

@@ -1,0 +1,395 @@
+//! From a whole request head to what is owed for it.
+//!
+//! The order is that of RFC 9110 section 13.2.1: what the request itself forbids, then what it
+//! names, then its conditions, then the range.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::context::Context;
+use super::notice::{self, Notice};
+use super::outbox::{NoRoom, Outbox};
+use crate::base::Instant;
+use crate::cache::{Lookup, Name, Version};
+use crate::http::body::Framing;
+use crate::http::conditions::{self, Conditions, Outcome, Validators};
+use crate::http::head::{Head, Method, Version as HttpVersion};
+use crate::http::media::Media;
+use crate::http::multipart::{self, Boundary};
+use crate::http::negotiate::{self, Available, Coding, Codings, Form};
+use crate::http::notice::{FORMS, notice as sentence};
+use crate::http::range::{self, Selection, Span};
+use crate::http::refusal::{ALLOW, Refusal};
+use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
+use crate::http::sink::Sink;
+use crate::http::status::Status;
+use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
+use crate::resource::{Asker, Resolution};
+use crate::ring::{Op, Socket, Start};
+
+/// A request whose answer is not put in yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Request {
+    /// When its first byte was read.
+    pub(super) begun: Instant,
+    /// How often it waited for the cache.
+    waits: u32,
+    /// Whether its client was told to go on.
+    continued: bool,
+    /// Whether its body was read away.
+    pub(super) body_read: bool,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// Its answer is owed; the connection goes on, or not.
+    Put { keep: bool },
+    /// Its body must be read away first.
+    ReadBody(Framing),
+    /// The client was told to go on; what is there must be sent before its body is waited for.
+    Continue,
+    /// What it names is being found out.
+    Waiting,
+    /// What is there must be sent first.
+    SendFirst,
+    /// A buffer is waited for.
+    NoBuffer,
+}
+
+/// Puts the answer to a request in, or says what is in the way.
+pub(super) fn answer(
+    head: &Head<'_>,
+    request: &mut Request,
+    served: u64,
+    socket: &Socket,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Answered {
+    let owes_body = !request.body_read && head.framing != Framing::None;
+    let too_long = owes_body && head.framing.too_long_to_discard(DISCARD_BYTES_MAX);
+    // An answer before the body leaves in doubt whether the body still comes.
+    let unread = owes_body && (too_long || head.expect_continue);
+    if owes_body && !unread {
+        return Answered::ReadBody(head.framing);
+    }
+    let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
+    let keep = head.keep_alive && !cx.draining && !last && !too_long;
+    let mut reply = Reply { head, keep, begun: request.begun, outbox, cx };
+    if let Some(refusal) = head.refusal {
+        reply.keep &= !unread;
+        return reply.refuse(refusal);
+    }
+    let resolution = match reply.resolve(request, socket) {
+        Ok(resolution) => resolution,
+        Err(answered) => return answered,
+    };
+    match resolution {
+        Target::Refused(refusal) => {
+            reply.keep &= !unread;
+            reply.refuse(refusal)
+        }
+        _ if unread && !too_long => {
+            request.continued = true;
+            match reply.outbox.write(reply.cx.io, |out| out.put(response::CONTINUE)) {
+                Ok(()) => Answered::Continue,
+                Err(no_room) => answered(no_room),
+            }
+        }
+        Target::File(name) => reply.file(&name, request),
+        Target::Redirect => reply.redirect(),
+        Target::Options => reply.options(),
+        Target::Made(made) => reply.made(&made),
+    }
+}
+
+impl Request {
+    /// A request whose first byte has come, or is about to.
+    pub(super) fn begun_at(begun: Instant) -> Self {
+        Self { begun, ..Self::default() }
+    }
+
+    /// Whether a body that was announced with `Expect` may be read now.
+    pub(super) fn awaits_announced_body(&self) -> bool {
+        self.continued && !self.body_read
+    }
+}
+
+enum Target {
+    File(Rc<Name>),
+    Redirect,
+    Options,
+    Made(super::context::Made),
+    Refused(Refusal),
+}
+
+/// A request and where its answer goes.
+struct Reply<'a, 'b, 'h> {
+    head: &'a Head<'h>,
+    keep: bool,
+    begun: Instant,
+    outbox: &'a mut Outbox,
+    cx: &'a mut Context<'b>,
+}
+
+impl<'b> Reply<'_, 'b, '_> {
+    fn resolve(&mut self, request: &mut Request, socket: &Socket) -> Result<Target, Answered> {
+        if self.head.method == Method::Options {
+            return Ok(Target::Options);
+        }
+        if self.cx.endpoint.is_at(self.head.path) {
+            let peer = ask_peer(socket, self.cx);
+            if let Some(made) = self.cx.endpoint.answer(self.head, peer) {
+                return Ok(Target::Made(made));
+            }
+        }
+        let asker = self.asker();
+        let cx = &mut *self.cx;
+        match cx.site.resolve(self.head.path, cx.path, cx.cache, asker) {
+            Resolution::File(name) => Ok(Target::File(name)),
+            Resolution::Redirect => Ok(Target::Redirect),
+            Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),
+            Resolution::Waiting => Err(self.wait(request)),
+        }
+    }
+
+    /// Waits for the cache, a bounded number of times.
+    fn wait(&mut self, request: &mut Request) -> Answered {
+        request.waits += 1;
+        if request.waits > RESOLVE_WAITS_MAX {
+            return self.refuse(Refusal::Overloaded);
+        }
+        Answered::Waiting
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { owner: self.cx.owner, since: self.begun, now: self.cx.io.now() }
+    }
+
+    fn persistence(&self) -> Persistence {
+        match (self.keep, self.head.version) {
+            (false, _) => Persistence::Close,
+            (true, HttpVersion::Http10) => Persistence::KeepAlive,
+            (true, HttpVersion::Http11) => Persistence::Implied,
+        }
+    }
+
+    /// A file, by its conditions and ranges.
+    fn file(&mut self, name: &Name, request: &mut Request) -> Answered {
+        let fields = &self.head.fields;
+        let available = Available {
+            br: name.variants[0].is_some(),
+            zstd: name.variants[1].is_some(),
+            gzip: name.variants[2].is_some(),
+        };
+        let coding = if fields.accept_encoding.is_present() && available != Available::default() {
+            Codings::parse(fields.accept_encoding.values()).choose(available)
+        } else {
+            Coding::Identity
+        };
+        let version = name.version(coding).unwrap_or(&name.original);
+        if !version.holds(request.begun, self.cx.io) {
+            // It changed since it was opened: found out anew, its facts are of this request.
+            self.cx.cache.distrust(self.cx.path);
+            let asker = self.asker();
+            return match self.cx.cache.lookup(self.cx.path, asker.since, asker.now, asker.owner) {
+                Lookup::Waiting => self.wait(request),
+                Lookup::Known(_) | Lookup::Full => self.refuse(Refusal::Overloaded),
+            };
+        }
+        let wall = self.cx.io.wall();
+        let (lines, tag, modified) = self.cx.site.lines(self.cx.path, name, version, wall);
+        let conditions = Conditions {
+            if_match: fields.if_match.values(),
+            if_none_match: fields.if_none_match.values(),
+            if_modified_since: fields.if_modified_since,
+            if_unmodified_since: fields.if_unmodified_since,
+            if_range: fields.if_range,
+        };
+        let validators = Validators { tag: Some(tag.as_bytes()), last_modified: Some(modified) };
+        let range_allowed = match conditions::evaluate(conditions, validators, wall.seconds) {
+            Outcome::PreconditionFailed => return self.refuse(Refusal::PreconditionFailed),
+            Outcome::NotModified => {
+                let frame = self.frame(&[]);
+                let wrote = self.outbox.write(self.cx.io, |out| {
+                    response::bare(out, Status::NotModified, &lines, frame);
+                });
+                return self.end(wrote, Status::NotModified);
+            }
+            Outcome::Proceed { range_allowed } => range_allowed,
+        };
+        let size = version.facts.size;
+        let selection = match fields.range {
+            Some(value) if range_allowed && self.head.method == Method::Get => {
+                range::select(value, size)
+            }
+            _ => Selection::Ignored,
+        };
+        match selection {
+            Selection::Ignored | Selection::Whole => self.whole(version, &lines),
+            Selection::One(span) => self.partial(version, &lines, span),
+            Selection::Many(spans) => self.multipart(version, &lines, &spans),
+            Selection::Unsatisfiable => self.unsatisfiable(size),
+        }
+    }
+
+    fn whole(&mut self, version: &Rc<Version>, lines: &EntityLines) -> Answered {
+        let size = version.facts.size;
+        let frame = self.frame(&[]);
+        let wrote = self
+            .outbox
+            .write(self.cx.io, |out| response::whole(out, Status::Ok, lines, size, frame));
+        if wrote.is_ok() && self.head.method == Method::Get {
+            self.outbox.put_span(Rc::clone(version), 0, size);
+        }
+        self.end(wrote, Status::Ok)
+    }
+
+    fn partial(&mut self, version: &Rc<Version>, lines: &EntityLines, span: Span) -> Answered {
+        let total = version.facts.size;
+        let frame = self.frame(&[]);
+        let wrote =
+            self.outbox.write(self.cx.io, |out| response::partial(out, lines, span, total, frame));
+        if wrote.is_ok() {
+            self.outbox.put_span(Rc::clone(version), span.start, span.len);
+        }
+        self.end(wrote, Status::PartialContent)
+    }
+
+    /// Several parts, each with its head (RFC 9110 section 15.3.7.2).
+    fn multipart(
+        &mut self,
+        version: &Rc<Version>,
+        lines: &EntityLines,
+        spans: &[Span],
+    ) -> Answered {
+        let total = version.facts.size;
+        let boundary = Boundary::new((self.cx.nonce)());
+        let Some(length) = multipart::length(&boundary, lines, spans, total) else {
+            return self.whole(version, lines);
+        };
+        let frame = self.frame(&[]);
+        let wrote = self.outbox.write(self.cx.io, |out| {
+            response::multipart(out, lines, boundary.as_bytes(), length, frame);
+        });
+        if wrote.is_ok() {
+            for (index, span) in spans.iter().enumerate() {
+                let mut part = Vec::with_capacity(256);
+                multipart::part_head(&mut part, &boundary, index == 0, lines, *span, total);
+                self.outbox.put_shared(part.into());
+                self.outbox.put_span(Rc::clone(version), span.start, span.len);
+            }
+            let mut closing = Vec::with_capacity(64);
+            multipart::closing(&mut closing, &boundary);
+            self.outbox.put_shared(closing.into());
+        }
+        self.end(wrote, Status::PartialContent)
+    }
+
+    fn unsatisfiable(&mut self, total: u64) -> Answered {
+        let refusal = Refusal::RangeUnsatisfiable;
+        let form = self.form();
+        let mut body = Vec::with_capacity(128);
+        sentence(&mut body, refusal.status(), refusal.text(), form);
+        let lines = notice::lines(form);
+        let frame = self.frame(&[]);
+        let wrote = self.outbox.write(self.cx.io, |out| {
+            response::unsatisfiable(out, &lines, total, body.len() as u64, frame);
+            out.put(&body);
+        });
+        if wrote.is_ok() {
+            self.cx.stats.refusals(refusal).add(1);
+        }
+        self.end(wrote, refusal.status())
+    }
+
+    /// To the directory's own name, with its slash (the scratch holds it).
+    fn redirect(&mut self) -> Answered {
+        let mut extra = Vec::with_capacity(128);
+        response::location_line(self.cx.path, self.head.query, &mut extra);
+        self.notice(Status::MovedPermanently, "", &extra)
+    }
+
+    fn options(&mut self) -> Answered {
+        let lines = EntityLines::new(&Entity::of_text(Media::new("text/plain")), &[]);
+        let extra = format!("Allow: {ALLOW}\r\n");
+        let frame = self.frame(extra.as_bytes());
+        let wrote = self.outbox.write(self.cx.io, |out| {
+            response::bare(out, Status::NoContent, &lines, frame);
+        });
+        self.end(wrote, Status::NoContent)
+    }
+
+    fn made(&mut self, made: &super::context::Made) -> Answered {
+        let edits: Vec<_> = FieldEdit::set("Cache-Control", "no-store").into_iter().collect();
+        let lines = EntityLines::new(&Entity::of_text(made.media), &edits);
+        let frame = self.frame(&[]);
+        let wrote = self.outbox.write(self.cx.io, |out| {
+            response::whole(out, made.status, &lines, made.body.len() as u64, frame);
+        });
+        if wrote.is_ok() && self.head.method != Method::Head {
+            self.outbox.put_shared(Rc::clone(&made.body));
+        }
+        self.end(wrote, made.status)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Answered {
+        self.keep &= !refusal.closes();
+        let answered =
+            self.notice(refusal.status(), refusal.text(), &notice::refusal_lines(refusal));
+        if matches!(answered, Answered::Put { .. }) {
+            self.cx.stats.refusals(refusal).add(1);
+        }
+        answered
+    }
+
+    fn notice(&mut self, status: Status, text: &str, extra: &[u8]) -> Answered {
+        let form = self.form();
+        let persistence = self.persistence();
+        let with_body = self.head.method != Method::Head;
+        Notice { status, text, extra, form, persistence, with_body }
+            .put(self.begun, self.outbox, self.cx)
+            .map_or_else(answered, |()| Answered::Put { keep: self.keep })
+    }
+
+    fn form(&self) -> Form {
+        negotiate::form(self.head.fields.accept.values(), &FORMS)
+    }
+
+    fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
+    where
+        'b: 'e,
+    {
+        Frame { date: self.cx.date, persistence: self.persistence(), extra }
+    }
+
+    fn end(&mut self, wrote: Result<(), NoRoom>, status: Status) -> Answered {
+        match wrote {
+            Ok(()) => {
+                self.outbox.end_answer(status, self.begun);
+                Answered::Put { keep: self.keep }
+            }
+            Err(NoRoom::TooLong) => self.refuse(Refusal::TargetTooLong),
+            Err(no_room) => answered(no_room),
+        }
+    }
+}
+
+pub(super) fn answered(no_room: NoRoom) -> Answered {
+    match no_room {
+        NoRoom::SendFirst => Answered::SendFirst,
+        NoRoom::NoBuffer => Answered::NoBuffer,
+        NoRoom::TooLong => unreachable!("a notice is short"),
+    }
+}
+
+/// Who is at the other end; none for a unix socket and for a client that is gone.
+fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Option<IpAddr> {
+    match cx.io.start(Op::Peer { socket: socket.clone(), address: None }) {
+        Start::Executed(completion) => match completion.op {
+            Some(Op::Peer { address, .. }) => address.map(|address| address.ip()),
+            _ => None,
+        },
+        Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
+    }
+}

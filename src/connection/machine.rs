@@ -1,0 +1,559 @@
+//! The connection as a step machine: wakes in, operations and a [`Turn`] out.
+
+use rustix::io::Errno;
+
+use super::answer::{self, Answered, Request};
+use super::context::Context;
+use super::input::Input;
+use super::notice;
+use super::outbox::{Outbox, Span};
+use super::phase::{Phase, Purpose};
+use super::stats::Farewell;
+use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
+use crate::http::body::{Discard, Framing, Progress as BodyProgress};
+use crate::http::head::{self, Parsed};
+use crate::http::refusal::Refusal;
+use crate::limits::{LINGER, LINGER_BYTES_MAX};
+use crate::ring::{Completion, Deadline, Op, Outgoing, Scatter, Socket, Start, Wake};
+
+/// What a step of a connection came to.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A wake comes.
+    Waiting,
+    /// It has more to do, and others shall go first.
+    Yielded,
+    /// It has ended; its owner may be retired.
+    Finished(Farewell),
+}
+
+/// Whether the socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Poll {
+    No,
+    Armed,
+    Fired,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    phase: Phase,
+    poll: Poll,
+    input: Input,
+    outbox: Outbox,
+    request: Request,
+    /// Requests that were answered.
+    served: u64,
+    /// How the connection ends when nothing is owed any more.
+    farewell: Option<Farewell>,
+    /// What the engine had sent when it was last asked.
+    progress: Progress,
+    /// Whether the client may still send, or have sent, what nobody reads.
+    unread: bool,
+    /// Whether it is one too many.
+    turned_away: bool,
+}
+
+/// How the machine goes on.
+enum Next {
+    /// With another step of its own.
+    Again,
+    /// Not before a wake.
+    Rest(Turn),
+}
+
+const WAIT: Next = Next::Rest(Turn::Waiting);
+
+impl Connection {
+    /// A connection at its beginning; the first wake is `Begin`.
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            phase: Phase::Awaiting(Purpose::Head),
+            poll: Poll::No,
+            input: Input::default(),
+            outbox: Outbox::default(),
+            request: Request::default(),
+            served: 0,
+            farewell: None,
+            progress: Progress::default(),
+            unread: false,
+            turned_away: false,
+        }
+    }
+
+    /// Makes it one beyond the limit: with its first step it is told so, and ends.
+    pub fn turn_away(&mut self) {
+        self.turned_away = true;
+    }
+
+    /// Goes on as far as it can.
+    pub fn step(&mut self, wake: Wake, cx: &mut Context<'_>) -> Turn {
+        let mut next = self.take(wake, cx);
+        loop {
+            match next {
+                Next::Rest(turn) => return turn,
+                Next::Again => {}
+            }
+            next = match &self.phase {
+                Phase::Awaiting(_) => self.await_input(cx),
+                Phase::Parsing => self.parse(cx),
+                Phase::Reading(_) | Phase::Resolving | Phase::Starved | Phase::Sending => WAIT,
+                Phase::Body(..) => self.step_body(Wake::Turn, cx),
+            };
+        }
+    }
+
+    fn take(&mut self, wake: Wake, cx: &mut Context<'_>) -> Next {
+        match wake {
+            Wake::Deadline(which) => return self.deadline(which, cx),
+            Wake::Done(Completion { op: Some(Op::Readable { .. }), .. }) => {
+                // An error shows when the bytes are read.
+                self.poll = Poll::Fired;
+                return match self.phase {
+                    Phase::Awaiting(_) => Next::Again,
+                    _ => WAIT,
+                };
+            }
+            Wake::Done(Completion { op: Some(Op::Shutdown { .. }), .. }) => return WAIT,
+            Wake::Done(Completion { op: Some(Op::ReadHead { parts, .. }), result, .. }) => {
+                return self.took_in(parts, result, cx);
+            }
+            wake if matches!(self.phase, Phase::Body(..)) => return self.step_body(wake, cx),
+            Wake::Done(Completion { op: Some(Op::Send { bytes, .. }), result, .. }) => {
+                return self.sent(bytes, result, cx);
+            }
+            Wake::Ready | Wake::Turn | Wake::Begin | Wake::Writable => {}
+            Wake::Done(completion) => unreachable!("{completion:?} was not started here"),
+            Wake::Released(op) => unreachable!("{op:?} was not started here"),
+        }
+        match self.phase {
+            // Ready, or a turn later: what was waited for may be there.
+            Phase::Resolving | Phase::Starved => self.phase = Phase::Parsing,
+            Phase::Awaiting(Purpose::Head) if cx.draining && self.input.is_empty() => {
+                return Next::Rest(Turn::Finished(Farewell::Shutdown));
+            }
+            _ if std::mem::take(&mut self.turned_away) => {
+                self.refuse_unasked(Refusal::ConnectionsTooMany, Farewell::TooMany, cx);
+            }
+            _ => {}
+        }
+        Next::Again
+    }
+
+    /// Waits for bytes, then has them read.
+    fn await_input(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.poll != Poll::Fired {
+            self.set_input_deadline(cx);
+            if self.poll == Poll::No {
+                // A busy ring wakes the owner in the next turn, which comes here again.
+                if let Start::Submitted(_) =
+                    cx.io.start(Op::Readable { socket: self.socket.clone() })
+                {
+                    self.poll = Poll::Armed;
+                }
+            }
+            return WAIT;
+        }
+        let Some(parts) = self.input.room(cx.io) else { return WAIT };
+        match cx.io.start(Op::ReadHead { socket: self.socket.clone(), parts }) {
+            Start::Submitted(_) => {
+                self.poll = Poll::No;
+                let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
+                let Phase::Awaiting(purpose) = phase else {
+                    unreachable!("only who waits for input comes here")
+                };
+                self.phase = Phase::Reading(purpose);
+            }
+            Start::Busy(Op::ReadHead { parts, .. })
+            | Start::Blocked(Op::ReadHead { parts, .. }, _) => self.input.put(parts, 0),
+            other => unreachable!("a read belongs to the ring: {other:?}"),
+        }
+        WAIT
+    }
+
+    fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
+        let now = cx.io.now();
+        let deadline = match &self.phase {
+            Phase::Awaiting(Purpose::Body(_)) => {
+                (Deadline::Body, self.request.begun + cx.options.body_timeout)
+            }
+            // Set once, when lingering began: the client does not prolong it.
+            Phase::Awaiting(Purpose::Linger(_)) => return,
+            _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
+            _ => (Deadline::Head, self.request.begun + cx.options.head_timeout),
+        };
+        cx.io.deadline(Some(deadline));
+    }
+
+    /// Takes in what the kernel has read.
+    fn took_in(
+        &mut self,
+        parts: Scatter,
+        result: Result<u32, Errno>,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
+        let Phase::Reading(purpose) = phase else {
+            unreachable!("a read completes in its phase only")
+        };
+        let was_empty = self.input.is_empty() && parts.filled == 0;
+        let count = result.unwrap_or(0) as usize;
+        self.input.put(parts, count);
+        match (purpose, result) {
+            (purpose, Err(Errno::AGAIN | Errno::INTR)) => {
+                self.phase = Phase::Awaiting(purpose);
+                Next::Again
+            }
+            (Purpose::Linger(_), Ok(0) | Err(_)) => self.finish(),
+            (Purpose::Head, Ok(0)) if self.input.is_empty() => {
+                Next::Rest(Turn::Finished(Farewell::Complete))
+            }
+            (_, Ok(0) | Err(_)) => Next::Rest(Turn::Finished(Farewell::ClientAbort)),
+            (Purpose::Head, Ok(_)) => {
+                if was_empty {
+                    self.request = Request::begun_at(cx.io.now());
+                }
+                Next::Again
+            }
+            (Purpose::Body(discard), Ok(_)) => self.discard(discard, cx),
+            (Purpose::Linger(left), Ok(_)) => {
+                self.input.consume(self.input.bytes().len());
+                match left.checked_sub(count as u64) {
+                    Some(left) => {
+                        self.phase = Phase::Awaiting(Purpose::Linger(left));
+                        Next::Again
+                    }
+                    None => self.finish(),
+                }
+            }
+        }
+    }
+
+    /// Looks at what was read, or sends what is owed.
+    fn parse(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.farewell.is_some()
+            || self.request.awaits_announced_body() && !self.outbox.is_empty()
+            || self.input.is_empty()
+            || !self.outbox.gathers()
+        {
+            return self.send(cx);
+        }
+        let gathering = !self.outbox.is_empty();
+        let Self { input, outbox, request, served, socket, .. } = self;
+        let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
+            Parsed::Partial if gathering => return self.send(cx),
+            Parsed::Partial => {
+                self.phase = Phase::Awaiting(Purpose::Head);
+                return Next::Again;
+            }
+            Parsed::Refused(refusal) => {
+                let begun = request.begun;
+                let answered = notice::refuse_unasked(refusal, begun, outbox, cx)
+                    .map_or_else(answer::answered, |()| Answered::Put { keep: false });
+                (answered, 0, true)
+            }
+            Parsed::Complete(head) => {
+                let answered = if request.awaits_announced_body() {
+                    Answered::ReadBody(head.framing)
+                } else {
+                    answer::answer(&head, request, *served, socket, outbox, cx)
+                };
+                (answered, head.bytes, head.framing != Framing::None && !request.body_read)
+            }
+        };
+        match answered {
+            Answered::Put { keep } => {
+                self.input.consume(head_bytes);
+                self.served += 1;
+                self.unread |= unread;
+                cx.stats.requests.add(u64::from(head_bytes > 0));
+                cx.stats.pipelined.add(u64::from(gathering));
+                self.request = Request::begun_at(cx.io.now());
+                if !keep {
+                    self.farewell = Some(Farewell::Closed);
+                }
+            }
+            Answered::ReadBody(_) if gathering => return self.send(cx),
+            Answered::ReadBody(framing) => return self.discard(Discard::new(framing), cx),
+            Answered::Continue | Answered::SendFirst => return self.send(cx),
+            Answered::Waiting if gathering => {
+                // What is owed need not wait for the disk; the request is looked at again after.
+                return self.send(cx);
+            }
+            Answered::Waiting => {
+                self.phase = Phase::Resolving;
+                return WAIT;
+            }
+            Answered::NoBuffer => {
+                self.phase = Phase::Starved;
+                return WAIT;
+            }
+        }
+        Next::Again
+    }
+
+    /// Reads the body of a request away. It lies behind the head, which stays for the answer.
+    fn discard(&mut self, mut discard: Discard, cx: &mut Context<'_>) -> Next {
+        let Parsed::Complete(head) = head::parse(self.input.bytes(), &cx.options.head) else {
+            unreachable!("the head was whole before and is the same")
+        };
+        let head_bytes = head.bytes;
+        let fed = discard.feed(&self.input.bytes()[head_bytes..]);
+        self.input.cut(head_bytes, fed.consumed);
+        match fed.state {
+            BodyProgress::More => {
+                self.phase = Phase::Awaiting(Purpose::Body(discard));
+            }
+            BodyProgress::Done => {
+                self.request.body_read = true;
+                self.phase = Phase::Parsing;
+            }
+            BodyProgress::Refused(refusal) => {
+                self.refuse_unasked(refusal, Farewell::Closed, cx);
+            }
+        }
+        Next::Again
+    }
+
+    /// Sends what is owed next, or turns to what comes after.
+    fn send(&mut self, cx: &mut Context<'_>) -> Next {
+        let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
+        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        match (bytes, span) {
+            (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
+            (Some(bytes), None) => {
+                let op = Op::Send { socket: self.socket.clone(), bytes, more };
+                match cx.io.start(op) {
+                    Start::Submitted(_) => self.phase = Phase::Sending,
+                    Start::Busy(Op::Send { bytes, .. })
+                    | Start::Blocked(Op::Send { bytes, .. }, _) => {
+                        self.outbox.put_back(bytes);
+                        self.phase = Phase::Starved;
+                    }
+                    other => unreachable!("a send belongs to the ring: {other:?}"),
+                }
+                if !more && self.farewell.is_none() && self.input.is_empty() {
+                    self.poll_ahead(cx);
+                }
+                WAIT
+            }
+            (None, None) => unreachable!("a segment is bytes or a span"),
+        }
+    }
+
+    /// Waits for the next request in the same entry into the kernel that sends this answer.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if self.poll == Poll::No
+            && let Start::Submitted(_) = cx.io.start(Op::Readable { socket: self.socket.clone() })
+        {
+            self.poll = Poll::Armed;
+        }
+    }
+
+    /// Takes in the end of a send.
+    fn sent(
+        &mut self,
+        mut bytes: Outgoing,
+        result: Result<u32, Errno>,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        self.phase = Phase::Parsing;
+        match result {
+            Ok(count) => {
+                bytes.advance(count as usize);
+                if !bytes.is_empty() {
+                    self.outbox.put_back(bytes);
+                }
+                self.took(u64::from(count), cx);
+                self.send_rest(cx)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.outbox.put_back(bytes);
+                self.send_rest(cx)
+            }
+            Err(_) => self.abort(Farewell::ClientAbort, cx),
+        }
+    }
+
+    fn send_rest(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.outbox.is_empty() { Next::Again } else { self.send(cx) }
+    }
+
+    fn begin_body(
+        &mut self,
+        head: Option<Outgoing>,
+        span: Span,
+        more: bool,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let body = Body {
+            socket: self.socket.clone(),
+            head,
+            version: span.version,
+            offset: span.offset,
+            count: span.count,
+            more,
+        };
+        self.progress = Progress::default();
+        let kind = cx.options.engine;
+        self.phase = Phase::Body(engines::start(kind, body), kind);
+        self.step_body(Wake::Begin, cx)
+    }
+
+    fn step_body(&mut self, wake: Wake, cx: &mut Context<'_>) -> Next {
+        let Phase::Body(engine, kind) = &mut self.phase else {
+            unreachable!("the caller has seen the phase")
+        };
+        let kind = *kind;
+        let step = engine.step(wake, cx.io);
+        let progress = engine.progress();
+        let moved = progress.head + progress.body - self.progress.head - self.progress.body;
+        let stats = cx.engines.engine(kind);
+        stats.bytes.add(progress.body - self.progress.body);
+        self.progress = progress;
+        if moved > 0 {
+            self.took(moved, cx);
+            cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        }
+        match step {
+            Step::Waiting | Step::Blocked => WAIT,
+            Step::Yielded => Next::Rest(Turn::Yielded),
+            Step::Finished => {
+                stats.responses.add(1);
+                self.phase = Phase::Parsing;
+                self.send_rest(cx)
+            }
+            Step::Declined(_) => {
+                stats.declined.add(1);
+                self.hand_on(kind, cx)
+            }
+            Step::Failed(error) => {
+                stats.failed.add(1);
+                self.phase = Phase::Parsing;
+                match error {
+                    BodyError::Truncated | BodyError::Read(_) => self.cut(cx),
+                    BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
+                }
+            }
+        }
+    }
+
+    /// Gives a body that was declined to the next engine of the chain.
+    fn hand_on(&mut self, declined: Kind, cx: &mut Context<'_>) -> Next {
+        let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
+        let Phase::Body(engine, _) = phase else { unreachable!("the caller has seen the phase") };
+        let body = engine.give_back();
+        let kind =
+            engines::next_in_chain(declined).expect("only the last of a chain never declines");
+        // What was sent of the head before the decline was counted; the rest starts anew.
+        self.progress = Progress::default();
+        self.phase = Phase::Body(engines::start(kind, body), kind);
+        self.step_body(Wake::Begin, cx)
+    }
+
+    /// Counts bytes that the kernel took, and the answers that are done with them.
+    fn took(&mut self, count: u64, cx: &mut Context<'_>) {
+        cx.stats.bytes.add(count);
+        self.outbox.took(count);
+        while let Some(owed) = self.outbox.next_done() {
+            cx.stats.responses(owed.status).add(1);
+            cx.stats.latency.record(cx.io.now().since(owed.begun).as_nanos() as u64);
+        }
+    }
+
+    /// Everything owed was taken by the kernel.
+    fn all_sent(&mut self, cx: &mut Context<'_>) -> Next {
+        match self.farewell {
+            None if self.input.is_empty() => {
+                if cx.draining {
+                    return Next::Rest(Turn::Finished(Farewell::Shutdown));
+                }
+                self.phase = Phase::Awaiting(Purpose::Head);
+                Next::Again
+            }
+            None => {
+                self.phase = Phase::Parsing;
+                Next::Again
+            }
+            Some(farewell) => {
+                let unread = self.unread || self.input.may_have_more();
+                let orderly = farewell == Farewell::Closed && !unread;
+                if orderly { self.finish() } else { self.linger(cx) }
+            }
+        }
+    }
+
+    /// Shuts the sending side, and reads away what the client still sends for a while: a close
+    /// with unread input would reset the connection and take the answer with it (RFC 9112
+    /// section 9.6).
+    fn linger(&mut self, cx: &mut Context<'_>) -> Next {
+        self.input.consume(self.input.bytes().len());
+        self.phase = Phase::Awaiting(Purpose::Linger(LINGER_BYTES_MAX));
+        let Start::Submitted(_) = cx.io.start(Op::Shutdown { socket: self.socket.clone() }) else {
+            // The table of operations is full: a plain close is all that can be had.
+            return self.finish();
+        };
+        cx.io.deadline(Some((Deadline::Linger, cx.io.now() + LINGER)));
+        Next::Again
+    }
+
+    /// An answer that cannot be completed: what the kernel took is still delivered, then the
+    /// connection closes short of the promised length.
+    fn cut(&mut self, cx: &mut Context<'_>) -> Next {
+        while let Some(owed) = self.outbox.next_cut() {
+            cx.stats.responses(owed.status).add(1);
+        }
+        self.outbox = Outbox::default();
+        self.farewell = Some(Farewell::Truncated);
+        self.linger(cx)
+    }
+
+    /// The client is gone or is given up.
+    fn abort(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
+        while let Some(owed) = self.outbox.next_cut() {
+            cx.stats.responses(owed.status).add(1);
+        }
+        Next::Rest(Turn::Finished(farewell))
+    }
+
+    fn finish(&mut self) -> Next {
+        Next::Rest(Turn::Finished(self.farewell.unwrap_or(Farewell::Complete)))
+    }
+
+    /// Owes the client a refusal that answers no request, and the end of the connection.
+    fn refuse_unasked(&mut self, refusal: Refusal, farewell: Farewell, cx: &mut Context<'_>) {
+        self.farewell = Some(farewell);
+        self.phase = Phase::Parsing;
+        // Without a buffer the client gets the close alone: it is told nothing wrong.
+        let _ = notice::refuse_unasked(refusal, cx.io.now(), &mut self.outbox, cx);
+    }
+
+    fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
+        match (which, &self.phase) {
+            (Deadline::Idle, Phase::Awaiting(Purpose::Head)) => {
+                Next::Rest(Turn::Finished(Farewell::Idle))
+            }
+            (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
+                self.refuse_unasked(Refusal::HeadTimeout, Farewell::HeadTimeout, cx);
+                Next::Again
+            }
+            (Deadline::Body, Phase::Awaiting(Purpose::Body(_))) => {
+                self.refuse_unasked(Refusal::BodyTimeout, Farewell::BodyTimeout, cx);
+                Next::Again
+            }
+            (Deadline::Linger, _) => self.finish(),
+            (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Starved) => {
+                // Nobody takes the bytes: the kernel shall not keep them either.
+                let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });
+                debug_assert!(matches!(reset, Start::Executed(_)), "a reset is inline");
+                self.abort(Farewell::SendTimeout, cx)
+            }
+            // The phase has changed since; its own deadline is set when it waits.
+            _ => WAIT,
+        }
+    }
+}

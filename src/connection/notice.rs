@@ -1,0 +1,89 @@
+//! Answers of a sentence: refusals and redirects.
+
+use super::context::Context;
+use super::outbox::{NoRoom, Outbox};
+use crate::base::Instant;
+use crate::http::media::Media;
+use crate::http::negotiate::Form;
+use crate::http::notice;
+use crate::http::refusal::Refusal;
+use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
+use crate::http::sink::Sink;
+use crate::http::status::Status;
+
+/// What is said, and how.
+#[derive(Debug)]
+pub(super) struct Notice<'a> {
+    pub(super) status: Status,
+    /// One sentence, or nothing.
+    pub(super) text: &'a str,
+    /// Whole field lines.
+    pub(super) extra: &'a [u8],
+    pub(super) form: Form,
+    pub(super) persistence: Persistence,
+    /// Whether the body goes out, which it does not after HEAD.
+    pub(super) with_body: bool,
+}
+
+impl Notice<'_> {
+    /// Puts the answer to a request that began at `begun` into the outbox.
+    pub(super) fn put(
+        &self,
+        begun: Instant,
+        outbox: &mut Outbox,
+        cx: &mut Context<'_>,
+    ) -> Result<(), NoRoom> {
+        let mut body = Vec::with_capacity(128);
+        notice::notice(&mut body, self.status, self.text, self.form);
+        let lines = lines(self.form);
+        let frame = Frame { date: cx.date, persistence: self.persistence, extra: self.extra };
+        outbox.write(cx.io, |out| {
+            response::whole(out, self.status, &lines, body.len() as u64, frame);
+            if self.with_body {
+                out.put(&body);
+            }
+        })?;
+        outbox.end_answer(self.status, begun);
+        Ok(())
+    }
+}
+
+/// Puts a refusal that answers no request: time-outs, and what cannot be framed. The connection
+/// closes after it.
+pub(super) fn refuse_unasked(
+    refusal: Refusal,
+    begun: Instant,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Result<(), NoRoom> {
+    let notice = Notice {
+        status: refusal.status(),
+        text: refusal.text(),
+        extra: &refusal_lines(refusal),
+        form: Form::Plain,
+        persistence: Persistence::Close,
+        with_body: true,
+    };
+    notice.put(begun, outbox, cx)?;
+    cx.stats.refusals(refusal).add(1);
+    Ok(())
+}
+
+/// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5).
+pub(super) fn lines(form: Form) -> EntityLines {
+    let essence = form.content_type().split(';').next().unwrap_or("text/plain");
+    let edits: Vec<_> = FieldEdit::set("Vary", "Accept").into_iter().collect();
+    EntityLines::new(&Entity::of_text(Media::new(essence)), &edits)
+}
+
+/// Allow and Retry-After, where a refusal has them.
+pub(super) fn refusal_lines(refusal: Refusal) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if let Some(allow) = refusal.allow() {
+        lines.extend_from_slice(format!("Allow: {allow}\r\n").as_bytes());
+    }
+    if let Some(seconds) = refusal.retry_after_seconds() {
+        lines.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
+    }
+    lines
+}

@@ -1,0 +1,193 @@
+//! What is owed to the client: bytes and spans of files, in order.
+//!
+//! Heads and small bodies of several answers gather in one buffer, so that they leave in one
+//! send. Each answer remembers where its bytes end in the stream of the connection; it is done
+//! when the kernel has taken them.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::base::Instant;
+use crate::cache::Version;
+use crate::http::sink::HeadWriter;
+use crate::http::status::Status;
+use crate::limits::{GATHERED_ANSWERS_MAX, GATHERED_BYTES_MAX};
+use crate::ring::{Io, Lease, Outgoing, Pool};
+
+/// A part of an answer.
+#[derive(Debug)]
+pub(super) enum Segment {
+    /// Bytes in memory.
+    Bytes(Outgoing),
+    /// A part of a file.
+    Span(Span),
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) version: Rc<Version>,
+    pub(super) offset: u64,
+    pub(super) count: u64,
+}
+
+/// An answer that the kernel has not taken whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owed {
+    pub(super) status: Status,
+    /// When its request's head was whole.
+    pub(super) begun: Instant,
+    /// Where its last byte lies in the stream of the connection.
+    ends_at: u64,
+}
+
+/// Why bytes could not be put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// What is there must be sent first.
+    SendFirst,
+    /// No buffer is free; the owner is woken when there is one.
+    NoBuffer,
+    /// It is longer than the largest buffer.
+    TooLong,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    segments: VecDeque<Segment>,
+    /// The buffer that bytes gather in, behind all segments.
+    tail: Option<(Lease, usize)>,
+    owed: VecDeque<Owed>,
+    /// Bytes put in and bytes that the kernel took, since the connection began.
+    put: u64,
+    taken: u64,
+}
+
+impl Outbox {
+    /// Whether nothing is to be sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.tail.is_none()
+    }
+
+    /// Whether the next answer may be put in before this is sent.
+    pub(super) fn gathers(&self) -> bool {
+        let bytes = self.tail.as_ref().map_or(0, |(_, end)| *end);
+        self.segments.is_empty()
+            && bytes < GATHERED_BYTES_MAX
+            && self.owed.len() < GATHERED_ANSWERS_MAX
+    }
+
+    /// Puts in what `write` writes. It may be called again with more room.
+    pub(super) fn write(
+        &mut self,
+        io: &mut dyn Io,
+        mut write: impl FnMut(&mut HeadWriter<'_>),
+    ) -> Result<(), NoRoom> {
+        if self.tail.is_none() {
+            self.tail = Some((io.lease(Pool::Answer).ok_or(NoRoom::NoBuffer)?, 0));
+        }
+        loop {
+            let (buffer, end) = self.tail.as_mut().expect("it was just put there");
+            let mut room = HeadWriter::new(&mut buffer[*end..]);
+            write(&mut room);
+            if let Ok(count) = room.finish() {
+                *end += count;
+                self.put += count as u64;
+                return Ok(());
+            }
+            self.widen(io)?;
+        }
+    }
+
+    /// Moves what gathers into a large buffer.
+    fn widen(&mut self, io: &mut dyn Io) -> Result<(), NoRoom> {
+        let (small, end) = self.tail.as_ref().expect("the caller has it");
+        let end = *end;
+        if small.len() >= GATHERED_BYTES_MAX {
+            return Err(if end > 0 { NoRoom::SendFirst } else { NoRoom::TooLong });
+        }
+        let Some(mut large) = io.lease(Pool::Body) else {
+            if end == 0 {
+                self.tail = None;
+            }
+            // What is there can go; only an empty outbox has to wait.
+            return Err(if end > 0 { NoRoom::SendFirst } else { NoRoom::NoBuffer });
+        };
+        large[..end].copy_from_slice(&small[..end]);
+        self.tail = Some((large, end));
+        Ok(())
+    }
+
+    /// Puts in bytes that are shared and not copied.
+    pub(super) fn put_shared(&mut self, bytes: Rc<[u8]>) {
+        if !bytes.is_empty() {
+            self.put += bytes.len() as u64;
+            self.close_tail();
+            self.segments.push_back(Segment::Bytes(Outgoing::shared(bytes)));
+        }
+    }
+
+    /// Puts in a part of a file.
+    pub(super) fn put_span(&mut self, version: Rc<Version>, offset: u64, count: u64) {
+        if count > 0 {
+            self.put += count;
+            self.close_tail();
+            self.segments.push_back(Segment::Span(Span { version, offset, count }));
+        }
+    }
+
+    /// The answer that was put in is whole.
+    pub(super) fn end_answer(&mut self, status: Status, begun: Instant) {
+        self.owed.push_back(Owed { status, begun, ends_at: self.put });
+    }
+
+    /// What goes next: bytes with the span behind them, bytes alone, or a span alone; and whether
+    /// more follows.
+    pub(super) fn next(&mut self) -> Option<(Option<Outgoing>, Option<Span>, bool)> {
+        self.close_tail();
+        let mut bytes = None;
+        let mut span = None;
+        match self.segments.pop_front()? {
+            Segment::Bytes(first) => {
+                bytes = Some(first);
+                if let Some(Segment::Span(_)) = self.segments.front()
+                    && let Some(Segment::Span(second)) = self.segments.pop_front()
+                {
+                    span = Some(second);
+                }
+            }
+            Segment::Span(first) => span = Some(first),
+        }
+        Some((bytes, span, !self.segments.is_empty()))
+    }
+
+    /// Puts bytes back that were not sent whole.
+    pub(super) fn put_back(&mut self, bytes: Outgoing) {
+        self.segments.push_front(Segment::Bytes(bytes));
+    }
+
+    /// Takes note that the kernel took `count` bytes.
+    pub(super) fn took(&mut self, count: u64) {
+        self.taken += count;
+        assert!(self.taken <= self.put, "the kernel takes no more than is owed");
+    }
+
+    /// The next answer that the kernel has taken whole.
+    pub(super) fn next_done(&mut self) -> Option<Owed> {
+        self.owed.pop_front_if(|owed| owed.ends_at <= self.taken)
+    }
+
+    /// The next answer that is owed, although it cannot be completed.
+    pub(super) fn next_cut(&mut self) -> Option<Owed> {
+        self.owed.pop_front()
+    }
+
+    fn close_tail(&mut self) {
+        if let Some((buffer, end)) = self.tail.take()
+            && end > 0
+        {
+            self.segments.push_back(Segment::Bytes(Outgoing::leased(buffer, 0..end)));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The phases of a connection.
+//!
+//! ```text
+//!              +------------------------- the next request -------------------------+
+//!              v                                                                     |
+//! Awaiting(Head) -> Reading(Head) -> Parsing -> Resolving -> Parsing -> Sending -> Body
+//!      ^                  |            |  |                     |          |         |
+//!      +---- no bytes ----+            |  +-> Starved -> Parsing+          +--- end -+
+//!                                      v                                   v
+//!                          Awaiting(Body) <-> Reading(Body)     Awaiting(Linger) <-> Reading(Linger)
+//! ```
+//!
+//! Every phase may end the connection; the reason is a [`super::Farewell`].
+
+use crate::engines::{Engine, Kind};
+use crate::http::body::Discard;
+
+/// Where a connection is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It waits until bytes have come, or for a buffer to read them to.
+    Awaiting(Purpose),
+    /// The kernel reads bytes.
+    Reading(Purpose),
+    /// What was read is looked at, or what is owed is sent.
+    Parsing,
+    /// What the target stands for is being found out.
+    Resolving,
+    /// A buffer for an answer is waited for.
+    Starved,
+    /// The kernel sends bytes.
+    Sending,
+    /// An engine sends a part of a file.
+    Body(Box<dyn Engine>, Kind),
+}
+
+/// What bytes are read for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The head of a request.
+    Head,
+    /// The body of a request, to be thrown away.
+    Body(Discard),
+    /// To be thrown away after the last answer; so many more at most.
+    Linger(u64),
+}

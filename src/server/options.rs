@@ -1,0 +1,332 @@
+//! What the server needs to be started.
+//!
+//! Every field has been checked by `config` when it arrives here: ranges hold, names are
+//! known, sizes are in bytes and times are durations. Budgets are for the whole server; each
+//! worker gets its equal share, see [`Options::share`].
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::engines::Kind;
+pub use crate::sys::Listen;
+
+/// Everything that the server room is told at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to accept connections. Never empty, without duplicates.
+    pub listen: Vec<Listen>,
+    /// Whether an IPv6 address that this machine lacks is a fault. It is only worth a note
+    /// when no IPv6 address was written out: with the defaults, or for a bare port.
+    pub ipv6_required: bool,
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// How bodies travel.
+    pub engine: Kind,
+    /// Worker threads, each with its ring and its listener. Never 0.
+    pub workers: usize,
+    /// Whether each worker stays on one processor.
+    pub pin: bool,
+
+    /// Names of index files, in the order in which they are tried. May be empty.
+    pub index: Vec<String>,
+    /// Whether compressed neighbours of a file are served.
+    pub precompressed: Precompressed,
+    /// Whether names that begin with a dot are served. `.well-known` always is.
+    pub dotfiles: bool,
+    /// Whether relative links that stay beneath the root are followed.
+    pub symlinks: bool,
+
+    /// Open connections at most, in all workers.
+    pub connections: usize,
+    /// Requests that one connection may carry; 0 is no limit.
+    pub requests_per_connection: u64,
+    /// Memory for request heads, in bytes, in all workers.
+    pub head_buffers: usize,
+    /// Memory for bodies that pass through the process, in bytes, in all workers.
+    pub body_buffers: usize,
+    /// Entries of the cache of open files, in all workers; 0 keeps no file open.
+    pub open_files: usize,
+    /// How long an open file is served before its name is looked up again; 0 is each time.
+    pub open_files_valid: Duration,
+
+    /// Time from the first byte of a request head to its last.
+    pub head_timeout: Duration,
+    /// Time for the body of a request to come.
+    pub body_timeout: Duration,
+    /// Time that a connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// Time that an answer may stay without progress.
+    pub send_timeout: Duration,
+    /// Time that connections get to finish after SIGTERM; 0 closes them at once.
+    pub drain_timeout: Duration,
+
+    /// The page of figures.
+    pub telemetry: Telemetry,
+}
+
+/// Defaults that `config.toml` repeats and `pitcrew --help` shows.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: Listen::loopback(PORT).to_vec(),
+            ipv6_required: false,
+            root: PathBuf::from("."),
+            engine: Kind::Sendfile,
+            workers: default_workers(),
+            pin: false,
+            index: vec!["index.html".to_owned()],
+            precompressed: Precompressed::Off,
+            dotfiles: false,
+            symlinks: true,
+            connections: 16_384,
+            requests_per_connection: 0,
+            head_buffers: 16 << 20,
+            body_buffers: 64 << 20,
+            open_files: 4096,
+            open_files_valid: Duration::from_secs(1),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            send_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The part of a budget for all workers that one worker gets: `total / workers`, and at
+    /// least 1 when the budget is not 0.
+    ///
+    /// # Panics
+    /// When `workers` is 0, which no checked configuration holds.
+    pub fn share(&self, total: usize) -> usize {
+        assert!(self.workers > 0, "a server has at least one worker");
+        if total == 0 { 0 } else { (total / self.workers).max(1) }
+    }
+}
+
+/// The port when none is named.
+pub const PORT: u16 = 8080;
+
+/// Worker threads at most. With the default budgets each of this many still gets some heads
+/// and a body buffer; above it a thread for each processor stops being the right shape.
+pub const WORKERS_MAX: usize = 256;
+
+/// One worker for each processor that this process may use, [`WORKERS_MAX`] at most, and one
+/// when the number cannot be learnt.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX))
+}
+
+/// Which compressed neighbours (`name.br`, `name.zst`, `name.gz`) are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precompressed {
+    /// None: `name.gz` is served only to who asks for it by name.
+    #[default]
+    Off,
+    /// Every one that the client accepts.
+    On,
+    /// Those that are not older than the original.
+    Fresh,
+}
+
+impl Precompressed {
+    /// Every choice, in the order of the help.
+    pub const ALL: [Self; 3] = [Self::Off, Self::On, Self::Fresh];
+
+    /// The name in options and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Fresh => "fresh",
+        }
+    }
+}
+
+/// The page of figures: where it is and who may read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Whether there is one.
+    pub on: bool,
+    /// The path that answers, beginning with a slash; a file of this name is hidden.
+    pub path: String,
+    /// Who may read it; everyone else gets 404.
+    pub allow: Allow,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { on: true, path: "/telemetry".to_owned(), allow: Allow::default() }
+    }
+}
+
+/// Who may read a page. Without an entry nobody may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    /// Clients of this machine: loopback addresses and unix sockets.
+    pub loopback: bool,
+    /// Clients of these networks.
+    pub networks: Vec<Network>,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self { loopback: true, networks: Vec::new() }
+    }
+}
+
+impl Allow {
+    /// Whether a client may read. `peer` is `None` for a unix socket, and `forwarded` says
+    /// that the request came through a proxy: it is then not of this machine, whoever
+    /// carried it here, and the address of the proxy speaks for nobody.
+    pub fn permits(&self, peer: Option<IpAddr>, forwarded: bool) -> bool {
+        if forwarded {
+            return false;
+        }
+        match peer.map(|ip| ip.to_canonical()) {
+            None => self.loopback,
+            Some(ip) => {
+                self.loopback && ip.is_loopback()
+                    || self.networks.iter().any(|network| network.contains(ip))
+            }
+        }
+    }
+}
+
+/// Addresses that share their first `bits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    first: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// The network of `first` with a prefix of `bits`, unless `bits` is more than the
+    /// address has, or `first` has a bit set beyond the prefix.
+    pub fn new(first: IpAddr, bits: u8) -> Option<Self> {
+        let width = if first.is_ipv4() { 32 } else { 128 };
+        let network = Self { first, bits };
+        (bits <= width && network.mask(first) == first).then_some(network)
+    }
+
+    /// Whether the address, with IPv4 in IPv6 unwrapped, is of this network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.first.is_ipv4() && self.mask(ip) == self.first
+    }
+
+    /// The network that has `ip` and a prefix of `bits`, which must fit the address.
+    pub fn around(ip: IpAddr, bits: u8) -> Option<Self> {
+        let width = if ip.is_ipv4() { 32 } else { 128 };
+        let network = Self { first: ip, bits };
+        (bits <= width).then(|| Self { first: network.mask(ip), bits })
+    }
+
+    fn mask(&self, ip: IpAddr) -> IpAddr {
+        // A shift by the whole width is an overflow; it stands for the empty prefix.
+        match ip {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.first, self.bits)
+    }
+}
+
+/// Whether two addresses would need the same port of the same interface.
+pub fn clash(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Tcp(one), Listen::Tcp(other)) => {
+            let same_ip = one.ip() == other.ip()
+                || one.is_ipv4() == other.is_ipv4()
+                    && (one.ip().is_unspecified() || other.ip().is_unspecified());
+            one.port() == other.port() && one.port() != 0 && same_ip && same_scope(one, other)
+        }
+        (Listen::Unix(one), Listen::Unix(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// A link-local address is another address on another interface.
+fn same_scope(one: &SocketAddr, other: &SocketAddr) -> bool {
+    match (one, other) {
+        (SocketAddr::V6(one), SocketAddr::V6(other)) => {
+            one.scope_id() == other.scope_id()
+                || one.ip().is_unspecified()
+                || other.ip().is_unspecified()
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let network = Network::new(ip("10.1.0.0"), 16).unwrap();
+        assert!(network.contains(ip("10.1.255.3")));
+        assert!(network.contains(ip("::ffff:10.1.0.1")));
+        assert!(!network.contains(ip("10.2.0.1")));
+        assert!(!network.contains(ip("::1")));
+        assert!(Network::new(ip("0.0.0.0"), 0).unwrap().contains(ip("9.9.9.9")));
+        assert!(Network::new(ip("::"), 0).unwrap().contains(ip("2001:db8::1")));
+        assert!(Network::new(ip("2001:db8::1"), 128).unwrap().contains(ip("2001:db8::1")));
+    }
+
+    #[test]
+    fn a_network_with_host_bits_or_too_long_a_prefix_is_none() {
+        assert_eq!(Network::new(ip("10.1.2.3"), 16), None);
+        assert_eq!(Network::new(ip("10.0.0.0"), 33), None);
+        assert_eq!(Network::around(ip("10.1.2.3"), 16).unwrap().to_string(), "10.1.0.0/16");
+        assert_eq!(Network::around(ip("::1"), 129), None);
+    }
+
+    #[test]
+    fn figures_are_for_this_machine_by_default() {
+        let allow = Allow::default();
+        assert!(allow.permits(Some(ip("127.0.0.1")), false));
+        assert!(allow.permits(Some(ip("::ffff:127.0.0.9")), false));
+        assert!(allow.permits(None, false));
+        assert!(!allow.permits(Some(ip("127.0.0.1")), true));
+        assert!(!allow.permits(Some(ip("192.0.2.1")), false));
+    }
+
+    #[test]
+    fn a_budget_is_shared_and_never_rounds_to_nothing() {
+        let options = Options { workers: 4, ..Options::default() };
+        assert_eq!(options.share(4096), 1024);
+        assert_eq!(options.share(3), 1);
+        assert_eq!(options.share(0), 0);
+    }
+
+    #[test]
+    fn a_wildcard_clashes_with_an_address_of_its_family() {
+        let tcp = |text: &str| Listen::Tcp(text.parse().unwrap());
+        assert!(clash(&tcp("0.0.0.0:80"), &tcp("127.0.0.1:80")));
+        assert!(!clash(&tcp("0.0.0.0:80"), &tcp("[::1]:80")));
+        assert!(!clash(&tcp("127.0.0.1:80"), &tcp("127.0.0.2:80")));
+        assert!(!clash(&tcp("127.0.0.1:0"), &tcp("127.0.0.1:0")));
+        assert!(clash(&Listen::Unix("/a".into()), &Listen::Unix("/a".into())));
+    }
+}

@@ -1,0 +1,385 @@
+//! From options to a running server, and to its end.
+//!
+//! Everything that can be refused is tried before the first thread starts: the root, the
+//! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
+//! thread waits for signals.
+
+use std::fmt;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::endpoint::Figures;
+use super::options::{Options, Precompressed};
+use super::worker::{Control, Parts, State, Worker};
+use crate::cache;
+use crate::connection;
+use crate::http::head::HeadLimits;
+use crate::http::media::MediaTable;
+use crate::limits::{
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
+    OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX,
+};
+use crate::resource::{self, Site};
+use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
+use crate::sys::probe::Blocked;
+use crate::sys::root::RootError;
+use crate::sys::socket::BindError;
+use crate::sys::{self, Bell, Bound, Listen, Signal, Signals};
+use crate::telemetry::Shard;
+
+/// Why the server could not start or go on.
+#[derive(Debug)]
+pub enum Fault {
+    /// The root cannot be served.
+    Root(RootError),
+    /// An address cannot be listened on.
+    Listen(BindError),
+    /// io_uring cannot be used.
+    Ring(Blocked),
+    /// Memory for buffers cannot be had, or the like.
+    System(&'static str, std::io::Error),
+    /// A worker ended by a fault of its own.
+    Worker(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(error) => error.fmt(out),
+            Self::Listen(error) => error.fmt(out),
+            Self::Ring(error) => error.fmt(out),
+            Self::System(what, error) => write!(out, "{what}: {error}"),
+            Self::Worker(what) => write!(out, "a worker failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// How a server that ran came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything that had begun was finished, or its time was over.
+    Drained,
+    /// A second signal came while it drained.
+    AtOnce(Signal),
+}
+
+/// What a worker's thread tells the main thread.
+enum Report {
+    Ready,
+    Ended,
+    Failed(String),
+}
+
+/// Serves until a signal ends it.
+///
+/// Announces each address on standard output, one line each, when it accepts there: `listening
+/// on http://127.0.0.1:8080`, unless `quiet`.
+///
+/// # Errors
+/// [`Fault`], each with its remedy. It must be called while the process has one thread, since
+/// signals are blocked for all threads that follow.
+pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
+    let signals = Signals::block().map_err(|e| Fault::System("signals cannot be taken", e))?;
+    let descriptors = sys::descriptors::raise();
+    let root = sys::Root::open(&options.root).map_err(Fault::Root)?;
+    sys::probe::io_uring().map_err(Fault::Ring)?;
+    let mut bound = bind_all(options)?;
+    note_descriptors(options, descriptors);
+    let shards: Arc<Vec<_>> = Arc::new((0..options.workers).map(|_| Shard::default()).collect());
+    let control = Arc::new(Control::default());
+    let (reports, reported) = mpsc::channel();
+    let started = Instant::now();
+    let mut bells = Vec::new();
+    let mut threads = Vec::new();
+    for number in 0..options.workers {
+        let (bell, heard) = Bell::new().map_err(|e| Fault::System("a descriptor is missing", e))?;
+        bells.push(bell);
+        let start = Start {
+            number,
+            options: options.clone(),
+            root: owned(root.as_fd())?,
+            listeners: bound.iter().map(|b| owned(b.socket(number))).collect::<Result<_, _>>()?,
+            bell: heard,
+            control: Arc::clone(&control),
+            shards: Arc::clone(&shards),
+            started,
+        };
+        threads.push(spawn(start, reports.clone())?);
+    }
+    drop(reports);
+    bound.iter_mut().for_each(Bound::give_up_sockets);
+    // A worker that cannot set up its ring says so before anything is announced.
+    for _ in 0..options.workers {
+        match reported.recv() {
+            Ok(Report::Ready) => {}
+            Ok(Report::Ended) => return Err(Fault::Worker("it ended at once".to_owned())),
+            Ok(Report::Failed(what)) => return Err(Fault::Worker(what)),
+            Err(_) => return Err(Fault::Worker("it ended without a word".to_owned())),
+        }
+    }
+    announce(options, &bound, quiet);
+    let end = wait(&signals, &control, &bells, &reported, threads)?;
+    drop(bound);
+    Ok(end)
+}
+
+/// Waits for a signal, has the workers drain, and waits for them or for a second signal.
+fn wait(
+    signals: &Signals,
+    control: &Control,
+    bells: &[Bell],
+    reported: &mpsc::Receiver<Report>,
+    threads: Vec<JoinHandle<()>>,
+) -> Result<End, Fault> {
+    let mut ended = 0;
+    let mut draining = false;
+    loop {
+        let signal = signals
+            .wait_for(std::time::Duration::from_millis(100))
+            .map_err(|e| Fault::System("signals cannot be read", e))?;
+        match signal {
+            Some(signal) if signal.ends() && draining => return Ok(End::AtOnce(signal)),
+            Some(signal) if signal.ends() => {
+                draining = true;
+                tracing::info!(%signal, "draining; the same signal again ends at once");
+                control.set(State::Draining);
+                bells.iter().for_each(Bell::ring);
+            }
+            Some(signal) => tracing::info!(%signal, "nothing to do for this signal"),
+            None => {}
+        }
+        while let Ok(report) = reported.try_recv() {
+            match report {
+                Report::Failed(what) => return Err(Fault::Worker(what)),
+                Report::Ended => ended += 1,
+                Report::Ready => unreachable!("every worker was ready before"),
+            }
+        }
+        if ended == threads.len() {
+            for thread in threads {
+                // The thread has reported; what is left of it is its return.
+                let _ = thread.join();
+            }
+            return Ok(End::Drained);
+        }
+    }
+}
+
+/// What a worker's thread begins with.
+struct Start {
+    number: usize,
+    options: Options,
+    root: OwnedFd,
+    listeners: Vec<OwnedFd>,
+    bell: OwnedFd,
+    control: Arc<Control>,
+    shards: Arc<Vec<Shard>>,
+    started: Instant,
+}
+
+fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, Fault> {
+    let name = format!("worker-{}", start.number);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(start, &reports)));
+            let report = match ran {
+                Ok(Ok(())) => Report::Ended,
+                Ok(Err(what)) => Report::Failed(what),
+                // The panic's message and place are on standard error already.
+                Err(_) => Report::Failed("it panicked".to_owned()),
+            };
+            // Nobody listens any more when the main thread has ended the process.
+            let _ = reports.send(report);
+        })
+        .map_err(|e| Fault::System("a thread cannot be started", e))
+}
+
+/// A worker's whole life. Reports once when it is set up.
+fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
+    if start.options.pin {
+        pin(start.number);
+    }
+    let shard = start.shards[start.number].clone();
+    let uring = Uring::new().map_err(|fault| format!("its ring: {}", fault.0))?;
+    let setup = uring.setup();
+    let options = reactor_options(&start.options);
+    let number = start.number;
+    let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
+        register(uring, memory, number)
+    })
+    .map_err(|errno| format!("its buffers: {errno}"))?;
+    let mut worker = Worker::new(parts(start, shard, reactor, setup));
+    let _ = reports.send(Report::Ready);
+    worker.run().map_err(|errno| format!("its ring: {errno}"))
+}
+
+fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
+    let options = start.options;
+    let socket = |fd| Socket::from(reactor.adopt(fd));
+    Parts {
+        root: File::from(reactor.adopt(start.root)),
+        listeners: start.listeners.into_iter().map(socket).collect(),
+        bell: socket(start.bell),
+        control: start.control,
+        site: Site::new(
+            resource::Options {
+                index: options.index.clone(),
+                dotfiles: options.dotfiles,
+                media: MediaTable::default(),
+            },
+            0,
+        ),
+        cache: cache::Options {
+            entries_max: options.share(options.open_files).max(1),
+            valid: options.open_files_valid,
+            precompressed: options.precompressed != Precompressed::Off,
+            fresh_only: options.precompressed == Precompressed::Fresh,
+            direct: options.engine == crate::engines::Kind::Direct,
+            follow_links: options.symlinks,
+        },
+        connection: connection::Options {
+            engine: options.engine,
+            head: HeadLimits::default(),
+            requests_max: options.requests_per_connection,
+            head_timeout: options.head_timeout,
+            body_timeout: options.body_timeout,
+            idle_timeout: options.idle_timeout,
+            send_timeout: options.send_timeout,
+        },
+        connections_max: options.share(options.connections),
+        drain_timeout: options.drain_timeout,
+        endpoint: Box::new(Figures {
+            options: options.telemetry.clone(),
+            shards: start.shards,
+            engine: options.engine.name(),
+            ring_setup: setup.name(),
+            started: start.started,
+        }),
+        shard,
+        nonce: nonce(),
+        reactor,
+    }
+}
+
+/// The budgets of one worker.
+fn reactor_options(options: &Options) -> ring::Options {
+    let connections = options.share(options.connections) + TURNED_AWAY_MAX;
+    let heads = options.share(options.head_buffers);
+    let count = |bytes: usize, each: usize| (bytes / each).max(4);
+    ring::Options {
+        operations_max: connections * OPERATIONS_PER_CONNECTION + OWN_OPERATIONS,
+        owners_max: connections + OWN_OPERATIONS,
+        // Half of the memory for heads is for large ones and for answers.
+        pools: [
+            (HEAD_BUFFER_BYTES, count(heads / 2, HEAD_BUFFER_BYTES)),
+            (LARGE_HEAD_BUFFER_BYTES, count(heads / 4, LARGE_HEAD_BUFFER_BYTES)),
+            (ANSWER_BUFFER_BYTES, count(heads / 4, ANSWER_BUFFER_BYTES)),
+            (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),
+        ],
+        pipes_max: PIPES_MAX,
+        pipe_bytes: PIPE_BYTES,
+        turn_bytes: TURN_BYTES,
+    }
+}
+
+/// Without the registration reads cost more; the server runs all the same and says so.
+fn register(uring: &mut Uring, memory: (*mut u8, usize), number: usize) -> Option<u16> {
+    match uring.register_memory(memory) {
+        Ok(()) => Some(0),
+        Err(error) => {
+            tracing::warn!(
+                worker = number,
+                %error,
+                "body buffers are not registered with the ring, so reads cost more; raise the \
+                 limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers"
+            );
+            None
+        }
+    }
+}
+
+/// Keeps the calling thread on one of the processors that the process may use.
+fn pin(number: usize) {
+    if let Err(error) = sys::processor::pin(number) {
+        tracing::warn!(worker = number, %error, "the worker is not pinned");
+    }
+}
+
+/// Numbers for boundaries: seeded by the kernel, and passed on by a hash with a secret key.
+fn nonce() -> Box<dyn FnMut() -> u128> {
+    use std::hash::{BuildHasher, RandomState};
+    let keys = [RandomState::new(), RandomState::new()];
+    let mut count = 0u64;
+    Box::new(move || {
+        count += 1;
+        let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(count)));
+        high << 64 | low
+    })
+}
+
+fn bind_all(options: &Options) -> Result<Vec<Bound>, Fault> {
+    let ipv6_may_miss = !options.ipv6_required;
+    let mut bound = Vec::new();
+    for listen in &options.listen {
+        match sys::socket::bind(listen, options.workers) {
+            Ok(one) => bound.push(one),
+            Err(error) if error.is_missing_ipv6() && ipv6_may_miss => {
+                tracing::info!(%error, "not listening there");
+            }
+            Err(error) => return Err(Fault::Listen(error)),
+        }
+    }
+    Ok(bound)
+}
+
+fn note_descriptors(options: &Options, descriptors: sys::descriptors::Descriptors) {
+    // A connection may hold its socket, a pipe and a file; most hold only their socket.
+    let wanted = (options.connections + 2 * options.open_files) as u64;
+    let missing = descriptors.missing(wanted);
+    if missing > 0 {
+        tracing::info!(
+            limit = descriptors.now,
+            missing,
+            "connections and open-files may need more descriptors than this process may have; \
+             raise the limit (ulimit -n, LimitNOFILE=) or lower them"
+        );
+    }
+}
+
+fn announce(options: &Options, bound: &[Bound], quiet: bool) {
+    tracing::info!(
+        engine = %options.engine,
+        workers = options.workers,
+        root = %options.root.display(),
+        "serving: {}", options.engine.help()
+    );
+    if quiet {
+        return;
+    }
+    let mut out = std::io::stdout().lock();
+    for one in bound {
+        // Who closed standard output does not want to know.
+        let _ = writeln!(out, "listening on {}", url(one.address()));
+    }
+    let _ = out.flush();
+}
+
+/// An address as a client writes it.
+fn url(address: &Listen) -> String {
+    match address {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(_) => address.to_string(),
+    }
+}
+
+fn owned(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    fd.try_clone_to_owned().map_err(|error| Fault::System("a descriptor is missing", error))
+}

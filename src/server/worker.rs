@@ -1,0 +1,410 @@
+//! A worker: one ring, its listeners, its connections and its open files, on one thread.
+//!
+//! The loop is: one turn of the reactor, then every wake to the one it belongs to. A worker
+//! shares nothing with others but its figures, which others read, and the [`Control`], which it
+//! reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::base::Instant;
+use crate::cache::{self, OpenFiles};
+use crate::connection::{self, Connection, Context, Endpoint, Farewell, Turn};
+use crate::http::date::DateLine;
+use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
+use crate::resource::Site;
+use crate::ring::{
+    Completion, Deadline, Descriptor, File, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
+};
+use crate::telemetry::Shard;
+
+/// What workers are told while they run.
+#[derive(Debug, Default)]
+pub struct Control(AtomicU8);
+
+/// What the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum State {
+    /// It serves.
+    Serving = 0,
+    /// It finishes what has begun and accepts nothing new.
+    Draining = 1,
+}
+
+impl Control {
+    /// Tells the workers what to do; they look when they are woken.
+    pub fn set(&self, state: State) {
+        self.0.store(state as u8, Ordering::Release);
+    }
+
+    /// What they are told.
+    pub fn state(&self) -> State {
+        match self.0.load(Ordering::Acquire) {
+            0 => State::Serving,
+            _ => State::Draining,
+        }
+    }
+}
+
+/// What a worker is made of.
+pub struct Parts<K: Kernel> {
+    /// Its ring.
+    pub reactor: Reactor<K>,
+    /// The directory that is served.
+    pub root: File,
+    /// Its listeners.
+    pub listeners: Vec<Socket>,
+    /// Becomes readable when the control says something new.
+    pub bell: Socket,
+    /// What it is told.
+    pub control: Arc<Control>,
+    /// The rules.
+    pub site: Site,
+    /// Its share of the cache of open files.
+    pub cache: cache::Options,
+    /// Limits of its connections.
+    pub connection: connection::Options,
+    /// Connections at most.
+    pub connections_max: usize,
+    /// Time that connections get to finish when it drains.
+    pub drain_timeout: Duration,
+    /// Paths that are answered here.
+    pub endpoint: Box<dyn Endpoint>,
+    /// Where it counts.
+    pub shard: Shard,
+    /// Where numbers come from that nobody can foresee.
+    pub nonce: Box<dyn FnMut() -> u128>,
+}
+
+impl<K: Kernel> std::fmt::Debug for Parts<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// Who an owner of the reactor is.
+enum Role {
+    Nobody,
+    Connection(Box<Connection>),
+    Listener(usize),
+    Cache,
+    Control,
+}
+
+/// A listener; without a ticket it does not accept now.
+struct Listener {
+    owner: Owner,
+    socket: Option<Socket>,
+    accepting: bool,
+    /// It found no free descriptor.
+    starved: bool,
+}
+
+/// See the module.
+pub struct Worker<K: Kernel> {
+    reactor: Reactor<K>,
+    /// By the index of the owner.
+    roles: Vec<Role>,
+    listeners: Vec<Listener>,
+    cache: OpenFiles,
+    cache_owner: Owner,
+    control_owner: Owner,
+    bell: Socket,
+    control: Arc<Control>,
+    site: Site,
+    options: connection::Options,
+    connections_max: usize,
+    open: usize,
+    date: DateLine,
+    drain_timeout: Duration,
+    /// When what has not finished is given up.
+    drain_until: Option<Instant>,
+    endpoint: Box<dyn Endpoint>,
+    shard: Shard,
+    path: Vec<u8>,
+    nonce: Box<dyn FnMut() -> u128>,
+}
+
+impl<K: Kernel> std::fmt::Debug for Worker<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Worker").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl<K: Kernel> Worker<K> {
+    /// A worker that accepts with its first turn.
+    pub fn new(parts: Parts<K>) -> Self {
+        let mut reactor = parts.reactor;
+        let mut roles = Vec::new();
+        let mut register = |reactor: &mut Reactor<K>, role: Role| {
+            let owner = reactor.register().expect("a worker's own owners are few");
+            place(&mut roles, owner, role);
+            owner
+        };
+        let cache_owner = register(&mut reactor, Role::Cache);
+        let control_owner = register(&mut reactor, Role::Control);
+        let listeners: Vec<_> = parts
+            .listeners
+            .into_iter()
+            .enumerate()
+            .map(|(index, socket)| Listener {
+                owner: register(&mut reactor, Role::Listener(index)),
+                socket: Some(socket),
+                accepting: false,
+                starved: false,
+            })
+            .collect();
+        for owner in listeners.iter().map(|listener| listener.owner).chain([control_owner]) {
+            reactor.wake(owner, Wake::Begin);
+        }
+        Self {
+            cache: OpenFiles::new(parts.root, parts.cache, Arc::clone(&parts.shard.cache)),
+            date: DateLine::new(reactor.wall().seconds),
+            reactor,
+            roles,
+            listeners,
+            cache_owner,
+            control_owner,
+            bell: parts.bell,
+            control: parts.control,
+            site: parts.site,
+            options: parts.connection,
+            connections_max: parts.connections_max,
+            open: 0,
+            drain_timeout: parts.drain_timeout,
+            drain_until: None,
+            endpoint: parts.endpoint,
+            shard: parts.shard,
+            path: Vec::new(),
+            nonce: parts.nonce,
+        }
+    }
+
+    /// Serves until it was told to drain and has.
+    ///
+    /// # Errors
+    /// When the kernel refuses to enter the ring.
+    pub fn run(&mut self) -> rustix::io::Result<()> {
+        while !self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn. Says whether the worker has come to its end.
+    ///
+    /// # Errors
+    /// When the kernel refuses to enter the ring.
+    pub fn turn(&mut self) -> rustix::io::Result<bool> {
+        self.reactor.turn()?;
+        self.date.refresh(self.reactor.wall().seconds);
+        while let Some((owner, wake)) = self.reactor.next_wake() {
+            self.deliver(owner, wake);
+            self.serve_cache();
+        }
+        Ok(self.drain_until.is_some() && self.open == 0 && self.listeners_are_closed())
+    }
+
+    /// The reactor below, for what is in flight and what is leased.
+    pub fn reactor(&mut self) -> &mut Reactor<K> {
+        &mut self.reactor
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    fn deliver(&mut self, owner: Owner, wake: Wake) {
+        match self.roles.get_mut(owner.index as usize) {
+            Some(Role::Connection(_)) => self.step(owner, wake),
+            Some(Role::Listener(index)) => {
+                let index = *index;
+                self.listen(index, wake);
+            }
+            Some(Role::Cache) => self.cache.wake(wake),
+            Some(Role::Control) => self.look_at_control(wake),
+            Some(Role::Nobody) | None => {}
+        }
+    }
+
+    fn serve_cache(&mut self) {
+        if self.cache.has_work() {
+            self.cache.pump(&mut self.reactor.io(self.cache_owner));
+        }
+        while let Some(waiter) = self.cache.next_woken() {
+            self.reactor.wake(waiter, Wake::Ready);
+        }
+    }
+
+    fn step(&mut self, owner: Owner, wake: Wake) {
+        let Some(Role::Connection(connection)) = self.roles.get_mut(owner.index as usize) else {
+            return;
+        };
+        let mut cx = Context {
+            io: &mut self.reactor.io(owner),
+            owner,
+            cache: &mut self.cache,
+            site: &self.site,
+            options: &self.options,
+            stats: &self.shard.connections,
+            engines: &self.shard.engines,
+            date: &self.date,
+            endpoint: &*self.endpoint,
+            draining: self.drain_until.is_some(),
+            path: &mut self.path,
+            nonce: &mut *self.nonce,
+        };
+        match connection.step(wake, &mut cx) {
+            Turn::Waiting => {}
+            Turn::Yielded => self.reactor.wake_next_turn(owner),
+            Turn::Finished(farewell) => self.end(owner, farewell),
+        }
+    }
+
+    fn end(&mut self, owner: Owner, farewell: Farewell) {
+        self.roles[owner.index as usize] = Role::Nobody;
+        self.reactor.retire(owner);
+        self.open -= 1;
+        let stats = &self.shard.connections;
+        stats.farewells(farewell).add(1);
+        stats.open.set(self.open as u64);
+        // Its descriptor is closed with the next entry into the kernel; a turn later there is
+        // one to be accepted.
+        for listener in self.listeners.iter().filter(|listener| listener.starved) {
+            self.reactor.wake_next_turn(listener.owner);
+        }
+    }
+
+    fn listen(&mut self, index: usize, wake: Wake) {
+        let listener = &mut self.listeners[index];
+        if let Wake::Done(completion) = wake {
+            let Completion { result, handle, more, .. } = completion;
+            listener.accepting = more;
+            match (result, handle) {
+                (Ok(_), Some(handle)) => self.welcome(handle),
+                (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
+                    // Trying at once would find the same: whoever frees a descriptor says so,
+                    // and a slow clock is the fall-back.
+                    self.shard.connections.accepts_starved.add(1);
+                    let listener = &mut self.listeners[index];
+                    listener.starved = true;
+                    let (owner, at) = (listener.owner, self.reactor.now() + ACCEPT_RETRY);
+                    let mut io = self.reactor.io(owner);
+                    crate::ring::Io::deadline(&mut io, Some((Deadline::Retry, at)));
+                    return;
+                }
+                // The client went away before it was accepted, or the listener is being closed.
+                _ => {}
+            }
+        }
+        let draining = self.drain_until.is_some();
+        let listener = &mut self.listeners[index];
+        listener.starved = false;
+        if listener.accepting {
+            return;
+        }
+        if draining {
+            // Everything that was queued has been accepted; now nothing is reset by the close.
+            listener.socket = None;
+            return;
+        }
+        let Some(socket) = listener.socket.clone() else { return };
+        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
+        let started = crate::ring::Io::start(&mut self.reactor.io(owner), op);
+        // A busy ring wakes the listener in the next turn, which comes here again.
+        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
+    }
+
+    fn welcome(&mut self, handle: Descriptor) {
+        let stats = &self.shard.connections;
+        stats.accepted.add(1);
+        let over = self.open.saturating_sub(self.connections_max);
+        let owner = if over < TURNED_AWAY_MAX { self.reactor.register() } else { None };
+        let Some(owner) = owner else {
+            // So many are being told already that this one gets the close alone.
+            stats.farewells(Farewell::TooMany).add(1);
+            return;
+        };
+        let turned_away = self.open >= self.connections_max;
+        self.open += 1;
+        stats.open.set(self.open as u64);
+        stats.open_max.raise(self.open as u64);
+        let mut connection = Box::new(Connection::new(Socket::from(handle)));
+        if turned_away {
+            connection.turn_away();
+        }
+        place(&mut self.roles, owner, Role::Connection(connection));
+        self.step(owner, Wake::Begin);
+    }
+
+    fn look_at_control(&mut self, wake: Wake) {
+        if let Wake::Deadline(_) = wake {
+            return self.give_up();
+        }
+        if self.control.state() == State::Serving {
+            let op = Op::Readable { socket: self.bell.clone() };
+            // A busy ring wakes the control in the next turn, which comes here again.
+            let _ = crate::ring::Io::start(&mut self.reactor.io(self.control_owner), op);
+            return;
+        }
+        if self.drain_until.is_none() {
+            self.drain();
+        }
+    }
+
+    /// Accepts nothing new and lets what has begun finish.
+    fn drain(&mut self) {
+        let until = self.reactor.now() + self.drain_timeout;
+        self.drain_until = Some(until);
+        let mut io = self.reactor.io(self.control_owner);
+        crate::ring::Io::deadline(&mut io, Some((Deadline::Retry, until)));
+        for index in 0..self.listeners.len() {
+            let owner = self.listeners[index].owner;
+            if self.listeners[index].accepting {
+                self.reactor.cancel_all(owner);
+            } else {
+                self.listeners[index].socket = None;
+            }
+        }
+        for index in 0..self.roles.len() {
+            if matches!(self.roles[index], Role::Connection(_))
+                && let Some(owner) = self.reactor.owner_at(index as u32)
+            {
+                self.reactor.wake(owner, Wake::Turn);
+            }
+        }
+    }
+
+    /// The time to finish is over.
+    fn give_up(&mut self) {
+        if self.drain_until.is_none() {
+            return;
+        }
+        for index in 0..self.roles.len() {
+            if matches!(self.roles[index], Role::Connection(_))
+                && let Some(owner) = self.reactor.owner_at(index as u32)
+            {
+                self.end(owner, Farewell::Shutdown);
+            }
+        }
+        for listener in &mut self.listeners {
+            listener.socket = None;
+            listener.accepting = false;
+        }
+    }
+
+    fn listeners_are_closed(&self) -> bool {
+        self.listeners.iter().all(|listener| listener.socket.is_none() && !listener.accepting)
+    }
+}
+
+fn place(roles: &mut Vec<Role>, owner: Owner, role: Role) {
+    let index = owner.index as usize;
+    if roles.len() <= index {
+        roles.resize_with(index + 1, || Role::Nobody);
+    }
+    roles[index] = role;
+}

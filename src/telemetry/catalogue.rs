@@ -1,0 +1,323 @@
+//! Every figure, once.
+//!
+//! A row names the field it is read from, and the type of the field has to be the kind of the
+//! figure. A field of a `Stats` structure that has no row here fails a test.
+
+use std::borrow::Cow;
+
+use super::figure::{Figure, Kind, Source, Unit};
+
+/// A row without a label: `group.name = room.field: kind unit help`.
+macro_rules! one {
+    ($group:ident . $name:ident = $room:ident . $field:ident:
+        $kind:ident $unit:ident $help:literal) => {
+        Figure {
+            group: stringify!($group),
+            label: None,
+            name: stringify!($name),
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            help: $help,
+            #[cfg(test)]
+            field: stringify!($room.Stats.$field),
+            read: |shard, visit| visit(Cow::Borrowed(""), Source::$kind(&shard.$room.$field)),
+        }
+    };
+}
+
+/// A row with a label, of a structure of which there is one for each label:
+/// `group{label}.name = room.all() Structure.field: kind unit help`.
+macro_rules! each {
+    ($group:ident { $label:ident } . $name:ident =
+        $room:ident . $all:ident() $part:ident . $field:ident:
+        $kind:ident $unit:ident $help:literal) => {
+        Figure {
+            group: stringify!($group),
+            label: Some(stringify!($label)),
+            name: stringify!($name),
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            help: $help,
+            #[cfg(test)]
+            field: stringify!($room.$part.$field),
+            read: |shard, visit| {
+                for (label, part) in shard.$room.$all() {
+                    visit(Cow::Borrowed(label.name()), Source::$kind(&part.$field));
+                }
+            },
+        }
+    };
+}
+
+/// A row that is nothing but labels, each with a counter.
+macro_rules! labels {
+    ($group:ident { $label:ident } = $room:ident . $all:ident() $field:ident,
+        $each:ident => $text:expr; $help:literal) => {
+        Figure {
+            group: stringify!($group),
+            label: Some(stringify!($label)),
+            name: "",
+            kind: Kind::Counter,
+            unit: Unit::Count,
+            help: $help,
+            #[cfg(test)]
+            field: stringify!($room.Stats.$field),
+            read: |shard, visit| {
+                for ($each, counter) in shard.$room.$all() {
+                    visit($text, Source::Counter(counter));
+                }
+            },
+        }
+    };
+}
+
+/// A row that is made of other figures.
+macro_rules! derived {
+    ($group:ident . $name:ident = $room:ident . $sum:ident(): $unit:ident $help:literal) => {
+        Figure {
+            group: stringify!($group),
+            label: None,
+            name: stringify!($name),
+            kind: Kind::Counter,
+            unit: Unit::$unit,
+            help: $help,
+            #[cfg(test)]
+            field: "",
+            read: |shard, visit| visit(Cow::Borrowed(""), Source::Sum(shard.$room.$sum())),
+        }
+    };
+}
+
+/// Every figure of the server, groups together.
+#[rustfmt::skip]
+pub const CATALOGUE: &[Figure] = &[
+    each!(techniques{technique}.operations = ring.techniques() TechniqueStats.operations:
+        Counter Count "Operations that came to an end"),
+    each!(techniques{technique}.bytes = ring.techniques() TechniqueStats.bytes:
+        Counter Bytes "Bytes that the kernel moved"),
+    each!(techniques{technique}.short = ring.techniques() TechniqueStats.short:
+        Counter Count "Transfers of fewer bytes than asked, but more than none"),
+    each!(techniques{technique}.would_block = ring.techniques() TechniqueStats.would_block:
+        Counter Count "Operations that found a full socket or pipe (EAGAIN)"),
+    each!(techniques{technique}.errors = ring.techniques() TechniqueStats.errors:
+        Counter Count "Operations that failed otherwise"),
+    each!(techniques{technique}.latency_ns = ring.techniques() TechniqueStats.latency:
+        Histogram Nanoseconds
+        "Time of an operation: whole turns for the ring's, one in sixteen of the inline ones"),
+
+    derived!(bytes.copied = ring.bytes_copied(): Bytes
+        "Bytes that the processor copied to answer, each copy counted: file to memory, memory to \
+        socket"),
+    derived!(bytes.not_copied = ring.bytes_not_copied(): Bytes
+        "Bytes given to sockets by reference; over loopback the kernel may copy them at the \
+        receiver"),
+
+    each!(engines{engine}.responses = engines.engines() EngineStats.responses:
+        Counter Count "Bodies that it completed"),
+    each!(engines{engine}.bytes = engines.engines() EngineStats.bytes:
+        Counter Bytes "Bytes of files that the kernel took from it"),
+    each!(engines{engine}.declined = engines.engines() EngineStats.declined:
+        Counter Count "Bodies that it declined before the first byte"),
+    each!(engines{engine}.failed = engines.engines() EngineStats.failed:
+        Counter Count "Bodies that it began and could not complete"),
+
+    one!(ring.enters = ring.enters:
+        Counter Count "Entries into the kernel by the ring"),
+    one!(ring.submissions = ring.submissions:
+        Counter Count "Entries of submission queues that the kernel took"),
+    one!(ring.completions = ring.completions:
+        Counter Count "Entries of completion queues that were taken out"),
+    one!(ring.busy = ring.busy:
+        Counter Count "Operations that found the table of operations full"),
+    one!(ring.in_flight = ring.in_flight:
+        Gauge Count "Operations in flight"),
+    one!(ring.registered = ring.registered:
+        Gauge Count "Workers whose body pool is registered with their ring"),
+    one!(ring.batch = ring.batch:
+        Histogram Count "Submissions for each entry into the kernel"),
+    one!(ring.turn_ns = ring.turn:
+        Histogram Nanoseconds
+        "Time of a turn, from the end of a wait to the next; its worst is the longest stall"),
+
+    each!(pools{pool}.budget_bytes = ring.pools() PoolStats.budget_bytes:
+        Gauge Bytes "Memory that the pool may lease"),
+    each!(pools{pool}.leased_bytes = ring.pools() PoolStats.leased_bytes:
+        Gauge Bytes "Memory that is leased"),
+    each!(pools{pool}.leased_bytes_max = ring.pools() PoolStats.leased_bytes_max:
+        Gauge Bytes "Memory that was leased at once at most"),
+    each!(pools{pool}.waits = ring.pools() PoolStats.waits:
+        Counter Count "Leases that had to wait"),
+
+    one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
+    one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),
+
+    one!(cache.hits = cache.hits: Counter Count "Lookups answered from memory"),
+    one!(cache.misses = cache.misses: Counter Count "Lookups of names that were not known"),
+    one!(cache.revalidations = cache.revalidations:
+        Counter Count "Lookups of names whose entry was too old"),
+    one!(cache.replaced = cache.replaced:
+        Counter Count "Revalidations that found another file than before"),
+    one!(cache.evicted = cache.evicted: Counter Count "Entries put out to make room"),
+    one!(cache.refused = cache.refused:
+        Counter Count "Lookups refused because every entry was being loaded"),
+    one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
+    one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
+
+    one!(connections.accepted = connections.accepted: Counter Count "Connections accepted"),
+    one!(connections.open = connections.open: Gauge Count "Connections that are open"),
+    one!(connections.open_max = connections.open_max:
+        Gauge Count "Connections that were open at once at most"),
+    one!(connections.requests = connections.requests:
+        Counter Count "Requests whose head was whole and well-formed"),
+    one!(connections.pipelined = connections.pipelined:
+        Counter Count "Requests that lay in the buffer behind another one"),
+    one!(connections.bytes = connections.bytes:
+        Counter Bytes "Bytes that the kernel took, heads and bodies"),
+    one!(connections.latency_ns = connections.latency:
+        Histogram Nanoseconds "Time from the end of a request's head to the end of its answer"),
+    one!(connections.accepts_starved = connections.accepts_starved:
+        Counter Count "Accepts that failed because descriptors were used up"),
+
+    labels!(responses{status} = connections.by_status() responses,
+        status => Cow::Owned(status.code().to_string());
+        "Answers that the kernel took whole, or that were cut, by status"),
+    labels!(refusals{cause} = connections.by_refusal() refusals,
+        refusal => Cow::Borrowed(refusal.name());
+        "Requests refused, by cause"),
+    labels!(farewells{cause} = connections.by_farewell() farewells,
+        farewell => Cow::Borrowed(farewell.name());
+        "Connections ended, by cause"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn no_name_is_declared_twice_and_none_begins_where_another_one_ends() {
+        let paths: Vec<String> = CATALOGUE.iter().map(Figure::path).collect();
+        for (index, path) in paths.iter().enumerate() {
+            assert!(!paths[..index].contains(path), "{path} is in the catalogue twice");
+            let below = format!("{path}.");
+            assert!(!paths.iter().any(|other| other.starts_with(&below)), "{path} is a group too");
+        }
+        // Groups mean one thing: with one label, or without.
+        for figure in CATALOGUE {
+            let same = CATALOGUE.iter().filter(|other| other.group == figure.group);
+            assert!(same.clone().all(|other| other.label == figure.label), "{}", figure.path());
+            assert!(!["version", "server"].contains(&figure.group), "{} is taken", figure.group);
+        }
+    }
+
+    #[test]
+    fn names_say_their_unit_and_help_is_one_sentence_without_its_stop() {
+        for figure in CATALOGUE {
+            let path = figure.path();
+            let last = figure.name.trim_end_matches("_max");
+            match figure.unit {
+                Unit::Nanoseconds => assert!(last.ends_with("_ns"), "{path}"),
+                Unit::Bytes => {
+                    let told = last.ends_with("bytes") || figure.group == "bytes";
+                    assert!(told, "{path} does not say bytes");
+                }
+                Unit::Count => {
+                    assert!(!last.ends_with("_ns") && !last.ends_with("bytes"), "{path}")
+                }
+            }
+            assert!(figure.help.starts_with(char::is_uppercase), "{path}: {}", figure.help);
+            assert!(!figure.help.ends_with('.') && !figure.help.contains('\n'), "{path}");
+        }
+    }
+
+    /// The files `stats.rs` of the rooms below this one, with the name of the room.
+    fn stats_files(below: &Path) -> Vec<(String, PathBuf)> {
+        let mut found = Vec::new();
+        let mut directories = vec![below.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.ends_with("stats.rs") {
+                    let room = path.strip_prefix(below).unwrap().iter().next().unwrap();
+                    found.push((room.to_str().unwrap().to_owned(), path));
+                }
+            }
+        }
+        found
+    }
+
+    /// The figures that a source file declares, as `Structure.field`.
+    fn declared(source: &str) -> Vec<String> {
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        let mut found = Vec::new();
+        let mut structure = None;
+        for line in code.lines().map(str::trim) {
+            let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            if let Some(rest) = line.strip_prefix("struct ") {
+                let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                structure = name.ends_with("Stats").then(|| name.to_owned());
+            } else if line.starts_with('}') {
+                structure = None;
+            } else if let (Some(structure), Some((name, kind))) =
+                (&structure, line.split_once(": "))
+                && ["Counter", "Gauge", "Histogram"].iter().any(|figure| kind.contains(figure))
+            {
+                found.push(format!("{structure}.{name}"));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_field_of_the_stats_below_is_in_the_catalogue_once() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let files = stats_files(&source);
+        assert!(files.len() >= 4, "{files:?}");
+        let mut fields = BTreeSet::new();
+        for (room, path) in files {
+            // Members of a shard are named for what they count, not for the room.
+            let member = if room == "connection" { "connections" } else { &room };
+            let found = declared(&fs::read_to_string(&path).unwrap());
+            assert!(!found.is_empty(), "{} declares no figure", path.display());
+            for field in found {
+                assert!(
+                    fields.insert(format!("{member}.{field}")),
+                    "{room}.{field} is there twice"
+                );
+            }
+        }
+        let rows: Vec<&str> = CATALOGUE.iter().map(|row| row.field).collect();
+        for field in &fields {
+            let count = rows.iter().filter(|row| *row == field).count();
+            assert_eq!(count, 1, "{field} has to be in the catalogue once");
+        }
+        for row in rows.iter().filter(|row| !row.is_empty()) {
+            assert!(fields.contains(*row), "{row} is in the catalogue, but no stats.rs has it");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_source_file_are_found() {
+        let source = "
+            /// Said.
+            #[derive(Debug)]
+            pub struct Stats {
+                /// Turns: many.
+                pub turns: Counter,
+                parts: Vec<PartStats>,
+                causes: Vec<Counter>,
+            }
+            pub(crate) struct PartStats {
+                pub(crate) best: Histogram,
+            }
+            struct Other { pub laps: Counter }
+            #[cfg(test)]
+            struct MoreStats { pub laps: Counter }";
+        assert_eq!(declared(source), ["Stats.turns", "Stats.causes", "PartStats.best"]);
+    }
+}

@@ -1,0 +1,55 @@
+//! What every integration test needs: a running server, a socket that is read strictly, content
+//! that can be made again from a seed, and scratch trees on a real file system.
+//!
+//! - [`Server`]: the built program on a free port of loopback, ended by its own process id
+//! - [`Wire`]: one connection; a parser that accepts only what RFC 9112 allows
+//! - [`Pattern`], [`Digest`]: bytes and their hashes, streamed, so that no large body is held
+//! - [`Scratch`]: a root below the target directory, gone with the value
+//!
+//! No test asserts a time. [`PATIENCE`] only turns a hang into a failure.
+
+// Each test program uses a part of this room.
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
+
+mod content;
+mod scratch;
+mod server;
+mod wire;
+
+pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
+pub use scratch::Scratch;
+pub use server::{Launch, Listening, Server, cpu_ticks, figure};
+pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};
+
+use std::time::Duration;
+
+/// Long enough for a loaded machine, short enough that a hang is noticed. Seconds: 60.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The engines a body can travel by.
+pub const ENGINES: [&str; 5] = ["sendfile", "splice", "uring", "direct", "copy"];
+
+/// Whether the long form of the suite was asked for (`PITCREW_LONG=1`).
+pub fn long() -> bool {
+    std::env::var_os("PITCREW_LONG").is_some_and(|value| value == "1")
+}
+
+/// Says that a check did not run and why. Where a build service runs the tests (`CI` is set), a
+/// gate that did not run is a failure.
+pub fn skipped(what: &str, why: &str) {
+    eprintln!("SKIPPED {what}: {why}");
+    let on_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!on_ci, "SKIPPED {what}: {why} (CI is set, so this is a failure)");
+}
+
+/// Asks `ready` again and again until it answers, and fails with `what` when it never does.
+pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ready() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < end, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

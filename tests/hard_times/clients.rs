@@ -1,0 +1,188 @@
+//! A client costs only its own connection, and a shortage of descriptors passes.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::common::{ENGINES, Launch, Pattern, Scratch, Server, Wire, cpu_ticks, eventually, get};
+
+const BIG: u64 = 8 << 20;
+
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.pattern("big.bin", 21, BIG);
+    scratch.write("plain.txt", "still here\n");
+    scratch
+}
+
+fn goes_on(server: &Server) {
+    let mut wire = server.connect();
+    wire.send(&get("/plain.txt", ""));
+    assert_eq!(wire.response().unwrap().body, b"still here\n");
+}
+
+fn descriptors(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count()
+}
+
+/// Waits until only the connection that asks is open and no descriptor is left behind.
+fn settles(server: &Server, before: usize) {
+    server.figure_until(&["connections", "open"], |open| open <= 1);
+    // A pool may keep pipes and files that it has once opened, up to its own bound.
+    eventually("descriptors are given back", || (descriptors(server) <= before).then_some(()));
+}
+
+#[test]
+fn clients_that_vanish_cost_only_their_own_connection() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let server = Server::engine(engine, scratch.path());
+        goes_on(&server);
+        // Once all kinds of ends, so that pools are filled before anything is counted.
+        vanish(&server, 8);
+        server.figure_until(&["connections", "open"], |open| open <= 1);
+        let before = descriptors(&server) + 4;
+        for _ in 0..3 {
+            vanish(&server, 8);
+            goes_on(&server);
+        }
+        settles(&server, before);
+        let mut wire = server.connect();
+        wire.send(&get("/big.bin", ""));
+        let (_, got, fault) = wire.hashed().unwrap();
+        assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
+    }
+}
+
+/// Downloads that end in every way a client can end them.
+fn vanish(server: &Server, count: usize) {
+    for number in 0..count {
+        let mut wire = Wire::narrow(server.address());
+        wire.send(&get("/big.bin", ""));
+        match number % 4 {
+            0 => wire.reset(),
+            1 => {
+                wire.head().unwrap();
+                drop(wire);
+            }
+            2 => {
+                wire.exact(10_000).unwrap();
+                wire.reset();
+            }
+            _ => {
+                wire.finish();
+                wire.exact(10_000).unwrap();
+                drop(wire);
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_that_say_nothing_or_half_a_head_hold_up_nobody() {
+    let scratch = tree();
+    let server = Server::engine("sendfile", scratch.path());
+    let mut waiting: Vec<Wire> = (0..200).map(|_| server.connect()).collect();
+    for wire in waiting.iter_mut().step_by(2) {
+        wire.send(b"GET /plain.txt HTTP/1.1\r\nHo");
+    }
+    for _ in 0..20 {
+        goes_on(&server);
+    }
+    for wire in waiting.iter_mut().step_by(2) {
+        wire.send(b"st: test\r\n\r\n");
+        assert_eq!(wire.response().unwrap().body, b"still here\n");
+    }
+    for wire in waiting.iter_mut().skip(1).step_by(2) {
+        wire.serves().unwrap();
+    }
+}
+
+#[test]
+fn five_hundred_connections_come_and_go() {
+    let rounds = if super::common::long() { 20 } else { 1 };
+    for engine in ENGINES {
+        let scratch = tree();
+        let server = Server::engine(engine, scratch.path());
+        goes_on(&server);
+        let accepted = server.figure(&["connections", "accepted"]);
+        let before = descriptors(&server) + 4;
+        for number in 0..500 * rounds {
+            let mut wire = server.connect();
+            match number % 5 {
+                // Nothing said at all.
+                0 => drop(wire),
+                1 => wire.reset(),
+                _ => {
+                    wire.send(&get("/plain.txt", ""));
+                    assert_eq!(wire.response().unwrap().status, 200, "{engine} {number}");
+                    if number % 2 == 0 {
+                        wire.reset();
+                    }
+                }
+            }
+        }
+        goes_on(&server);
+        settles(&server, before);
+        // A connection that is reset before it is accepted may never be seen.
+        let seen = server.figure(&["connections", "accepted"]) - accepted;
+        assert!(seen >= 300 * rounds as u64, "{engine}: {seen}");
+    }
+}
+
+/// Descriptors run out while clients connect: no spinning, and all is well as soon as some are
+/// free.
+#[test]
+fn a_shortage_of_descriptors_passes() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let server = Launch::new(&["--engine", engine, "--workers", "1"])
+            .root(scratch.path())
+            .through(&["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+            .start();
+        goes_on(&server);
+        let mut clients: Vec<Wire> = (0..120).map(|_| server.connect()).collect();
+        for wire in &mut clients {
+            let _ = wire.try_send(&get("/plain.txt", ""));
+        }
+        // While it is starved, waiting must cost next to nothing. This is processor time, not a
+        // time that anything took: a loop that spins takes all of it.
+        let before = cpu_ticks(server.id());
+        let pause = Duration::from_millis(1_500);
+        std::thread::sleep(pause);
+        let used = cpu_ticks(server.id()) - before;
+        let all = pause.as_millis() as u64 * rustix::param::clock_ticks_per_second() / 1_000;
+        assert!(used < all / 3, "{engine}: {used} of {all} ticks while starved");
+        // The first ones go away, and everybody behind them is answered: served, or told to come
+        // again.
+        let behind = clients.split_off(70);
+        drop(clients);
+        for (number, mut wire) in behind.into_iter().enumerate() {
+            let answer = wire.response().unwrap_or_else(|f| panic!("{engine} {number}: {f:?}"));
+            match answer.status {
+                200 => assert_eq!(answer.body, b"still here\n"),
+                503 => assert!(answer.field("retry-after").is_some(), "{answer:?}"),
+                _ => panic!("{engine}: {answer:?}"),
+            }
+        }
+        let mut wire = server.connect();
+        wire.send(&get("/big.bin", ""));
+        let (_, got, fault) = wire.hashed().unwrap();
+        assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
+    }
+}
+
+/// Connections that are queued when the server is busy are all served in the end.
+#[test]
+fn a_burst_of_connections_is_served() {
+    let scratch = tree();
+    let server = Server::start(&["--engine", "sendfile", "--workers", "2"], scratch.path());
+    let streams: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let mut wires: Vec<Wire> = streams.into_iter().map(Wire::over_tcp).collect();
+    for wire in &mut wires {
+        wire.send(&get("/plain.txt", ""));
+    }
+    for wire in &mut wires {
+        assert_eq!(wire.response().unwrap().body, b"still here\n");
+    }
+}

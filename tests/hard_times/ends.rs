@@ -1,0 +1,109 @@
+//! The first signal drains, the second ends.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::common::{ENGINES, End, Pattern, Scratch, Server, Wire, eventually, get};
+
+const BIG: u64 = 24 << 20;
+
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.pattern("big.bin", 41, BIG);
+    scratch.write("plain.txt", "still here\n");
+    scratch
+}
+
+fn stalled(server: &Server) -> Wire {
+    let mut wire = Wire::narrow(server.address());
+    wire.send(&get("/big.bin", ""));
+    assert_eq!(wire.head().unwrap().status, 200);
+    wire
+}
+
+/// Waits until nobody can connect any more.
+fn stops_accepting(server: &Server) {
+    let address = server.address();
+    eventually("the server stops accepting", || {
+        TcpStream::connect_timeout(&address, Duration::from_secs(5)).err()
+    });
+}
+
+#[test]
+fn a_download_in_flight_is_finished_before_the_end() {
+    for engine in ENGINES {
+        for signal in [Signal::TERM, Signal::INT] {
+            let scratch = tree();
+            let mut server = Server::engine(engine, scratch.path());
+            let mut wire = stalled(&server);
+            server.signal(signal);
+            stops_accepting(&server);
+            wire.widen();
+            let body = wire.exact(BIG as usize).unwrap();
+            assert!(body == Pattern::new(41).bytes(0, BIG as usize), "{engine}: wrong bytes");
+            assert_eq!(wire.end(), End::Closed, "{engine}");
+            assert_eq!(server.wait().code(), Some(0), "{engine}: {}", server.stderr());
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT)] {
+        let scratch = tree();
+        let mut server = Server::engine("sendfile", scratch.path());
+        let wire = stalled(&server);
+        server.signal(first);
+        stops_accepting(&server);
+        assert!(server.runs(), "it waits for the download");
+        server.signal(second);
+        // The download still stands still: only the second signal can have ended the server.
+        server.wait();
+        drop(wire);
+    }
+}
+
+#[test]
+fn idle_connections_do_not_hold_up_the_end() {
+    let scratch = tree();
+    let mut server = Server::start(&["--engine", "sendfile", "--workers", "2"], scratch.path());
+    let mut idle: Vec<Wire> = (0..40).map(|_| server.connect()).collect();
+    for wire in idle.iter_mut().step_by(2) {
+        wire.send(&get("/plain.txt", ""));
+        assert_eq!(wire.response().unwrap().status, 200);
+    }
+    // The others were accepted when this figure says so; they have never asked anything.
+    server.figure_until(&["connections", "accepted"], |count| count >= 40);
+    server.signal(Signal::TERM);
+    for wire in &mut idle {
+        assert_eq!(wire.end(), End::Closed);
+    }
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
+/// Nothing to wait for at all.
+#[test]
+fn a_server_that_was_never_used_ends_cleanly() {
+    let scratch = tree();
+    for engine in ENGINES {
+        let mut server = Server::engine(engine, scratch.path());
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(0), "{engine}: {}", server.stderr());
+    }
+}
+
+/// A socket in the file system goes away with its server.
+#[test]
+fn a_unix_socket_is_removed_at_the_end() {
+    let scratch = tree();
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("http");
+    let unix = format!("unix:{}", path.display());
+    let mut server = Server::start(&["--listen", &unix], scratch.path());
+    Wire::unix(&path).serves().unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    assert!(!path.exists(), "the socket is left behind");
+}

@@ -1,0 +1,195 @@
+//! Starts that cannot succeed say why in one line; sockets of the file system come and go.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
+use std::process::ExitStatus;
+
+use rustix::process::Signal;
+
+use super::common::{ENGINES, Launch, Listening, Pattern, Scratch, Server, Wire, get, skipped};
+
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.pattern("data.bin", 31, 300_007);
+    scratch.write("plain.txt", "still here\n");
+    scratch
+}
+
+/// A refused start: not a success, not a panic, and something said that names the cause.
+fn says(what: &str, (status, stderr): (ExitStatus, String), words: &[&str]) {
+    let code = status.code();
+    // 101 is what a panic ends with.
+    assert!(code.is_some_and(|code| code != 0 && code != 101), "{what}: {status}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{what}: {stderr}");
+    let said = stderr.to_lowercase();
+    for word in words {
+        assert!(said.contains(&word.to_lowercase()), "{what}: no {word:?} in: {stderr}");
+    }
+    let lines = stderr.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines <= 6, "{what}: {lines} lines: {stderr}");
+}
+
+#[test]
+fn a_root_that_is_missing_or_no_directory_is_named() {
+    let scratch = tree();
+    let missing = scratch.join("not-there");
+    says("missing root", Launch::new(&[]).root(&missing).refused(), &["not-there"]);
+    let file = scratch.join("plain.txt");
+    says("a file as root", Launch::new(&[]).root(&file).refused(), &["plain.txt", "directory"]);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let scratch = tree();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let launch = Launch::new(&["--listen", &address]).root(scratch.path());
+    says("port in use", launch.refused(), &[&address, "in use"]);
+    // By another server of ours, too: sharing a port is for its own workers only.
+    let server = Server::engine("sendfile", scratch.path());
+    let address = server.address().to_string();
+    let launch = Launch::new(&["--listen", &address]).root(scratch.path());
+    says("port of another server", launch.refused(), &[&address, "in use"]);
+}
+
+#[test]
+fn arguments_that_mean_nothing_are_named() {
+    let scratch = tree();
+    let refused = |arguments: &[&str]| Launch::new(arguments).root(scratch.path()).refused();
+    says("an unknown engine", refused(&["--engine", "sendfil"]), &["sendfil", "sendfile"]);
+    says("an unknown option", refused(&["--engin", "copy"]), &["--engin", "--engine"]);
+    says("no number", refused(&["--workers", "many"]), &["many"]);
+    says("no address", refused(&["--listen", "nowhere:port"]), &["nowhere:port"]);
+    says("no such file", refused(&["--config", "/not/there.toml"]), &["/not/there.toml"]);
+    let root = scratch.path().to_str().unwrap();
+    says("two roots", refused(&["--root", root]), &["root"]);
+    let config = scratch.write("bad.toml", "engine = \"copy\"\nenginee = \"copy\"\n");
+    let told = refused(&["--config", config.to_str().unwrap()]);
+    says("an unknown key", told, &["enginee", "bad.toml", "2"]);
+}
+
+/// A file of settings is obeyed, and a flag wins over it.
+#[test]
+fn a_configuration_is_read() {
+    let scratch = tree();
+    let config = scratch.write("good.toml", "engine = \"copy\"\nworkers = 1\n");
+    let file = config.to_str().unwrap();
+    let server = Server::start(&["--config", file], scratch.path());
+    assert_eq!(server.telemetry()["server"]["engine"], "copy");
+    assert_eq!(server.telemetry()["server"]["workers"], 1);
+    let server = Server::start(&["--config", file, "--engine", "splice"], scratch.path());
+    assert_eq!(server.telemetry()["server"]["engine"], "splice");
+}
+
+/// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
+/// behind it the server. Ends with 77 where no filter can be installed.
+const FORBID_IO_URING: &str = r"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in code))
+class Program(ctypes.Structure):
+    _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+program = Program(len(code), ctypes.addressof(text))
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    sys.exit(77)
+if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
+    sys.exit(77)
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_forbidden_io_uring_is_named_with_its_remedy() {
+    let scratch = tree();
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        skipped("a forbidden io_uring", "python3 is not there to install a filter");
+        return;
+    }
+    let launch = Launch::new(&[]).root(scratch.path()).through(&["python3", "-c", FORBID_IO_URING]);
+    let (status, stderr) = launch.refused();
+    if status.code() == Some(77) {
+        skipped("a forbidden io_uring", "no filter can be installed here");
+        return;
+    }
+    says("a forbidden io_uring", (status, stderr), &["io_uring", "seccomp"]);
+}
+
+#[test]
+fn several_listeners_are_announced_and_served() {
+    let scratch = tree();
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("http");
+    let unix = format!("unix:{}", path.display());
+    let arguments =
+        ["--listen", "127.0.0.1:0", "--listen", &unix, "--listen", "127.0.0.1:0", "--workers", "2"];
+    let server = Server::start(&arguments, scratch.path());
+    assert_eq!(server.listening().len(), 3);
+    assert_eq!(server.listening()[1], Listening::Unix(path));
+    for place in server.listening() {
+        // Often enough that every worker gets some of them.
+        for _ in 0..20 {
+            let mut wire = match place {
+                Listening::Tcp(address) => Wire::tcp(*address),
+                Listening::Unix(path) => Wire::unix(path),
+            };
+            wire.send(&get("/plain.txt", ""));
+            assert_eq!(wire.response().unwrap().body, b"still here\n");
+        }
+    }
+}
+
+#[test]
+fn every_engine_serves_a_unix_socket() {
+    let scratch = tree();
+    for engine in ENGINES {
+        let sockets = tempfile::tempdir().unwrap();
+        let unix = format!("unix:{}", sockets.path().join("http").display());
+        let server = Server::start(&["--engine", engine, "--listen", &unix], scratch.path());
+        let mut wire = server.connect();
+        for _ in 0..5 {
+            wire.send(&get("/data.bin", ""));
+            let (_, got, fault) = wire.hashed().unwrap();
+            assert_eq!((got, fault), (Pattern::new(31).digest(0, 300_007), None), "{engine}");
+            wire.send(&get("/data.bin", "Range: bytes=4095-70000\r\n"));
+            let (_, got, fault) = wire.hashed().unwrap();
+            assert_eq!((got, fault), (Pattern::new(31).digest(4095, 65_906), None), "{engine}");
+        }
+        assert!(server.figure(&["engines", engine, "responses"]) >= 10, "{engine}");
+    }
+}
+
+#[test]
+fn a_stale_socket_is_taken_over_and_a_live_one_is_not() {
+    let scratch = tree();
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("http");
+    let unix = format!("unix:{}", path.display());
+    let launch = Launch::new(&["--listen", &unix]).root(scratch.path());
+    let mut first = launch.start();
+    // Somebody answers there.
+    let told = launch.refused();
+    says("a live socket", told, &[path.to_str().unwrap(), "in use"]);
+    Wire::unix(&path).serves().unwrap();
+    // Ended without a chance to tidy up, it leaves the name behind.
+    first.signal(Signal::KILL);
+    first.wait();
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    let _second = launch.start();
+    Wire::unix(&path).serves().unwrap();
+}
+
+#[test]
+fn a_file_in_the_place_of_a_socket_is_left_alone() {
+    let scratch = tree();
+    let path = scratch.join("plain.txt");
+    // The target directory may lie too deep for the name of a socket, so the way there is short.
+    let sockets = tempfile::tempdir().unwrap();
+    let place = sockets.path().join("http");
+    fs::rename(&path, &place).or_else(|_| fs::copy(&path, &place).map(drop)).unwrap();
+    let unix = format!("unix:{}", place.display());
+    let told = Launch::new(&["--listen", &unix]).root(scratch.path()).refused();
+    says("a file in the place", told, &[place.to_str().unwrap()]);
+    assert_eq!(fs::read(&place).unwrap(), b"still here\n");
+}

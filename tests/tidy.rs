@@ -1,0 +1,458 @@
+//! The order of the house, held by machine: layers, doors to the kernel, unsafe code, leftovers,
+//! sizes, and figures and options that nothing uses.
+//!
+//! Each rule has a test over the tree and a test over a small bad example, so that the rule can
+//! be seen to fail.
+
+#[path = "tidy/figures.rs"]
+mod figures;
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/paths.rs"]
+mod paths;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use source::{Kind, Source, Token, exempt_test_files, is_root, read_tree};
+
+/// The only files in which `unsafe` may stand, below `src`. Each has its reasons at each block.
+const UNSAFE_FILES: &[&str] = &[
+    "ring/buffer.rs",
+    "ring/handle.rs",
+    "ring/uring.rs",
+    "sys/probe.rs",
+    "sys/signal.rs",
+    "techniques/posix_aio/control.rs",
+    "techniques/posix_aio/signal.rs",
+];
+
+/// Lines of a file before its tests. STYLE asks for about 400; this is where it has to be split.
+const LINES_MAX: usize = 450;
+
+/// Columns of a line, in characters.
+const COLUMNS_MAX: usize = 100;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tree() -> Vec<Source> {
+    read_tree(&root().join("src"))
+}
+
+/// Fails with every finding, one a line.
+fn nothing(rule: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+// --- layers ------------------------------------------------------------------------------------
+
+#[test]
+fn imports_follow_the_table_of_layers() {
+    let found = tree().iter().flat_map(layers::wrong_imports).collect();
+    nothing("an import is not an edge of the table of rooms", found);
+}
+
+#[test]
+fn the_table_of_layers_has_no_circle() {
+    // Lowest first: a room may import only what stands above it in the table.
+    for (index, room) in layers::ROOMS.iter().enumerate() {
+        let below: Vec<&str> = layers::ROOMS[..index].iter().map(|room| room.name).collect();
+        let of = room.only.as_ref().map_or(&[][..], |only| only.of);
+        for target in room.may.iter().chain(of) {
+            assert!(below.contains(target), "`{}` imports `{target}` from above", room.name);
+        }
+    }
+}
+
+fn imports(path: &str, text: &str) -> Vec<String> {
+    layers::wrong_imports(&Source::new(path, text))
+}
+
+#[test]
+fn an_import_that_points_up_is_seen_in_every_form() {
+    for text in [
+        "use crate::server;",
+        "use crate::server::Worker;",
+        "use crate::{base::Slab, server::Worker};",
+        "use crate::{self as root, base::{Slab, Key}, server::{Worker as W, Other}};",
+        "use super::super::server::Worker;",
+        "use super::{super::server::Worker, other};",
+        "use self::super::super::server::Worker;",
+        "fn work() { use crate::server::Worker; }",
+        "fn work() { crate::server::start(1) }",
+        "fn work(on: &crate::server::Worker<'_>) {}",
+        "fn work() -> u32 { super::super::server::LIMIT as u32 }",
+        "mod inner { use super::super::super::server::Worker; }",
+        "macro_rules! make { () => { $crate::server::Worker } }",
+        "use crate::*;",
+        "use crate::nowhere::Thing;",
+        "use super::super::super::server::Worker;",
+        "#[cfg(not(test))] use crate::server::Worker;",
+        "pub(in crate::server) fn work() {}",
+    ] {
+        assert!(!imports("http/range.rs", text).is_empty(), "not seen: {text}");
+    }
+    assert!(!imports("telemetry/mod.rs", "use crate::ring::Reactor;").is_empty());
+    assert!(!imports("config/mod.rs", "use crate::engines::{Options, Engine};").is_empty());
+    assert!(!imports("attic/mod.rs", "").is_empty(), "a room without a row");
+    assert!(!imports("main.rs", "use pitcrew::attic::Thing;").is_empty());
+}
+
+#[test]
+fn an_import_that_the_table_allows_is_let_through() {
+    for text in [
+        "use crate::base::{Key, Slab};",
+        "use crate::{base::{Slab, Key as K}, limits};",
+        "use super::Status; use super::super::limits::HEAD;",
+        "use crate::http::Status;",
+        "// use crate::server::Worker;\n/* crate::server */ /// crate::server\nfn work() {}",
+        "const WORDS: &str = \"use crate::server::Worker;\";",
+        "const RAW: &str = r#\"a \" crate::server \"#; const BYTE: u8 = b'\"';",
+        "#[cfg(test)] mod tests { use crate::server::Worker; }",
+        "#[cfg(test)] use crate::server::Worker;",
+        "struct S { #[cfg(test)] seen: T<crate::server::A, u8>, } impl S { fn f() {} }",
+        "#[cfg(test)] pub(crate) const fn helped() { crate::server::start() }",
+        "mod inner { use super::super::Status; mod deeper { use super::super::super::Status; } }",
+        "pub(crate) fn work() {}",
+        "fn quote(c: char) -> bool { c == '\\'' || c == '{' } fn life<'a>(x: &'a str) {}",
+    ] {
+        assert_eq!(imports("http/range.rs", text), Vec::<String>::new(), "{text}");
+    }
+    let stats = "use crate::ring::{self, Stats}; use crate::cache::stats::Part;";
+    assert_eq!(imports("telemetry/mod.rs", "use crate::ring::RingStats;"), Vec::<String>::new());
+    assert_eq!(imports("telemetry/mod.rs", stats).len(), 1, "only the bare room is refused");
+    assert_eq!(imports("main.rs", "fn main() { pitcrew::cli::run() }"), Vec::<String>::new());
+}
+
+#[test]
+fn files_that_only_tests_use_are_exempt() {
+    let mut sources = vec![
+        Source::new("http/mod.rs", "#[cfg(test)]\nmod helped;\nmod plain;"),
+        Source::new("http/helped.rs", "use crate::server::Worker;"),
+        Source::new("http/plain.rs", "use crate::server::Worker;"),
+    ];
+    exempt_test_files(&mut sources);
+    assert!(layers::wrong_imports(&sources[1]).is_empty());
+    assert!(!layers::wrong_imports(&sources[2]).is_empty());
+}
+
+// --- doors to the kernel -----------------------------------------------------------------------
+
+#[test]
+fn only_named_rooms_call_the_kernel() {
+    let found = tree().iter().flat_map(layers::wrong_kernel_calls).collect();
+    nothing("a room above the ring calls the kernel", found);
+}
+
+#[test]
+fn a_call_to_the_kernel_is_seen_in_every_form() {
+    let calls = |path: &str, text: &str| layers::wrong_kernel_calls(&Source::new(path, text));
+    for text in [
+        "use rustix::fs::openat;",
+        "use std::fs;",
+        "use std::{fs, io};",
+        "use std::{io, fs::File as F};",
+        "fn read() { let _ = std::fs::read(\"x\"); }",
+        "fn read() { rustix::io::read(fd, &mut bytes); }",
+        "use std::os::unix::fs::FileExt;",
+        "use std::{net::{SocketAddr, TcpStream}};",
+        "use io_uring::IoUring;",
+    ] {
+        assert!(!calls("connection/body.rs", text).is_empty(), "not seen: {text}");
+        assert!(calls("sys/files.rs", text).is_empty(), "{text}");
+    }
+    let plain = "use rustix::io::Errno; use std::net::SocketAddr; use std::os::fd::OwnedFd;
+        fn fs() { self.fs.read() }";
+    assert!(calls("connection/body.rs", plain).is_empty());
+}
+
+#[test]
+fn only_named_rooms_start_threads() {
+    nothing(
+        "a thread is started outside of server, ring and access_log",
+        tree().iter().flat_map(layers::wrong_threads).collect(),
+    );
+}
+
+#[test]
+fn a_started_thread_is_seen_in_every_form() {
+    let threads = |path: &str, text: &str| layers::wrong_threads(&Source::new(path, text));
+    for text in [
+        "fn start() { std::thread::spawn(work); }",
+        "use std::thread; fn start() { thread::spawn(work); }",
+        "use std::thread::{self, Builder};",
+        "use std::{thread::spawn};",
+        "fn start() { thread::Builder::new(); thread::scope(|scope| ()); }",
+    ] {
+        assert!(!threads("cache/mod.rs", text).is_empty(), "not seen: {text}");
+        assert!(threads("server/workers.rs", text).is_empty(), "{text}");
+    }
+    assert!(threads("cache/mod.rs", "use std::thread; fn f() { thread::sleep(x) }").is_empty());
+}
+
+// --- unsafe code and leftovers -----------------------------------------------------------------
+
+#[test]
+fn unsafe_stands_in_the_named_files_only() {
+    nothing("unsafe code outside of the named files", tree().iter().flat_map(unsafe_in).collect());
+}
+
+#[test]
+fn every_file_named_for_unsafe_has_some() {
+    let sources = tree();
+    let idle = UNSAFE_FILES.iter().filter(|name| {
+        !sources.iter().any(|one| one.path == **name && one.all.iter().any(|t| t.is("unsafe")))
+    });
+    nothing(
+        "a file is on the list of unsafe ones for nothing",
+        idle.map(ToString::to_string).collect(),
+    );
+}
+
+fn unsafe_in(source: &Source) -> Vec<String> {
+    if UNSAFE_FILES.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let tokens = source.all.iter().filter(|token| token.is("unsafe"));
+    tokens.map(|token| format!("src/{}:{}", source.path, token.line)).collect()
+}
+
+#[test]
+fn unsafe_is_seen_in_code_and_not_in_words() {
+    let found = |text: &str| unsafe_in(&Source::new("http/mod.rs", text)).len();
+    assert_eq!(found("fn f() { unsafe { g() } }\nunsafe impl Send for T {}"), 2);
+    assert_eq!(found("#[cfg(test)] mod tests { fn f() { unsafe { g() } } }"), 1);
+    assert_eq!(
+        found("// unsafe\n/// unsafe\nconst A: &str = \"unsafe\"; const unsafe_b: u8 = 1;"),
+        0
+    );
+}
+
+#[test]
+fn no_unwrap_and_no_leftovers() {
+    let found = tree().iter().flat_map(leftovers).collect();
+    nothing("unwrap outside of tests, or something unfinished", found);
+}
+
+fn leftovers(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = |line: usize, what: &str| {
+        found.push(format!("src/{}:{line}: {what}", source.path));
+    };
+    for window in source.code.windows(3) {
+        let [before, word, after] = window else { continue };
+        if before.sign('.') && word.is("unwrap") && after.sign('(') {
+            seen(word.line, ".unwrap()");
+        }
+    }
+    for pair in source.all.windows(2) {
+        if let Some(name @ ("todo" | "unimplemented" | "dbg")) = pair[0].word()
+            && pair[1].sign('!')
+        {
+            seen(pair[0].line, &format!("{name}!"));
+        }
+    }
+    for (index, line) in source.text.lines().enumerate() {
+        if ["FIXME", "XXX:", "TODO"].iter().any(|mark| line.contains(mark)) {
+            seen(index + 1, "a note that something is unfinished");
+        }
+    }
+    found
+}
+
+#[test]
+fn unwrap_and_leftovers_are_seen() {
+    let found = |text: &str| leftovers(&Source::new("http/mod.rs", text)).len();
+    assert_eq!(found("fn f() { g().unwrap(); h()\n  .unwrap() }"), 2);
+    assert_eq!(found("fn f() { todo!() } fn g() { unimplemented!(\"x\"); dbg!(x); }"), 3);
+    assert_eq!(found("// FIXME later\n"), 1);
+    assert_eq!(found("#[cfg(test)] mod tests { fn f() { g().unwrap() } }"), 0);
+    assert_eq!(found("/// g().unwrap()\nfn f() { g().unwrap_or(1); }"), 0);
+}
+
+// --- files -------------------------------------------------------------------------------------
+
+#[test]
+fn every_file_belongs_to_the_crate() {
+    nothing("no mod declaration leads to a file", unreached(&tree()));
+}
+
+/// Files that no chain of `mod name;` from a root leads to.
+fn unreached(sources: &[Source]) -> Vec<String> {
+    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    let mut next: Vec<&Source> = sources.iter().filter(|source| is_root(&source.path)).collect();
+    while let Some(source) = next.pop() {
+        if !reached.insert(&source.path) {
+            continue;
+        }
+        for module in declared(source) {
+            let (file, directory) = (format!("{module}.rs"), format!("{module}/mod.rs"));
+            next.extend(sources.iter().filter(|one| one.path == file || one.path == directory));
+        }
+    }
+    let files = sources.iter().map(|source| source.path.as_str());
+    files.filter(|path| !reached.contains(path)).map(|path| format!("src/{path}")).collect()
+}
+
+/// The modules that a file declares, as paths below `src` without their ending.
+fn declared(source: &Source) -> Vec<String> {
+    let mut module = source.module();
+    let mut closes = Vec::new();
+    let mut depth = 0;
+    let mut found = Vec::new();
+    for (at, token) in source.all.iter().enumerate() {
+        match token.kind {
+            Kind::Sign('{') => depth += 1,
+            Kind::Sign('}') => {
+                if closes.last() == Some(&depth) {
+                    closes.pop();
+                    module.pop();
+                }
+                depth -= 1;
+            }
+            Kind::Word(_) if token.is("mod") => {
+                let Some(name) = source.all.get(at + 1).and_then(Token::word) else { continue };
+                match source.all.get(at + 2) {
+                    Some(end) if end.sign(';') => {
+                        let mut path = module.clone();
+                        path.push(name.to_owned());
+                        found.push(path.join("/"));
+                    }
+                    Some(open) if open.sign('{') => {
+                        module.push(name.to_owned());
+                        closes.push(depth + 1);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn a_forgotten_file_is_seen() {
+    let sources = [
+        Source::new("lib.rs", "pub mod http; mod one { mod two; }"),
+        Source::new("main.rs", ""),
+        Source::new("http/mod.rs", "mod range; #[cfg(test)] mod proofs; // mod stray;"),
+        Source::new("http/range.rs", ""),
+        Source::new("http/proofs.rs", ""),
+        Source::new("http/stray.rs", ""),
+        Source::new("one/two.rs", ""),
+        Source::new("one/three.rs", ""),
+    ];
+    assert_eq!(unreached(&sources), ["src/http/stray.rs", "src/one/three.rs"]);
+}
+
+#[test]
+fn files_and_lines_keep_their_size() {
+    let mut found: Vec<String> = tree().iter().filter_map(too_long).collect();
+    for directory in ["src", "tests", "loadtest/src"] {
+        for source in read_tree(&root().join(directory)) {
+            found.extend(wide_lines(Path::new(directory), &source));
+        }
+    }
+    nothing("a file or a line is too long", found);
+}
+
+fn too_long(source: &Source) -> Option<String> {
+    let lines = source.lines_before_tests();
+    (lines > LINES_MAX && !source.is_for_tests()).then(|| {
+        format!(
+            "src/{}: {lines} lines before its tests, more than {LINES_MAX}: split it by \
+            meaning",
+            source.path
+        )
+    })
+}
+
+fn wide_lines(directory: &Path, source: &Source) -> Vec<String> {
+    let place = directory.join(&source.path);
+    let lines = source.text.lines().enumerate();
+    lines
+        .map(|(index, line)| (index + 1, line.chars().count()))
+        .filter(|(_, columns)| *columns > COLUMNS_MAX)
+        .map(|(line, columns)| format!("{}:{line}: {columns} columns", place.display()))
+        .collect()
+}
+
+#[test]
+fn long_files_and_wide_lines_are_seen() {
+    let long = "fn f() {}\n".repeat(LINES_MAX + 1);
+    assert!(too_long(&Source::new("http/mod.rs", &long)).is_some());
+    let tests = format!("#[cfg(test)]\nmod tests {{\n{long}}}\n");
+    assert!(too_long(&Source::new("http/mod.rs", &tests)).is_none());
+    let helper = format!("#[cfg(test)]\nfn helper() {{}}\n{long}");
+    assert!(too_long(&Source::new("http/mod.rs", &helper)).is_some());
+    let wide = format!("{}\n{}\n", "x".repeat(COLUMNS_MAX), "ä".repeat(COLUMNS_MAX + 1));
+    let source = Source::new("http/mod.rs", &wide);
+    assert_eq!(wide_lines(Path::new("src"), &source).len(), 1);
+}
+
+// --- figures and options -----------------------------------------------------------------------
+
+#[test]
+fn every_figure_is_counted() {
+    nothing("a figure that nothing counts", figures::uncounted(&tree()));
+}
+
+#[test]
+fn every_option_is_read() {
+    nothing("an option that nothing reads", figures::unread(&tree()));
+}
+
+#[test]
+fn a_figure_that_nothing_counts_is_seen() {
+    let stats = "
+        pub struct Stats {
+            /// Said.
+            #[doc(hidden)]
+            pub turns: Counter,
+            pub(crate) peaks: [Counter; 4],
+            pub laps: Histogram<u64, 3>,
+            pub idle: Counter,
+            pub parts: PartStats,
+        }
+        pub struct PartStats { pub best: Gauge }";
+    let code = "fn f(s: &Stats) {
+        s.turns.add(1); s.peaks(1)[2].raise(3); s.laps += 1;
+        let lent = if x { &self.stats.best } else { y };
+        let i = s.idle.read(); if s.idle == 2 {} let x = Stats { idle: 3 };
+    }";
+    let told = "fn f(stats: &Stats) { tell(&stats.idle); }";
+    let sources = [
+        Source::new("ring/stats.rs", stats),
+        Source::new("ring/turn.rs", code),
+        Source::new("telemetry/mod.rs", told),
+    ];
+    let found = figures::uncounted(&sources);
+    assert_eq!(found, ["src/ring/stats.rs:8: nothing counts Stats.idle"]);
+}
+
+#[test]
+fn an_option_that_nothing_reads_is_seen() {
+    let options = "#[derive(Debug)]
+        pub struct Options {
+            pub depth: u32,
+            pub unused: u32,
+            pub taken: Vec<(u8, u8)>,
+            pub guard: bool,
+        }
+        impl Default for Options { fn default() -> Self { Self { unused: x.unused } } }
+        impl Options { fn check(&self) -> bool { self.unused == 1 } }";
+    let sources = [
+        Source::new("ring/options.rs", options),
+        Source::new("config/mod.rs", "fn f(o: &Options) { o.unused = o.unused; }"),
+        Source::new("ring/turn.rs", "fn f(o: Options) { let Options { taken, .. } = o; o.depth }"),
+        Source::new("ring/arm.rs", "fn f(o: Options) { match x { _ if o.guard => 1, _ => 2 } }"),
+        Source::new("ring/other.rs", "#[cfg(test)] mod tests { fn f() { o.unused } }"),
+    ];
+    let found = figures::unread(&sources);
+    assert_eq!(found, ["src/ring/options.rs:4: nothing reads Options.unused"]);
+}
