@@ -78,6 +78,10 @@ pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
 /// Times that an open is tried again when a rename got in its way.
 pub const OPEN_TRIES_MAX: u32 = 8;
 
+/// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
+/// ask for names that are not known in one moment. Each holds one to eight descriptors.
+pub const LOADS_MAX: usize = 1024;
+
 // engines
 
 /// Bytes of a file that pass through memory at once: more gains nothing over the socket's own

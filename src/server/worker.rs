@@ -224,7 +224,7 @@ impl<K: Kernel> Worker<K> {
                 let index = *index;
                 self.listen(index, wake);
             }
-            Some(Role::Cache) => self.cache.wake(wake),
+            Some(Role::Cache) => self.cache.wake(wake, self.reactor.now()),
             Some(Role::Control) => self.look_at_control(wake),
             Some(Role::Nobody) | None => {}
         }
