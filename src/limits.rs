@@ -126,6 +126,10 @@ pub const HEAD_BUFFER_BYTES: usize = 4096;
 /// the empty lines before it.
 pub const LARGE_HEAD_BUFFER_BYTES: usize = 24 * 1024;
 
+/// Bytes of room below which a read is given a larger buffer, if there is one: a body of
+/// [`DISCARD_BYTES_MAX`] is then read in 64 pieces at most, however long its head is.
+pub const READ_BYTES_MIN: usize = 1024;
+
 /// Bytes of a buffer for a small answer.
 pub const ANSWER_BUFFER_BYTES: usize = 4096;
 
@@ -133,6 +137,7 @@ pub const ANSWER_BUFFER_BYTES: usize = 4096;
 pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
+const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
