@@ -285,10 +285,12 @@ impl Connection {
             }
             Answered::Waiting => {
                 self.phase = Phase::Resolving;
+                self.set_send_deadline(cx);
                 return WAIT;
             }
             Answered::NoBuffer => {
                 self.phase = Phase::Starved;
+                self.set_send_deadline(cx);
                 return WAIT;
             }
         }
@@ -344,6 +346,11 @@ impl Connection {
                 Next::Again
             }
             (Deadline::Linger, _) => self.finish(),
+            // The disk does not answer. What it says later finds nobody.
+            (Deadline::Send, Phase::Resolving) => {
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                Next::Again
+            }
             (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Starved) => {
                 // Nobody takes the bytes: the kernel shall not keep them either.
                 let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });
