@@ -114,6 +114,10 @@ pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
 /// How long that may take.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a connection that was never asked anything is kept when the server drains: a request
+/// that was sent before the client could know is there within a round trip.
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Times that one request may wait for what its target stands for. Each wait makes one more name
 /// known, so more means that the cache is too small for what is asked at once.
 pub const RESOLVE_WAITS_MAX: u32 = 16;
