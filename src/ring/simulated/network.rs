@@ -82,6 +82,11 @@ impl Stream {
         if self.reset { Err(Errno::NOTCONN) } else { Ok(self.address) }
     }
 
+    /// What the client has not taken yet.
+    pub(super) fn unacknowledged(&self) -> u32 {
+        self.outbound.len() as u32
+    }
+
     /// What a failed send or read does to the connection.
     pub(super) fn reset(&mut self, told: bool) {
         self.reset = true;

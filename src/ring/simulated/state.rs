@@ -155,7 +155,8 @@ impl State {
                 (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again, Errno::AGAIN)], 0)
             }
             T::Stat => (&[(io_error, disk)], 0),
-            T::Accept | T::Poll | T::Shutdown | T::Peer | T::Reset | T::Close => (&[], 0),
+            T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
+            T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
         };
         for (chance, errno) in fails {
             if self.random.chance(*chance) {
