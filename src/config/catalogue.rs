@@ -258,9 +258,9 @@ pub static KEYS: [Key; 25] = [
         Section::Workers,
         "open-files",
         "COUNT",
-        "Files kept open, in all workers; 0 keeps none [default: 4096]",
+        "Names whose files are kept open, in all workers, 64 or more [default: 4096]",
         |all, written, _| {
-            all.server.open_files = as_usize(written.count(0..=1_000_000)?);
+            all.server.open_files = as_usize(written.count(64..=1_000_000)?);
             Ok(())
         },
         |all| count(all.server.open_files as u64),

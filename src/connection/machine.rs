@@ -6,15 +6,14 @@ use super::answer::{self, Answered, Request};
 use super::context::Context;
 use super::input::Input;
 use super::notice;
-use super::outbox::{Outbox, Span};
+use super::outbox::Outbox;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
-use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
+use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
 use crate::http::refusal::Refusal;
-use crate::limits::{LINGER, LINGER_BYTES_MAX};
-use crate::ring::{Completion, Deadline, Op, Outgoing, Scatter, Socket, Start, Wake};
+use crate::ring::{Completion, Deadline, Op, Scatter, Socket, Start, Wake};
 
 /// What a step of a connection came to.
 #[must_use]
@@ -30,7 +29,7 @@ pub enum Turn {
 
 /// Whether the socket is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Poll {
+pub(super) enum Poll {
     No,
     Armed,
     Fired,
@@ -39,33 +38,33 @@ enum Poll {
 /// See the module.
 #[derive(Debug)]
 pub struct Connection {
-    socket: Socket,
-    phase: Phase,
-    poll: Poll,
-    input: Input,
-    outbox: Outbox,
-    request: Request,
+    pub(super) socket: Socket,
+    pub(super) phase: Phase,
+    pub(super) poll: Poll,
+    pub(super) input: Input,
+    pub(super) outbox: Outbox,
+    pub(super) request: Request,
     /// Requests that were answered.
-    served: u64,
+    pub(super) served: u64,
     /// How the connection ends when nothing is owed any more.
-    farewell: Option<Farewell>,
+    pub(super) farewell: Option<Farewell>,
     /// What the engine had sent when it was last asked.
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Whether the client may still send, or have sent, what nobody reads.
-    unread: bool,
+    pub(super) unread: bool,
     /// Whether it is one too many.
-    turned_away: bool,
+    pub(super) turned_away: bool,
 }
 
 /// How the machine goes on.
-enum Next {
+pub(super) enum Next {
     /// With another step of its own.
     Again,
     /// Not before a wake.
     Rest(Turn),
 }
 
-const WAIT: Next = Next::Rest(Turn::Waiting);
+pub(super) const WAIT: Next = Next::Rest(Turn::Waiting);
 
 impl Connection {
     /// A connection at its beginning; the first wake is `Begin`.
@@ -319,208 +318,7 @@ impl Connection {
         Next::Again
     }
 
-    /// Sends what is owed next, or turns to what comes after.
-    fn send(&mut self, cx: &mut Context<'_>) -> Next {
-        let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
-        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
-        match (bytes, span) {
-            (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
-            (Some(bytes), None) => {
-                let op = Op::Send { socket: self.socket.clone(), bytes, more };
-                match cx.io.start(op) {
-                    Start::Submitted(_) => self.phase = Phase::Sending,
-                    Start::Busy(Op::Send { bytes, .. })
-                    | Start::Blocked(Op::Send { bytes, .. }, _) => {
-                        self.outbox.put_back(bytes);
-                        self.phase = Phase::Starved;
-                    }
-                    other => unreachable!("a send belongs to the ring: {other:?}"),
-                }
-                if !more && self.farewell.is_none() && self.input.is_empty() {
-                    self.poll_ahead(cx);
-                }
-                WAIT
-            }
-            (None, None) => unreachable!("a segment is bytes or a span"),
-        }
-    }
-
-    /// Waits for the next request in the same entry into the kernel that sends this answer.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        if self.poll == Poll::No
-            && let Start::Submitted(_) = cx.io.start(Op::Readable { socket: self.socket.clone() })
-        {
-            self.poll = Poll::Armed;
-        }
-    }
-
-    /// Takes in the end of a send.
-    fn sent(
-        &mut self,
-        mut bytes: Outgoing,
-        result: Result<u32, Errno>,
-        cx: &mut Context<'_>,
-    ) -> Next {
-        self.phase = Phase::Parsing;
-        match result {
-            Ok(count) => {
-                bytes.advance(count as usize);
-                if !bytes.is_empty() {
-                    self.outbox.put_back(bytes);
-                }
-                self.took(u64::from(count), cx);
-                self.send_rest(cx)
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {
-                self.outbox.put_back(bytes);
-                self.send_rest(cx)
-            }
-            Err(_) => self.abort(Farewell::ClientAbort, cx),
-        }
-    }
-
-    fn send_rest(&mut self, cx: &mut Context<'_>) -> Next {
-        if self.outbox.is_empty() { Next::Again } else { self.send(cx) }
-    }
-
-    fn begin_body(
-        &mut self,
-        head: Option<Outgoing>,
-        span: Span,
-        more: bool,
-        cx: &mut Context<'_>,
-    ) -> Next {
-        let body = Body {
-            socket: self.socket.clone(),
-            head,
-            version: span.version,
-            offset: span.offset,
-            count: span.count,
-            more,
-        };
-        self.progress = Progress::default();
-        let kind = cx.options.engine;
-        self.phase = Phase::Body(engines::start(kind, body), kind);
-        self.step_body(Wake::Begin, cx)
-    }
-
-    fn step_body(&mut self, wake: Wake, cx: &mut Context<'_>) -> Next {
-        let Phase::Body(engine, kind) = &mut self.phase else {
-            unreachable!("the caller has seen the phase")
-        };
-        let kind = *kind;
-        let step = engine.step(wake, cx.io);
-        let progress = engine.progress();
-        let moved = progress.head + progress.body - self.progress.head - self.progress.body;
-        let stats = cx.engines.engine(kind);
-        stats.bytes.add(progress.body - self.progress.body);
-        self.progress = progress;
-        if moved > 0 {
-            self.took(moved, cx);
-            cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
-        }
-        match step {
-            Step::Waiting | Step::Blocked => WAIT,
-            Step::Yielded => Next::Rest(Turn::Yielded),
-            Step::Finished => {
-                stats.responses.add(1);
-                self.phase = Phase::Parsing;
-                self.send_rest(cx)
-            }
-            Step::Declined(_) => {
-                stats.declined.add(1);
-                self.hand_on(kind, cx)
-            }
-            Step::Failed(error) => {
-                stats.failed.add(1);
-                self.phase = Phase::Parsing;
-                match error {
-                    BodyError::Truncated | BodyError::Read(_) => self.cut(cx),
-                    BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
-                }
-            }
-        }
-    }
-
-    /// Gives a body that was declined to the next engine of the chain.
-    fn hand_on(&mut self, declined: Kind, cx: &mut Context<'_>) -> Next {
-        let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
-        let Phase::Body(engine, _) = phase else { unreachable!("the caller has seen the phase") };
-        let body = engine.give_back();
-        let kind =
-            engines::next_in_chain(declined).expect("only the last of a chain never declines");
-        // What was sent of the head before the decline was counted; the rest starts anew.
-        self.progress = Progress::default();
-        self.phase = Phase::Body(engines::start(kind, body), kind);
-        self.step_body(Wake::Begin, cx)
-    }
-
-    /// Counts bytes that the kernel took, and the answers that are done with them.
-    fn took(&mut self, count: u64, cx: &mut Context<'_>) {
-        cx.stats.bytes.add(count);
-        self.outbox.took(count);
-        while let Some(owed) = self.outbox.next_done() {
-            cx.stats.responses(owed.status).add(1);
-            cx.stats.latency.record(cx.io.now().since(owed.begun).as_nanos() as u64);
-        }
-    }
-
-    /// Everything owed was taken by the kernel.
-    fn all_sent(&mut self, cx: &mut Context<'_>) -> Next {
-        match self.farewell {
-            None if self.input.is_empty() => {
-                if cx.draining {
-                    return Next::Rest(Turn::Finished(Farewell::Shutdown));
-                }
-                self.phase = Phase::Awaiting(Purpose::Head);
-                Next::Again
-            }
-            None => {
-                self.phase = Phase::Parsing;
-                Next::Again
-            }
-            Some(farewell) => {
-                let unread = self.unread || self.input.may_have_more();
-                let orderly = farewell == Farewell::Closed && !unread;
-                if orderly { self.finish() } else { self.linger(cx) }
-            }
-        }
-    }
-
-    /// Shuts the sending side, and reads away what the client still sends for a while: a close
-    /// with unread input would reset the connection and take the answer with it (RFC 9112
-    /// section 9.6).
-    fn linger(&mut self, cx: &mut Context<'_>) -> Next {
-        self.input.consume(self.input.bytes().len());
-        self.phase = Phase::Awaiting(Purpose::Linger(LINGER_BYTES_MAX));
-        let Start::Submitted(_) = cx.io.start(Op::Shutdown { socket: self.socket.clone() }) else {
-            // The table of operations is full: a plain close is all that can be had.
-            return self.finish();
-        };
-        cx.io.deadline(Some((Deadline::Linger, cx.io.now() + LINGER)));
-        Next::Again
-    }
-
-    /// An answer that cannot be completed: what the kernel took is still delivered, then the
-    /// connection closes short of the promised length.
-    fn cut(&mut self, cx: &mut Context<'_>) -> Next {
-        while let Some(owed) = self.outbox.next_cut() {
-            cx.stats.responses(owed.status).add(1);
-        }
-        self.outbox = Outbox::default();
-        self.farewell = Some(Farewell::Truncated);
-        self.linger(cx)
-    }
-
-    /// The client is gone or is given up.
-    fn abort(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
-        while let Some(owed) = self.outbox.next_cut() {
-            cx.stats.responses(owed.status).add(1);
-        }
-        Next::Rest(Turn::Finished(farewell))
-    }
-
-    fn finish(&mut self) -> Next {
+    pub(super) fn finish(&mut self) -> Next {
         Next::Rest(Turn::Finished(self.farewell.unwrap_or(Farewell::Complete)))
     }
 

@@ -13,6 +13,7 @@ mod notice;
 mod options;
 mod outbox;
 mod phase;
+mod sending;
 mod stats;
 
 pub use context::{Context, Endpoint, Made};

@@ -1,13 +1,13 @@
 //! The phases of a connection.
 //!
 //! ```text
-//!              +------------------------- the next request -------------------------+
-//!              v                                                                     |
+//!              +---------------------- the next request -----------------------+
+//!              v                                                               |
 //! Awaiting(Head) -> Reading(Head) -> Parsing -> Resolving -> Parsing -> Sending -> Body
-//!      ^                  |            |  |                     |          |         |
-//!      +---- no bytes ----+            |  +-> Starved -> Parsing+          +--- end -+
-//!                                      v                                   v
-//!                          Awaiting(Body) <-> Reading(Body)     Awaiting(Linger) <-> Reading(Linger)
+//!      ^                  |           |   |                     |          |        |
+//!      +---- no bytes ----+           |   +-> Starved -> Parsing+          +-- end -+
+//!                                     v                                        v
+//!                 Awaiting(Body) <-> Reading(Body)    Awaiting(Linger) <-> Reading(Linger)
 //! ```
 //!
 //! Every phase may end the connection; the reason is a [`super::Farewell`].

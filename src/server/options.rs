@@ -46,7 +46,7 @@ pub struct Options {
     pub head_buffers: usize,
     /// Memory for bodies that pass through the process, in bytes, in all workers.
     pub body_buffers: usize,
-    /// Entries of the cache of open files, in all workers; 0 keeps no file open.
+    /// Entries of the cache of open files, in all workers; a worker has 64 at least.
     pub open_files: usize,
     /// How long an open file is served before its name is looked up again; 0 is each time.
     pub open_files_valid: Duration,

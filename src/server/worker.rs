@@ -17,7 +17,7 @@ use crate::http::date::DateLine;
 use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
 use crate::resource::Site;
 use crate::ring::{
-    Completion, Deadline, Descriptor, File, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
+    Completion, Deadline, Descriptor, File, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
 };
 use crate::telemetry::Shard;
 
@@ -188,7 +188,7 @@ impl<K: Kernel> Worker<K> {
     ///
     /// # Errors
     /// When the kernel refuses to enter the ring.
-    pub fn run(&mut self) -> rustix::io::Result<()> {
+    pub fn run(&mut self) -> Result<(), Errno> {
         while !self.turn()? {}
         Ok(())
     }
@@ -197,7 +197,7 @@ impl<K: Kernel> Worker<K> {
     ///
     /// # Errors
     /// When the kernel refuses to enter the ring.
-    pub fn turn(&mut self) -> rustix::io::Result<bool> {
+    pub fn turn(&mut self) -> Result<bool, Errno> {
         self.reactor.turn()?;
         self.date.refresh(self.reactor.wall().seconds);
         while let Some((owner, wake)) = self.reactor.next_wake() {
@@ -292,8 +292,7 @@ impl<K: Kernel> Worker<K> {
                     let listener = &mut self.listeners[index];
                     listener.starved = true;
                     let (owner, at) = (listener.owner, self.reactor.now() + ACCEPT_RETRY);
-                    let mut io = self.reactor.io(owner);
-                    crate::ring::Io::deadline(&mut io, Some((Deadline::Retry, at)));
+                    self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
                     return;
                 }
                 // The client went away before it was accepted, or the listener is being closed.
@@ -313,7 +312,7 @@ impl<K: Kernel> Worker<K> {
         }
         let Some(socket) = listener.socket.clone() else { return };
         let (owner, op) = (listener.owner, Op::Accept { listener: socket });
-        let started = crate::ring::Io::start(&mut self.reactor.io(owner), op);
+        let started = self.reactor.io(owner).start(op);
         // A busy ring wakes the listener in the next turn, which comes here again.
         self.listeners[index].accepting = matches!(started, Start::Submitted(_));
     }
@@ -347,7 +346,7 @@ impl<K: Kernel> Worker<K> {
         if self.control.state() == State::Serving {
             let op = Op::Readable { socket: self.bell.clone() };
             // A busy ring wakes the control in the next turn, which comes here again.
-            let _ = crate::ring::Io::start(&mut self.reactor.io(self.control_owner), op);
+            let _ = self.reactor.io(self.control_owner).start(op);
             return;
         }
         if self.drain_until.is_none() {
@@ -359,8 +358,7 @@ impl<K: Kernel> Worker<K> {
     fn drain(&mut self) {
         let until = self.reactor.now() + self.drain_timeout;
         self.drain_until = Some(until);
-        let mut io = self.reactor.io(self.control_owner);
-        crate::ring::Io::deadline(&mut io, Some((Deadline::Retry, until)));
+        self.reactor.io(self.control_owner).deadline(Some((Deadline::Retry, until)));
         for index in 0..self.listeners.len() {
             let owner = self.listeners[index].owner;
             if self.listeners[index].accepting {

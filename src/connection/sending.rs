@@ -1,0 +1,215 @@
+//! The sending half of a connection: bytes by the ring, parts of files by engines, and the end.
+
+use rustix::io::Errno;
+
+use super::context::Context;
+use super::machine::{Connection, Next, Poll, Turn, WAIT};
+use super::outbox::{Outbox, Span};
+use super::phase::{Phase, Purpose};
+use super::stats::Farewell;
+use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
+use crate::limits::{LINGER, LINGER_BYTES_MAX};
+use crate::ring::{Deadline, Op, Outgoing, Start, Wake};
+
+impl Connection {
+    /// Sends what is owed next, or turns to what comes after.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Next {
+        let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
+        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        match (bytes, span) {
+            (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
+            (Some(bytes), None) => {
+                let op = Op::Send { socket: self.socket.clone(), bytes, more };
+                match cx.io.start(op) {
+                    Start::Submitted(_) => self.phase = Phase::Sending,
+                    Start::Busy(Op::Send { bytes, .. })
+                    | Start::Blocked(Op::Send { bytes, .. }, _) => {
+                        self.outbox.put_back(bytes);
+                        self.phase = Phase::Starved;
+                    }
+                    other => unreachable!("a send belongs to the ring: {other:?}"),
+                }
+                if !more && self.farewell.is_none() && self.input.is_empty() {
+                    self.poll_ahead(cx);
+                }
+                WAIT
+            }
+            (None, None) => unreachable!("a segment is bytes or a span"),
+        }
+    }
+
+    /// Waits for the next request in the same entry into the kernel that sends this answer.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if self.poll == Poll::No
+            && let Start::Submitted(_) = cx.io.start(Op::Readable { socket: self.socket.clone() })
+        {
+            self.poll = Poll::Armed;
+        }
+    }
+
+    /// Takes in the end of a send.
+    pub(super) fn sent(
+        &mut self,
+        mut bytes: Outgoing,
+        result: Result<u32, Errno>,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        self.phase = Phase::Parsing;
+        match result {
+            Ok(count) => {
+                bytes.advance(count as usize);
+                if !bytes.is_empty() {
+                    self.outbox.put_back(bytes);
+                }
+                self.took(u64::from(count), cx);
+                self.send_rest(cx)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.outbox.put_back(bytes);
+                self.send_rest(cx)
+            }
+            Err(_) => self.abort(Farewell::ClientAbort, cx),
+        }
+    }
+
+    pub(super) fn send_rest(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.outbox.is_empty() { Next::Again } else { self.send(cx) }
+    }
+
+    pub(super) fn begin_body(
+        &mut self,
+        head: Option<Outgoing>,
+        span: Span,
+        more: bool,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let body = Body {
+            socket: self.socket.clone(),
+            head,
+            version: span.version,
+            offset: span.offset,
+            count: span.count,
+            more,
+        };
+        self.progress = Progress::default();
+        let kind = cx.options.engine;
+        self.phase = Phase::Body(engines::start(kind, body), kind);
+        self.step_body(Wake::Begin, cx)
+    }
+
+    pub(super) fn step_body(&mut self, wake: Wake, cx: &mut Context<'_>) -> Next {
+        let Phase::Body(engine, kind) = &mut self.phase else {
+            unreachable!("the caller has seen the phase")
+        };
+        let kind = *kind;
+        let step = engine.step(wake, cx.io);
+        let progress = engine.progress();
+        let moved = progress.head + progress.body - self.progress.head - self.progress.body;
+        let stats = cx.engines.engine(kind);
+        stats.bytes.add(progress.body - self.progress.body);
+        self.progress = progress;
+        if moved > 0 {
+            self.took(moved, cx);
+            cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        }
+        match step {
+            Step::Waiting | Step::Blocked => WAIT,
+            Step::Yielded => Next::Rest(Turn::Yielded),
+            Step::Finished => {
+                stats.responses.add(1);
+                self.phase = Phase::Parsing;
+                self.send_rest(cx)
+            }
+            Step::Declined(_) => {
+                stats.declined.add(1);
+                self.hand_on(kind, cx)
+            }
+            Step::Failed(error) => {
+                stats.failed.add(1);
+                self.phase = Phase::Parsing;
+                match error {
+                    BodyError::Truncated | BodyError::Read(_) => self.cut(cx),
+                    BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
+                }
+            }
+        }
+    }
+
+    /// Gives a body that was declined to the next engine of the chain.
+    pub(super) fn hand_on(&mut self, declined: Kind, cx: &mut Context<'_>) -> Next {
+        let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
+        let Phase::Body(engine, _) = phase else { unreachable!("the caller has seen the phase") };
+        let body = engine.give_back();
+        let kind =
+            engines::next_in_chain(declined).expect("only the last of a chain never declines");
+        // What was sent of the head before the decline was counted; the rest starts anew.
+        self.progress = Progress::default();
+        self.phase = Phase::Body(engines::start(kind, body), kind);
+        self.step_body(Wake::Begin, cx)
+    }
+
+    /// Counts bytes that the kernel took, and the answers that are done with them.
+    pub(super) fn took(&mut self, count: u64, cx: &mut Context<'_>) {
+        cx.stats.bytes.add(count);
+        self.outbox.took(count);
+        while let Some(owed) = self.outbox.next_done() {
+            cx.stats.responses(owed.status).add(1);
+            cx.stats.latency.record(cx.io.now().since(owed.begun).as_nanos() as u64);
+        }
+    }
+
+    /// Everything owed was taken by the kernel.
+    pub(super) fn all_sent(&mut self, cx: &mut Context<'_>) -> Next {
+        match self.farewell {
+            None if self.input.is_empty() => {
+                if cx.draining {
+                    return Next::Rest(Turn::Finished(Farewell::Shutdown));
+                }
+                self.phase = Phase::Awaiting(Purpose::Head);
+                Next::Again
+            }
+            None => {
+                self.phase = Phase::Parsing;
+                Next::Again
+            }
+            Some(farewell) => {
+                let unread = self.unread || self.input.may_have_more();
+                let orderly = farewell == Farewell::Closed && !unread;
+                if orderly { self.finish() } else { self.linger(cx) }
+            }
+        }
+    }
+
+    /// Shuts the sending side, and reads away what the client still sends for a while: a close
+    /// with unread input would reset the connection and take the answer with it (RFC 9112
+    /// section 9.6).
+    pub(super) fn linger(&mut self, cx: &mut Context<'_>) -> Next {
+        self.input.consume(self.input.bytes().len());
+        self.phase = Phase::Awaiting(Purpose::Linger(LINGER_BYTES_MAX));
+        let Start::Submitted(_) = cx.io.start(Op::Shutdown { socket: self.socket.clone() }) else {
+            // The table of operations is full: a plain close is all that can be had.
+            return self.finish();
+        };
+        cx.io.deadline(Some((Deadline::Linger, cx.io.now() + LINGER)));
+        Next::Again
+    }
+
+    /// An answer that cannot be completed: what the kernel took is still delivered, then the
+    /// connection closes short of the promised length.
+    pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> Next {
+        while let Some(owed) = self.outbox.next_cut() {
+            cx.stats.responses(owed.status).add(1);
+        }
+        self.outbox = Outbox::default();
+        self.farewell = Some(Farewell::Truncated);
+        self.linger(cx)
+    }
+
+    /// The client is gone or is given up.
+    pub(super) fn abort(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
+        while let Some(owed) = self.outbox.next_cut() {
+            cx.stats.responses(owed.status).add(1);
+        }
+        Next::Rest(Turn::Finished(farewell))
+    }
+}
