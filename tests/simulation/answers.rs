@@ -109,7 +109,8 @@ impl Reading {
                 Some(request) => self.check(&answer, request, site, tolerance),
                 None => assert!(unasked && tolerance.refusals, "nobody asked: {answer:?}"),
             }
-            if !answer.complete && !(unasked && no_body && answer.body.is_empty()) {
+            let told_shortly = unasked && no_body && answer.body.is_empty();
+            if !(answer.complete || told_shortly) {
                 return;
             }
             self.at += answer.bytes;

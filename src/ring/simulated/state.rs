@@ -248,9 +248,11 @@ impl State {
         }
     }
 
-    /// Pushes what was held back for too long; says when the next is due.
-    pub(super) fn push_what_waited(&mut self) -> Option<Instant> {
+    /// Pushes what was held back for too long; says whether there was any, and when the next is
+    /// due.
+    pub(super) fn push_what_waited(&mut self) -> (bool, Option<Instant>) {
         let now = self.now;
+        let before = self.waited_out;
         let mut next = None;
         for stream in &mut self.streams {
             match stream.holds() {
@@ -262,7 +264,7 @@ impl State {
                 None => {}
             }
         }
-        next
+        (self.waited_out > before, next)
     }
 
     pub(super) fn is_readable(&mut self, descriptor: RawFd) -> bool {
