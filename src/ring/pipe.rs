@@ -28,12 +28,19 @@ impl Pipe {
 pub(crate) struct PipePool {
     idle: RefCell<Vec<Pipe>>,
     open: Cell<usize>,
+    /// How many were open when the kernel last refused to make one.
+    refused_at: Cell<Option<usize>>,
     count_max: usize,
 }
 
 impl PipePool {
     pub(crate) fn new(count_max: usize) -> Rc<Self> {
-        Rc::new(Self { idle: RefCell::default(), open: Cell::new(0), count_max })
+        Rc::new(Self {
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            refused_at: Cell::new(None),
+            count_max,
+        })
     }
 
     /// A pipe that waits; none if one must be made.
@@ -64,9 +71,15 @@ impl PipePool {
         self.idle.borrow().len()
     }
 
-    /// Whether a lease would be granted now.
+    /// Takes note that the kernel refused to make one.
+    pub(crate) fn was_refused(&self) {
+        self.refused_at.set(Some(self.open()));
+    }
+
+    /// Whether it is worth asking for a lease now: after a refusal by the kernel it is not until
+    /// a pipe comes home or is closed, else whoever waits would ask in every turn.
     pub(crate) fn grants(&self) -> bool {
-        self.idle() > 0 || self.may_grow()
+        self.idle() > 0 || self.may_grow() && self.refused_at.get() != Some(self.open())
     }
 
     pub(crate) fn count_max(&self) -> usize {

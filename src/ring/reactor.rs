@@ -59,6 +59,8 @@ struct InFlight {
 }
 
 const NONE: u32 = u32::MAX;
+/// The list of those who wait for a pipe, behind those of the pools.
+const PIPES: usize = Pool::ALL.len();
 /// Hand-overs of a full queue before it counts as broken: a completion queue that must be
 /// emptied first refuses once.
 const FLUSHES_MAX: usize = 8;
@@ -76,6 +78,8 @@ struct OwnerState {
     turn: u32,
     waits_to_write: bool,
     waits_for_turn: bool,
+    /// Which lists of the starved it stands in, once each: by pool, then pipes.
+    starves: [bool; PIPES + 1],
     retired: bool,
 }
 
@@ -93,11 +97,13 @@ pub struct Reactor<K: Kernel> {
     closing: Rc<Closing>,
     pools: [Rc<BufferPool>; 4],
     pipes: Rc<PipePool>,
-    starved: [VecDeque<Owner>; 4],
-    starved_of_pipes: VecDeque<Owner>,
+    /// Who waits for a buffer, by pool, and for a pipe.
+    starved: [VecDeque<Owner>; PIPES + 1],
     again: Vec<Owner>,
     wakes: VecDeque<(Owner, Wake)>,
     events: Vec<Event>,
+    /// What completed when the queue was handed over in the middle of a turn.
+    early: Vec<Event>,
     now: Instant,
     wall: WallClock,
     turn: u32,
@@ -136,10 +142,10 @@ impl<K: Kernel> Reactor<K> {
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
             starved: Default::default(),
-            starved_of_pipes: VecDeque::new(),
             again: Vec::new(),
             wakes: VecDeque::new(),
             events: Vec::new(),
+            early: Vec::new(),
             now,
             turn: 0,
             inline_count: 0,
@@ -163,6 +169,11 @@ impl<K: Kernel> Reactor<K> {
         assert!(!state.retired, "an owner retires once");
         state.retired = true;
         state.deadline = None;
+        for (waiting, stands) in self.starved.iter_mut().zip(state.starves) {
+            if stands {
+                waiting.retain(|other| *other != owner);
+            }
+        }
         self.cancel_all(owner);
         self.free_if_idle(owner);
     }
@@ -245,6 +256,21 @@ impl<K: Kernel> Reactor<K> {
         (buffers, self.pipes.open() - self.pipes.idle())
     }
 
+    /// Where descriptors go that nobody refers to any more.
+    pub(super) fn closing(&self) -> &Rc<Closing> {
+        &self.closing
+    }
+
+    /// Whether no descriptor waits to be closed.
+    pub fn nothing_to_close(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    /// Pipes that are open, leased or not.
+    pub fn pipes_open(&self) -> usize {
+        self.pipes.open()
+    }
+
     /// The kernel below.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
@@ -257,13 +283,16 @@ impl<K: Kernel> Reactor<K> {
         self.note_levels();
         let before = self.kernel.now();
         self.stats.turn.record(before.since(self.now).as_nanos() as u64);
-        let wait = if !self.again.is_empty() || !self.wakes.is_empty() || !self.closing.is_empty() {
-            Wait::Not
-        } else {
-            self.wheel.next(before).map_or(Wait::Forever, Wait::For)
+        // What still waits to be closed found the table full: an event will make room.
+        let idle = self.again.is_empty() && self.wakes.is_empty() && self.early.is_empty();
+        let wait = match idle {
+            true => self.wheel.next(before).map_or(Wait::Forever, Wait::For),
+            false => Wait::Not,
         };
         let mut events = std::mem::take(&mut self.events);
-        let submitted = self.kernel.enter(wait, &mut events)?;
+        events.append(&mut self.early);
+        let entered = self.kernel.enter(wait, &mut events);
+        let submitted = entered.unwrap_or(0);
         self.stats.enters.add(1);
         self.stats.submissions.add(u64::from(submitted));
         self.stats.completions.add(events.len() as u64);
@@ -282,7 +311,7 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.fire_deadlines();
-        Ok(())
+        entered.map(|_| ())
     }
 
     fn take_event(&mut self, event: Event) {
@@ -290,12 +319,16 @@ impl<K: Kernel> Reactor<K> {
         let Some(operation) = self.operations.get_mut(key) else { return };
         let owner = operation.owner;
         let took = self.now.since(operation.started);
+        let op = operation.op.as_mut().expect("an operation in flight has its operands");
+        self.kernel.complete(&event, op);
         if event.notification {
             let op = self.take_out(key).op.expect("the kernel kept the operands till now");
             self.wakes.push_back((owner, Wake::Released(op)));
             return self.free_if_idle(owner);
         }
-        let op = operation.op.as_mut().expect("an operation in flight has its operands");
+        if event.result == Err(Errno::INTR) && !operation.cancelled && can_be_repeated(op) {
+            return self.queue(key);
+        }
         self.stats.count(Technique::of(op), event.result, Some(took));
         if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
             socket.send_ends();
@@ -348,18 +381,21 @@ impl<K: Kernel> Reactor<K> {
         if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
             socket.send_begins();
         }
-        let mut queued = self.kernel.submit(key.to_bits(), op);
-        for _ in 0..FLUSHES_MAX {
-            if queued.is_ok() {
-                break;
-            }
-            self.flush();
+        self.queue(key);
+        Start::Submitted(Ticket(key))
+    }
+
+    /// Puts an operation of the table into the kernel's queue.
+    fn queue(&mut self, key: Key) {
+        for _ in 0..=FLUSHES_MAX {
             let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
             let op = operation.op.as_mut().expect("a flush takes nothing out");
-            queued = self.kernel.submit(key.to_bits(), op);
+            if self.kernel.submit(key.to_bits(), op).is_ok() {
+                return;
+            }
+            self.flush();
         }
-        queued.expect("a queue that is emptied again and again has room");
-        Start::Submitted(Ticket(key))
+        unreachable!("a queue that is emptied again and again has room");
     }
 
     /// Runs an inline operation now.
@@ -454,9 +490,7 @@ impl<K: Kernel> Reactor<K> {
     /// Empties the submission queue in the middle of a turn. What completes is taken with the
     /// turn's own entry.
     fn flush(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
-        let submitted = self.kernel.enter(Wait::Not, &mut events);
-        self.events = events;
+        let submitted = self.kernel.enter(Wait::Not, &mut self.early);
         self.stats.enters.add(1);
         // An error shows again, and is handled, at the entry of the next turn.
         self.stats.submissions.add(u64::from(submitted.unwrap_or(0)));
@@ -516,16 +550,27 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Lets an owner wait for a buffer or a pipe.
+    fn starve(&mut self, owner: Owner, list: usize) {
+        let Some(state) = self.owners.get_mut(owner) else { return };
+        if !std::mem::replace(&mut state.starves[list], true) {
+            self.starved[list].push_back(owner);
+        }
+    }
+
     /// Wakes as many of those that wait for a buffer or a pipe as can be served.
     fn feed_the_starved(&mut self) {
-        for (pool, waiting) in self.pools.iter().zip(&mut self.starved) {
-            for owner in waiting.drain(..pool.free().min(waiting.len())) {
-                self.wakes.push_back((owner, Wake::Ready));
-            }
-        }
-        if self.pipes.grants() {
-            let count = self.pipes.idle().max(1).min(self.starved_of_pipes.len());
-            for owner in self.starved_of_pipes.drain(..count) {
+        for list in 0..self.starved.len() {
+            let count = match self.pools.get(list) {
+                Some(pool) => pool.free(),
+                None if self.pipes.grants() => self.pipes.idle().max(1),
+                None => 0,
+            };
+            let count = count.min(self.starved[list].len());
+            for owner in self.starved[list].drain(..count) {
+                if let Some(state) = self.owners.get_mut(owner) {
+                    state.starves[list] = false;
+                }
                 self.wakes.push_back((owner, Wake::Ready));
             }
         }
@@ -585,8 +630,11 @@ impl<K: Kernel> Drop for Reactor<K> {
                 return;
             }
             self.close_what_is_free();
-            let mut events = std::mem::take(&mut self.events);
-            let wait = Wait::For(crate::limits::DROP_TURN);
+            let mut events = std::mem::take(&mut self.early);
+            let wait = match events.is_empty() {
+                true => Wait::For(crate::limits::DROP_TURN),
+                false => Wait::Not,
+            };
             if self.kernel.enter(wait, &mut events).is_err() {
                 break;
             }
@@ -594,7 +642,6 @@ impl<K: Kernel> Drop for Reactor<K> {
                 self.take_event(event);
             }
             self.wakes.clear();
-            self.events = events;
         }
         // The kernel may still write to what is in flight: better never freed than reused.
         std::mem::forget(std::mem::replace(&mut self.operations, Slab::new(0)));
@@ -612,6 +659,7 @@ impl OwnerState {
             turn: 0,
             waits_to_write: false,
             waits_for_turn: false,
+            starves: [false; PIPES + 1],
             retired: false,
         }
     }
@@ -624,6 +672,12 @@ fn head_bytes(op: &Op) -> usize {
         }
         _ => 0,
     }
+}
+
+/// Whether an operation that a signal interrupted before it did anything is made again, as
+/// inline calls are.
+fn can_be_repeated(op: &Op) -> bool {
+    matches!(op, Op::ReadHead { .. } | Op::Read { .. } | Op::Send { .. } | Op::SendZc { .. })
 }
 
 fn executed(op: Op, result: Result<u32, Errno>) -> Start {
@@ -672,7 +726,7 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         let lease = self.reactor.pools[pool as usize].lease();
         if lease.is_none() {
             self.reactor.stats.pool(pool).waits.add(1);
-            self.reactor.starved[pool as usize].push_back(self.owner);
+            self.reactor.starve(self.owner, pool as usize);
         }
         lease
     }
@@ -682,15 +736,16 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         if let Some(pipe) = reactor.pipes.lease() {
             return Ok(pipe);
         }
-        if reactor.pipes.may_grow()
-            && let Ok(pipe) = reactor.kernel.open_pipe(reactor.options.pipe_bytes, &reactor.closing)
-        {
-            return Ok(reactor.pipes.adopt(pipe));
+        if reactor.pipes.may_grow() {
+            match reactor.kernel.open_pipe(reactor.options.pipe_bytes, &reactor.closing) {
+                Ok(pipe) => return Ok(reactor.pipes.adopt(pipe)),
+                Err(_) => reactor.pipes.was_refused(),
+            }
         }
         if reactor.pipes.open() == 0 {
             return Err(NoPipe::Refused);
         }
-        reactor.starved_of_pipes.push_back(self.owner);
+        reactor.starve(self.owner, PIPES);
         Err(NoPipe::Later)
     }
 
@@ -713,3 +768,6 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         self.reactor.wall
     }
 }
+
+#[cfg(test)]
+mod tests;
