@@ -3,13 +3,13 @@
 //! | module | man pages | what it is for |
 //! | --- | --- | --- |
 //! | [`vectored`] | readv(2), writev(2) | scatter reads and gather writes over many buffers |
-//! | [`positional`] | pread(2), pwrite(2), preadv2(2) | reads and writes that leave the offset alone |
-//! | [`sendfile`] | sendfile(2) | a file to a socket or a file without a copy through the program |
-//! | [`pipe`] | splice(2), tee(2), pipe(7) | the same by way of a pipe, where bytes can be duplicated |
+//! | [`positional`] | pread(2), pwrite(2), preadv2(2) | reads and writes that move no offset |
+//! | [`sendfile`] | sendfile(2) | a file to a socket or a file, inside the kernel |
+//! | [`pipe`] | splice(2), tee(2), pipe(7) | the same through a pipe, where bytes can be doubled |
 //! | [`copy_range`] | copy_file_range(2) | a file to a file, inside the kernel or the file system |
 //! | [`posix_aio`] | aio(7), lio_listio(3) | asynchronous operations of the C library |
 //! | [`direct`] | open(2) (O_DIRECT), statx(2) | transfers that pass by the page cache |
-//! | [`memory`] | open(2), NOTES on O_DIRECT | aligned buffers, and memory that operations may own |
+//! | [`memory`] | open(2), NOTES on O_DIRECT | aligned buffers, memory that operations own |
 //! | [`synchronous`] | open(2) (O_SYNC, O_DSYNC) | writes that are on the device when they return |
 //!
 //! # Conventions

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::ring::simulated::{Client, End, Fault, Faults, ListenerId, Simulated, World};
 use crate::ring::{File, How, Outgoing, Scatter, Socket};
+use crate::ring::{Io, NoPipe, Obstacle, Start};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,178 @@
+//! What pitcrew itself says of a round, from `/telemetry`.
+
+use std::collections::BTreeMap;
+use std::io::{self, Error, ErrorKind};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::Client;
+
+/// Techniques that enter the kernel with a call of their own, beside the ring's.
+const INLINE: [&str; 4] = ["sendfile", "splice_in", "splice_out", "pread"];
+
+/// Counters of the server at one moment. What is not named here is not read.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Figures {
+    ring: Ring,
+    techniques: BTreeMap<String, Technique>,
+    engines: BTreeMap<String, Engine>,
+    bytes: Bytes,
+    farewells: Farewells,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Ring {
+    enters: u64,
+    submissions: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Technique {
+    operations: u64,
+    short: u64,
+    would_block: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Engine {
+    responses: u64,
+    declined: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Farewells {
+    truncated: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Bytes {
+    copied: u64,
+    not_copied: u64,
+}
+
+/// What the server did for each request of a round.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct PerRequest {
+    /// Entries into the kernel by the ring.
+    pub(crate) enters: f64,
+    /// Entries of the ring's submission queue.
+    pub(crate) submissions: f64,
+    /// Calls that move a body beside the ring.
+    pub(crate) inline_calls: f64,
+    /// Operations of each technique that was used.
+    pub(crate) techniques: BTreeMap<String, f64>,
+    /// Transfers that were short, and such that found a full socket or pipe.
+    pub(crate) short: f64,
+    pub(crate) would_block: f64,
+    /// Bytes that the processor copied, and that it did not.
+    pub(crate) bytes_copied: f64,
+    pub(crate) bytes_not_copied: f64,
+}
+
+impl Figures {
+    /// Asks a server.
+    pub(crate) fn read(address: SocketAddr) -> io::Result<Self> {
+        let mut body = Vec::new();
+        let answer =
+            Client::connect(address)?.get("/telemetry", |part| body.extend_from_slice(part))?;
+        if answer.status != 200 {
+            let text = format!("/telemetry answers {}", answer.status);
+            return Err(Error::new(ErrorKind::InvalidData, text));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::new(ErrorKind::InvalidData, format!("/telemetry: {error}")))
+    }
+
+    /// What was done since an earlier reading for each of some requests.
+    pub(crate) fn since(&self, earlier: &Self, requests: u64) -> PerRequest {
+        let each =
+            |now: u64, before: u64| now.saturating_sub(before) as f64 / requests.max(1) as f64;
+        let by_technique = |count: fn(&Technique) -> u64| {
+            let counts = self.techniques.iter().map(move |(name, now)| {
+                let before = earlier.techniques.get(name).map_or(0, count);
+                (name.clone(), each(count(now), before))
+            });
+            counts.filter(|(_, count)| *count > 0.0).collect::<BTreeMap<_, _>>()
+        };
+        let techniques = by_technique(|technique| technique.operations);
+        PerRequest {
+            enters: each(self.ring.enters, earlier.ring.enters),
+            submissions: each(self.ring.submissions, earlier.ring.submissions),
+            inline_calls: INLINE.iter().filter_map(|name| techniques.get(*name)).sum(),
+            techniques,
+            short: by_technique(|technique| technique.short).values().sum(),
+            would_block: by_technique(|technique| technique.would_block).values().sum(),
+            bytes_copied: each(self.bytes.copied, earlier.bytes.copied),
+            bytes_not_copied: each(self.bytes.not_copied, earlier.bytes.not_copied),
+        }
+    }
+
+    /// Why a round does not count for an engine: another one did its work, or it failed.
+    pub(crate) fn objection(&self, earlier: &Self, engine: &str, requests: u64) -> Option<String> {
+        // An engine that chooses among the others has no work of its own.
+        self.engines.get(engine)?;
+        // Bodies that the generator left behind at its end fail too; only these were the server's.
+        let truncated = self.farewells.truncated.saturating_sub(earlier.farewells.truncated);
+        if truncated > 0 {
+            return Some(format!("{truncated} bodies were cut short"));
+        }
+        for (name, now) in &self.engines {
+            let before = earlier.engines.get(name).cloned().unwrap_or_default();
+            let responses = now.responses.saturating_sub(before.responses);
+            if now.declined > before.declined {
+                return Some(format!("{name} declined {} bodies", now.declined - before.declined));
+            }
+            if name != engine && responses > 0 {
+                return Some(format!("{name} served {responses} bodies"));
+            }
+            // Requests that the generator cut off at its end may be counted on either side.
+            if name == engine && (responses as f64) < 0.99 * requests as f64 {
+                return Some(format!("{name} served {responses} of {requests} bodies"));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(sendfile: u64, copy: u64, declined: u64) -> Figures {
+        let text = format!(
+            r#"{{"version": 1, "ring": {{"enters": {sendfile}, "submissions": 0, "busy": 0}},
+            "techniques": {{
+                "sendfile": {{"operations": {sendfile}, "short": 0, "would_block": 1}},
+                "poll": {{"operations": 0, "short": 0, "would_block": 0}}}},
+            "engines": {{
+                "sendfile": {{"responses": {sendfile}, "declined": {declined}, "failed": 1}},
+                "copy": {{"responses": {copy}, "declined": 0, "failed": 0}}}},
+            "bytes": {{"copied": 0, "not_copied": 10}},
+            "farewells": {{"truncated": 0, "client_abort": 1}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn figures_of_a_round_are_told_for_each_request() {
+        let done = figures(30, 0, 0).since(&figures(10, 0, 0), 10);
+        assert_eq!((done.enters, done.inline_calls, done.would_block), (2.0, 2.0, 0.0));
+        assert_eq!(done.techniques, BTreeMap::from([("sendfile".to_owned(), 2.0)]));
+    }
+
+    #[test]
+    fn a_round_counts_only_for_the_engine_that_served_it() {
+        let before = figures(0, 0, 0);
+        let object = |now: &Figures, engine| now.objection(&before, engine, 100);
+        assert_eq!(object(&figures(100, 0, 0), "sendfile"), None);
+        assert!(object(&figures(100, 1, 0), "sendfile").is_some());
+        assert!(object(&figures(100, 0, 1), "sendfile").is_some());
+        assert!(object(&figures(90, 0, 0), "sendfile").is_some());
+        assert!(object(&figures(100, 0, 0), "copy").is_some());
+        assert_eq!(object(&figures(50, 50, 0), "auto"), None);
+        let mut cut = figures(100, 0, 0);
+        cut.farewells.truncated = 1;
+        assert!(object(&cut, "sendfile").is_some());
+    }
+}

@@ -1,0 +1,138 @@
+//! What the figures depend on: the machine, its kernel, and the versions of what was run.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::net::sockopt;
+use serde::Serialize;
+
+/// Where a figure was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_mib: u64,
+    pub(crate) kernel: String,
+    pub(crate) congestion_control: String,
+    /// Of the files that are served.
+    pub(crate) file_system: String,
+    /// Of each program that takes part.
+    pub(crate) versions: Vec<String>,
+    /// Of the working directory; none if it is not a repository.
+    pub(crate) commit: Option<String>,
+}
+
+impl Machine {
+    /// Looks at this one. `programs` are asked for their versions.
+    pub(crate) fn here(scratch: &Path, programs: &[(&Path, &str)]) -> io::Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let after = |text: String, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+            line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
+        };
+        let memory = after(read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+        let memory_kib = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok());
+        Ok(Self {
+            processor: after(read("/proc/cpuinfo"), "model name").unwrap_or_default(),
+            cores: read("/proc/cpuinfo")
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
+            memory_mib: memory_kib.unwrap_or(0) / 1024,
+            kernel: read("/proc/sys/kernel/osrelease"),
+            congestion_control: congestion_control()?,
+            file_system: file_system(scratch, &read("/proc/self/mountinfo")),
+            versions: programs.iter().map(|(path, flag)| version(path, flag)).collect(),
+            commit: commit(),
+        })
+    }
+}
+
+/// What a connection over loopback really has: a route may ask for another one than the default.
+fn congestion_control() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let stream = TcpStream::connect(listener.local_addr()?)?;
+    let (accepted, _) = listener.accept()?;
+    drop(stream);
+    Ok(sockopt::tcp_congestion(accepted)?)
+}
+
+/// Goes on in a network namespace of its own, where every connection over loopback has the
+/// congestion control of that name. Returns only if that cannot be.
+///
+/// The namespace has a route that asks for it: the default of a namespace can be set to few of
+/// them, and the default of the machine is not ours to change.
+pub(crate) fn enter_namespace(congestion_control: &str, flag: &str) -> io::Error {
+    let Ok(own) = env::current_exe() else { return io::Error::other("no path of this program") };
+    let script = "ip link set lo up && for to in 127.0.0.0/8 127.0.0.1; do \
+        ip route replace table local local $to dev lo proto kernel scope host src 127.0.0.1 \
+        congctl \"$0\" || exit; done && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", script, congestion_control]).arg(own);
+    command.args(env::args_os().skip(1)).arg(flag).exec()
+}
+
+/// The type of the file system that a path lies on, by the longest mount point above it.
+fn file_system(path: &Path, mountinfo: &str) -> String {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        // proc_pid_mountinfo(5): the mount point is the fifth field, the type follows ` - `.
+        let (before, behind) = line.split_once(" - ")?;
+        let point = before.split(' ').nth(4)?;
+        path.starts_with(point).then(|| (point.len(), behind.split(' ').next().unwrap_or_default()))
+    });
+    mounts.max_by_key(|(length, _)| *length).map_or_else(String::new, |(_, kind)| kind.to_owned())
+}
+
+/// The first line that a program says of its version, on either output.
+fn version(program: &Path, flag: &str) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Ok(output) = Command::new(program).arg(flag).output() else { return name };
+    let told = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&told).lines().next().unwrap_or_default().to_owned();
+    // wrk tells its author too.
+    let line = line.split(" Copyright").next().unwrap_or_default().trim().to_owned();
+    if line.is_empty() { name } else { line }
+}
+
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if clean { commit } else { format!("{commit} and changes") })
+}
+
+/// A program by name; also where only the administrator's path leads.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let administrator = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let mut places = env::split_paths(&path).chain(administrator);
+    places.find_map(|place| Some(place.join(name)).filter(|path| path.is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_system_is_that_of_the_nearest_mount() {
+        let mounts = "1 0 1:1 / / rw shared:1 - ext4 /dev/a rw\n\
+            2 1 0:1 / /tmp rw - tmpfs tmpfs rw\n\
+            3 1 0:2 / /tmpx rw - xfs /dev/b rw";
+        assert_eq!(file_system(Path::new("/tmp/x"), mounts), "tmpfs");
+        assert_eq!(file_system(Path::new("/home"), mounts), "ext4");
+    }
+
+    #[test]
+    fn programs_are_found_by_name() {
+        assert!(program("sh").is_some());
+        assert!(program("a-program-that-nobody-has").is_none());
+    }
+}

@@ -1,0 +1,263 @@
+//! The figures of a scenario, for people and for programs.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::rounds::{Extent, Lane, Round, Void};
+use crate::scenario::Scenario;
+use crate::statistics::Spread;
+
+/// The version of the JSON.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// A scenario that was run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) scenario: Scenario,
+    pub(crate) extent: Extent,
+    pub(crate) lanes: Vec<Lane>,
+}
+
+/// Ratios of one lane to another, by pairs of rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) of: String,
+    pub(crate) to: String,
+    /// Of the processor time of a request: below one is better.
+    pub(crate) cost: Spread,
+    /// Of requests a second: above one is better.
+    pub(crate) rate: Spread,
+    /// Whether they are more than twice the noise of equals in the same run; none without a
+    /// control.
+    pub(crate) cost_is_beyond_noise: Option<bool>,
+    pub(crate) rate_is_beyond_noise: Option<bool>,
+}
+
+impl Outcome {
+    /// The lane that the others are set against: the cheapest peer, or the first engine.
+    fn measure(&self) -> Option<&Lane> {
+        let counted = |lane: &&Lane| lane.peer && !lane.control && lane.cost().is_some();
+        let cost = |lane: &Lane| lane.cost().map_or(f64::INFINITY, |cost| cost.median);
+        let peers = self.lanes.iter().filter(counted);
+        peers.min_by(|a, b| cost(a).total_cmp(&cost(b))).or_else(|| self.lanes.first())
+    }
+
+    /// What equals differ by: the ratios of the first lane run a second time.
+    fn control(&self) -> Option<(Spread, Spread)> {
+        let again = self.lanes.iter().find(|lane| lane.control)?;
+        paired(again, self.lanes.first()?)
+    }
+
+    fn ratio(&self, of: &Lane, to: &Lane) -> Option<Ratio> {
+        let (cost, rate) = paired(of, to)?;
+        let noise = self.control();
+        Some(Ratio {
+            of: of.name.clone(),
+            to: to.name.clone(),
+            cost,
+            rate,
+            cost_is_beyond_noise: noise.map(|(noise, _)| cost.is_beyond(noise.noise())),
+            rate_is_beyond_noise: noise.map(|(_, noise)| rate.is_beyond(noise.noise())),
+        })
+    }
+
+    /// Rounds that do not count, with the name of their lane.
+    pub(crate) fn voids(&self) -> impl Iterator<Item = (&str, &Void)> {
+        self.lanes.iter().flat_map(|lane| {
+            let voids = lane.rounds.iter().filter_map(|round| round.void.as_ref());
+            voids.map(|void| (lane.name.as_str(), void))
+        })
+    }
+
+    /// The table for a terminal.
+    pub(crate) fn table(&self) -> String {
+        let Scenario { name, title, .. } = &self.scenario;
+        let Extent { rounds, seconds } = self.extent;
+        let mut out = format!("\n{name}: {title}; {rounds} rounds of {seconds} s, medians\n");
+        let measure = self.measure();
+        let to = measure.map_or("", |lane| lane.name.as_str());
+        let _ = writeln!(
+            out,
+            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>6} {:>6} {:>5}  cost to {to}",
+            "server", "req/s", "us/req", "user", "p50 us", "p99 us", "enter", "inline", "gen."
+        );
+        for lane in &self.lanes {
+            let _ = write!(out, "{:<17} ", lane.name);
+            let Some(cost) = lane.cost() else {
+                let _ = writeln!(out, "void");
+                continue;
+            };
+            let of = |value: fn(&Round) -> f64| lane.median(value);
+            let ring = |value: fn(&Round) -> f64| {
+                let is_told = lane.rounds.iter().any(|round| round.ring.is_some());
+                if is_told { format!("{:.3}", lane.median(value)) } else { "-".to_owned() }
+            };
+            let _ = write!(
+                out,
+                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>6} {:>6} {:>4.0}%",
+                of(|round| round.rate),
+                cost.median,
+                of(|round| round.user_share * 100.0),
+                of(|round| round.load.p50_us),
+                of(|round| round.load.p99_us),
+                ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.enters)),
+                ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.inline_calls)),
+                of(|round| round.load.busy * 100.0),
+            );
+            if let Some(ratio) = measure
+                .filter(|measure| !std::ptr::eq(*measure, lane))
+                .and_then(|measure| self.ratio(lane, measure))
+            {
+                let Spread { low, median, high } = ratio.cost;
+                let _ = write!(out, "  {median:.3} [{low:.3} {high:.3}]");
+                if ratio.cost_is_beyond_noise == Some(false) {
+                    out.push_str(" within noise");
+                }
+            }
+            out.push('\n');
+        }
+        self.notes(&mut out);
+        out
+    }
+
+    fn notes(&self, out: &mut String) {
+        if let Some((cost, rate)) = self.control() {
+            let _ = writeln!(
+                out,
+                "noise of equals: cost {:.1} %, rate {:.1} %; less than twice that is no result",
+                cost.noise() * 100.0,
+                rate.noise() * 100.0
+            );
+        }
+        let heads = self.lanes.iter().map(|lane| lane.head_bytes);
+        if let (Some(least), Some(most)) = (heads.clone().min(), heads.max())
+            && most - least > 16
+        {
+            let _ = writeln!(out, "heads of answers differ: {least} to {most} bytes");
+        }
+        let mut said: Vec<(&str, &Void)> = Vec::new();
+        for (name, void) in self.voids() {
+            if !said.iter().any(|(one, _)| *one == name) {
+                let (Void::Wrong(text) | Void::NotItself(text)) = void;
+                let _ = writeln!(out, "void: {name}: {text}");
+                said.push((name, void));
+            }
+        }
+    }
+
+    /// Everything, for programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut ratios = Vec::new();
+        for to in self.lanes.iter().filter(|lane| !lane.control) {
+            let others = self.lanes.iter().filter(|of| !std::ptr::eq(*of, to));
+            ratios.extend(others.filter_map(|of| self.ratio(of, to)));
+        }
+        json!({
+            "scenario": self.scenario,
+            "extent": self.extent,
+            "servers": self.lanes,
+            "ratios": ratios,
+        })
+    }
+}
+
+impl Lane {
+    fn counted(&self) -> impl Iterator<Item = &Round> {
+        self.rounds.iter().filter(|round| round.void.is_none())
+    }
+
+    fn cost(&self) -> Option<Spread> {
+        Spread::of(self.counted().map(|round| round.cost_us))
+    }
+
+    fn median(&self, value: fn(&Round) -> f64) -> f64 {
+        Spread::of(self.counted().map(value)).map_or(f64::NAN, |spread| spread.median)
+    }
+}
+
+/// Ratios of cost and of rate, round by round where both count.
+fn paired(of: &Lane, to: &Lane) -> Option<(Spread, Spread)> {
+    let pairs: Vec<(&Round, &Round)> = of
+        .rounds
+        .iter()
+        .zip(&to.rounds)
+        .filter(|(of, to)| of.void.is_none() && to.void.is_none())
+        .collect();
+    let cost = Spread::of(pairs.iter().map(|(of, to)| of.cost_us / to.cost_us))?;
+    let rate = Spread::of(pairs.iter().map(|(of, to)| of.rate / to.rate))?;
+    Some((cost, rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::Load;
+
+    fn lane(name: &str, control: bool, costs: &[f64]) -> Lane {
+        let round = |&cost_us: &f64| Round {
+            load: Load {
+                requests: 10,
+                bytes: 10,
+                seconds: 1.0,
+                errors: 0,
+                p50_us: 1.0,
+                p99_us: 2.0,
+                busy: 0.9,
+            },
+            rate: 1e6 / cost_us,
+            cost_us,
+            user_share: 0.25,
+            storage_bytes: 0.0,
+            ring: None,
+            void: (cost_us > 90.0).then(|| Void::Wrong("1 of 2 bodies".to_owned())),
+        };
+        Lane {
+            name: name.to_owned(),
+            control,
+            peer: name.starts_with("nginx"),
+            configuration: String::new(),
+            head_bytes: name.len() * 10,
+            rounds: costs.iter().map(round).collect(),
+        }
+    }
+
+    fn outcome() -> Outcome {
+        Outcome {
+            scenario: Scenario::find("small").unwrap(),
+            extent: Extent { rounds: 3, seconds: 1 },
+            lanes: vec![
+                lane("nginx", false, &[10.0, 10.0, 11.0]),
+                lane("nginx-copy", false, &[8.0, 8.0, 8.0]),
+                lane("pitcrew uring", false, &[4.0, 99.0, 4.0]),
+                lane("nginx again", true, &[10.2, 9.9, 11.0]),
+            ],
+        }
+    }
+
+    #[test]
+    fn engines_are_set_against_the_better_peer_by_pairs_of_rounds() {
+        let outcome = outcome();
+        assert_eq!(outcome.measure().unwrap().name, "nginx-copy");
+        let table = outcome.table();
+        assert!(table.contains("cost to nginx-copy"), "{table}");
+        let line = table.lines().find(|line| line.starts_with("pitcrew uring")).unwrap();
+        assert!(line.ends_with("0.500 [0.500 0.500]"), "{table}");
+        assert!(table.contains("void: pitcrew uring: 1 of 2 bodies"), "{table}");
+        assert!(table.contains("heads of answers differ: 50 to 130 bytes"), "{table}");
+        let told = outcome.to_json();
+        assert_eq!(told["servers"][2]["rounds"][1]["void"]["cause"], "wrong");
+        assert_eq!(told["servers"][2]["rounds"][0]["load"]["busy"], 0.9);
+    }
+
+    #[test]
+    fn what_equals_differ_by_is_noise() {
+        let outcome = outcome();
+        let (again, first) = (&outcome.lanes[3], &outcome.lanes[0]);
+        let ratio = outcome.ratio(again, first).unwrap();
+        assert_eq!(ratio.cost_is_beyond_noise, Some(false));
+        let ratio = outcome.ratio(&outcome.lanes[1], first).unwrap();
+        assert_eq!(ratio.cost_is_beyond_noise, Some(true));
+    }
+}

@@ -1,0 +1,223 @@
+//! Rounds of all servers in turn, forwards and backwards, so that whatever drifts meets all alike.
+
+use std::io::{self, Error, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::figures::{Figures, PerRequest};
+use crate::generator::{self, Load};
+use crate::http::Client;
+use crate::process::Used;
+use crate::scenario::{Generator, Scenario};
+use crate::servers::{Contestant, Ground, Server};
+use crate::site::Site;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Extent {
+    /// Rounds that count.
+    pub(crate) rounds: u32,
+    /// Seconds of a round with wrk.
+    pub(crate) seconds: u64,
+}
+
+/// One server with all its rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lane {
+    /// Its name in the report.
+    pub(crate) name: String,
+    /// Whether it is the first one again, for the noise.
+    pub(crate) control: bool,
+    /// Whether it is a peer, not pitcrew.
+    pub(crate) peer: bool,
+    /// How it was started.
+    pub(crate) configuration: String,
+    /// Bytes of the head of its answers.
+    pub(crate) head_bytes: usize,
+    /// What was measured.
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// One round of one server.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Round {
+    /// What the generator got.
+    pub(crate) load: Load,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Microseconds of a core for a request, of all threads of the server.
+    pub(crate) cost_us: f64,
+    /// The part of them in user space.
+    pub(crate) user_share: f64,
+    /// Bytes read from storage for a request.
+    pub(crate) storage_bytes: f64,
+    /// What pitcrew says of itself.
+    pub(crate) ring: Option<PerRequest>,
+    /// Why it does not count.
+    pub(crate) void: Option<Void>,
+}
+
+/// Why a round does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "cause", content = "text")]
+pub(crate) enum Void {
+    /// Answers were wrong, short or missing.
+    Wrong(String),
+    /// Another engine did the work, or it was not as cold as it had to be.
+    NotItself(String),
+}
+
+/// Starts all servers, compares every body, and runs the rounds.
+pub(crate) fn run(
+    scenario: &Scenario,
+    contestants: &[(Contestant, bool)],
+    ground: &Ground<'_>,
+    generator_core: usize,
+    extent: Extent,
+    interrupted: &AtomicBool,
+) -> io::Result<Vec<Lane>> {
+    let site = Site::new(ground.scratch, scenario)?;
+    let mut servers = Vec::new();
+    let mut lanes = Vec::new();
+    for (number, (contestant, control)) in contestants.iter().enumerate() {
+        let server = ground.start(contestant, &site, number)?;
+        let name = contestant.name();
+        let head_bytes = compare_bodies(&server, &site, interrupted)
+            .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))?;
+        lanes.push(Lane {
+            name: if *control { format!("{name} again") } else { name },
+            control: *control,
+            peer: matches!(contestant, Contestant::Peer(_)),
+            configuration: server.configuration.clone(),
+            head_bytes,
+            rounds: Vec::new(),
+        });
+        servers.push(server);
+    }
+    let field = Field { scenario, site, ground, generator_core, interrupted };
+    for ((contestant, _), server) in contestants.iter().zip(&mut servers) {
+        field.round(contestant, server, 1, 0)?;
+    }
+    for number in 1..=extent.rounds {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        if number % 2 == 0 {
+            order.reverse();
+        }
+        for index in order {
+            let contestant = &contestants[index].0;
+            let round = field.round(contestant, &mut servers[index], extent.seconds, number)?;
+            lanes[index].rounds.push(round);
+        }
+    }
+    Ok(lanes)
+}
+
+/// Asks for every file and compares every byte. Returns the length of the heads.
+fn compare_bodies(server: &Server, site: &Site, interrupted: &AtomicBool) -> io::Result<usize> {
+    let mut client = Client::connect(server.address)?;
+    let mut head_bytes = 0;
+    for index in 0..site.files() {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+        }
+        let content = site.content(index);
+        let (mut seen, mut equal) = (0, true);
+        let answer = client.get(&Site::target(index), |part| {
+            equal &= content.get(seen..seen + part.len()) == Some(part);
+            seen += part.len();
+        })?;
+        head_bytes = answer.head_bytes;
+        let wrong = match (answer.status, answer.body_bytes == content.len() as u64) {
+            (200, true) if equal => continue,
+            (200, true) => "has other bytes".to_owned(),
+            (200, false) => format!("has {} bytes, not {}", answer.body_bytes, content.len()),
+            (status, _) => format!("is answered with {status}"),
+        };
+        let text = format!("{} {wrong}", Site::target(index));
+        return Err(Error::new(ErrorKind::InvalidData, text));
+    }
+    Ok(head_bytes)
+}
+
+/// What all rounds of a scenario share.
+struct Field<'a> {
+    scenario: &'a Scenario,
+    site: Site,
+    ground: &'a Ground<'a>,
+    generator_core: usize,
+    interrupted: &'a AtomicBool,
+}
+
+impl Field<'_> {
+    fn round(
+        &self,
+        contestant: &Contestant,
+        server: &mut Server,
+        seconds: u64,
+        number: u32,
+    ) -> io::Result<Round> {
+        if self.scenario.cold {
+            self.site.drop_pages()?;
+        }
+        let figures = |server: &Server| match contestant {
+            Contestant::Pitcrew(_) => Figures::read(server.address).map(Some),
+            Contestant::Peer(_) => Ok(None),
+        };
+        // The figures are asked for outside of what is measured.
+        let figures_before = figures(server)?;
+        let usage_before = server.process.usage()?;
+        let load = self.generate(server, seconds, number)?;
+        let used = server.process.usage()?.since(&usage_before);
+        if server.process.ended()?.is_some() {
+            return Err(server.process.fault("ended under load"));
+        }
+        let figures_after = figures(server)?;
+        let both = figures_before.zip(figures_after);
+        let ring = both.as_ref().map(|(before, after)| after.since(before, load.requests));
+        let mut void = self.objection(&load, &used);
+        if let (Contestant::Pitcrew(engine), Some((before, after))) = (contestant, &both) {
+            let other = after.objection(before, engine, load.requests).map(Void::NotItself);
+            void = void.or(other);
+        }
+        let each = |sum: f64| sum / load.requests.max(1) as f64;
+        Ok(Round {
+            rate: load.requests as f64 / load.seconds,
+            cost_us: each(used.seconds * 1e6),
+            user_share: used.user_share,
+            storage_bytes: each(used.storage_bytes as f64),
+            load,
+            ring,
+            void,
+        })
+    }
+
+    fn generate(&self, server: &Server, seconds: u64, number: u32) -> io::Result<Load> {
+        let (address, core) = (server.address, self.generator_core);
+        match self.scenario.generator {
+            Generator::Wrk => {
+                let scratch = self.ground.scratch.path();
+                generator::wrk(address, self.scenario, seconds, core, scratch, self.interrupted)
+            }
+            Generator::Walk => {
+                let seed = u64::from(number) + 1;
+                generator::walk(address, self.scenario, &self.site, seed, self.interrupted)
+            }
+        }
+    }
+
+    fn objection(&self, load: &Load, used: &Used) -> Option<Void> {
+        if load.requests == 0 || load.errors > 0 {
+            return Some(Void::Wrong(format!("{} answers, {} errors", load.requests, load.errors)));
+        }
+        let promised = load.requests * self.site.file_bytes();
+        if load.bytes < promised {
+            return Some(Void::Wrong(format!("{} bytes of {promised}", load.bytes)));
+        }
+        let read = used.storage_bytes as f64 / promised as f64;
+        if self.scenario.cold && read < 0.95 {
+            return Some(Void::NotItself(format!("{:.0} % read from storage", read * 100.0)));
+        }
+        None
+    }
+}

@@ -1,0 +1,163 @@
+//! The files that are served: made in a scratch directory, known byte by byte.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{Advice, fadvise, syncfs};
+
+use crate::scenario::Scenario;
+
+/// A directory that goes away with this value.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a new directory below another one.
+    pub(crate) fn new(below: &Path) -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        fs::create_dir_all(below)?;
+        let path = below.join(format!("loadtest-{}-{number}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path.canonicalize()?))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("loadtest: {} is left over: {error}", self.0.display());
+        }
+    }
+}
+
+/// The files of a scenario.
+#[derive(Debug)]
+pub(crate) struct Site {
+    root: PathBuf,
+    file_bytes: u64,
+    files: u32,
+}
+
+impl Site {
+    /// Writes the files of a scenario into a directory of their own.
+    pub(crate) fn new(scratch: &Scratch, scenario: &Scenario) -> io::Result<Self> {
+        let root = scratch.path().join(&scenario.name);
+        fs::create_dir(&root)?;
+        let site = Self { root, file_bytes: scenario.file_bytes, files: scenario.files };
+        for index in 0..site.files {
+            fs::write(site.root.join(Self::name(index)), site.content(index))?;
+        }
+        // Pages that are not yet on the device cannot be dropped.
+        if scenario.cold {
+            syncfs(File::open(&site.root)?)?;
+        }
+        Ok(site)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn files(&self) -> u32 {
+        self.files
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The target of a file.
+    pub(crate) fn target(index: u32) -> String {
+        format!("/{}", Self::name(index))
+    }
+
+    fn name(index: u32) -> String {
+        format!("{index}.bin")
+    }
+
+    /// The bytes of a file: different for each, and without a period.
+    pub(crate) fn content(&self, index: u32) -> Vec<u8> {
+        let mut dice = Dice::new(u64::from(index));
+        let mut bytes = Vec::with_capacity(self.file_bytes as usize + 8);
+        while (bytes.len() as u64) < self.file_bytes {
+            bytes.extend_from_slice(&dice.roll().to_le_bytes());
+        }
+        bytes.truncate(self.file_bytes as usize);
+        bytes
+    }
+
+    /// Asks the kernel to drop the pages of all files from the page cache. Whether it did shows
+    /// in what a server then reads from storage.
+    pub(crate) fn drop_pages(&self) -> io::Result<()> {
+        for index in 0..self.files {
+            let file = File::open(self.root.join(Self::name(index)))?;
+            fadvise(file, 0, None, Advice::DontNeed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A small generator of numbers (splitmix64), so that every run has the same files and orders.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0xd134_2543_de82_ef95))
+    }
+
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The numbers below `count` in random order.
+    pub(crate) fn shuffled(&mut self, count: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count).collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, (self.roll() % (last as u64 + 1)) as usize);
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_written_as_told_and_go_away() {
+        let scratch = Scratch::new(&std::env::temp_dir()).unwrap();
+        let mut scenario = Scenario::find("cold_random").unwrap();
+        (scenario.files, scenario.file_bytes) = (3, 1001);
+        let site = Site::new(&scratch, &scenario).unwrap();
+        site.drop_pages().unwrap();
+        let contents: Vec<_> = (0..3).map(|index| site.content(index)).collect();
+        assert_ne!(contents[0], contents[1]);
+        for (index, content) in contents.iter().enumerate() {
+            let target = Site::target(index as u32);
+            assert_eq!(&fs::read(site.root().join(&target[1..])).unwrap(), content);
+            assert_eq!(content.len(), 1001);
+        }
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_order_has_every_number_once() {
+        let mut order = Dice::new(7).shuffled(1000);
+        assert!(!order.is_sorted());
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..1000));
+    }
+}
