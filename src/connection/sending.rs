@@ -15,7 +15,7 @@ impl Connection {
     /// Sends what is owed next, or turns to what comes after.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Next {
         let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
-        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        self.set_send_deadline(cx);
         match (bytes, span) {
             (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
             (Some(bytes), None) => {
@@ -35,6 +35,33 @@ impl Connection {
                 WAIT
             }
             (None, None) => unreachable!("a segment is bytes or a span"),
+        }
+    }
+
+    /// From now on the answer must make progress.
+    pub(super) fn set_send_deadline(&mut self, cx: &mut Context<'_>) {
+        self.unacknowledged = None;
+        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+    }
+
+    /// Whether the client has taken nothing for the time that an answer may stay without
+    /// progress. The socket of a slow client takes no bytes until a third of its buffer is free,
+    /// which may be more than a megabyte: so the client's acknowledgements are progress too.
+    /// Where none was asked for before, this is the first time and it gets another.
+    pub(super) fn stalls(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(now) = self.ask_unacknowledged(cx) else { return true };
+        if self.unacknowledged.is_some_and(|before| now >= before) {
+            return true;
+        }
+        self.set_send_deadline(cx);
+        self.unacknowledged = Some(now);
+        false
+    }
+
+    fn ask_unacknowledged(&self, cx: &mut Context<'_>) -> Option<u32> {
+        match cx.io.start(Op::Unacknowledged { socket: self.socket.clone() }) {
+            Start::Executed(completion) => completion.result.ok(),
+            Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
         }
     }
 
@@ -110,10 +137,17 @@ impl Connection {
         self.progress = progress;
         if moved > 0 {
             self.took(moved, cx);
-            cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+            self.set_send_deadline(cx);
         }
         match step {
-            Step::Waiting | Step::Blocked => WAIT,
+            Step::Blocked => {
+                // What the client takes from now on is progress, see `stalls`.
+                if self.unacknowledged.is_none() {
+                    self.unacknowledged = self.ask_unacknowledged(cx);
+                }
+                WAIT
+            }
+            Step::Waiting => WAIT,
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
                 stats.responses.add(1);

@@ -191,7 +191,10 @@ impl Buffered {
         }
         if !self.reading && self.ready.is_none() && self.read < self.body.count {
             // A second buffer is a gain, not a need: while one is being sent, none is waited for.
-            let buffer = self.spare.take().or_else(|| io.lease(Pool::Body))?;
+            let buffer = self.spare.take().or_else(|| match self.sending {
+                Some(_) => io.lease_if_free(Pool::Body),
+                None => io.lease(Pool::Body),
+            })?;
             self.reading = true;
             return Some(self.next_read(buffer));
         }
@@ -237,12 +240,9 @@ impl Engine for Buffered {
         u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
     }
 
-    fn give_back(mut self: Box<Self>) -> Body {
-        assert_eq!(self.progress.body, 0, "a body is declined before its first byte");
-        // A long head may have gone out in part.
-        if let Some(Op::Send { bytes, .. }) = self.parked {
-            self.body.head = Some(bytes);
-        }
+    fn give_back(self: Box<Self>) -> Body {
+        // Nothing goes out before the first read, not even a long head.
+        assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");
         self.body
     }
 }

@@ -25,6 +25,7 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
             | Op::Peer { .. }
+            | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),
             _ => self.reactor.submit(self.owner, op),
         }
@@ -46,10 +47,17 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
     }
 
     fn lease(&mut self, pool: Pool) -> Option<Lease> {
+        let lease = self.lease_if_free(pool);
+        if lease.is_none() {
+            self.reactor.starve(self.owner, pool as usize);
+        }
+        lease
+    }
+
+    fn lease_if_free(&mut self, pool: Pool) -> Option<Lease> {
         let lease = self.reactor.pools[pool as usize].lease();
         if lease.is_none() {
             self.reactor.stats.pool(pool).waits.add(1);
-            self.reactor.starve(self.owner, pool as usize);
         }
         lease
     }
