@@ -127,8 +127,8 @@ pub static KEYS: [Key; 25] = [
         "root",
         "DIR",
         "Directory to serve [default: www if it is there, else .]",
-        |all, written, base| written.path().map(|path| all.server.root = join(base, path)),
-        |all| Value::from(all.server.root.to_string_lossy().into_owned()),
+        |all, written, base| written.path().map(|path| all.server.site.root = join(base, path)),
+        |all| Value::from(all.server.site.root.to_string_lossy().into_owned()),
     )
     .common(),
     Key::one(
@@ -168,10 +168,10 @@ pub static KEYS: [Key; 25] = [
         |all, written, _| {
             let names = written.list("names")?;
             names.iter().try_for_each(|name| file_name(name))?;
-            all.server.index = names;
+            all.server.site.index = names;
             Ok(())
         },
-        |all| strings(all.server.index.iter()),
+        |all| strings(all.server.site.index.iter()),
     )
     .many(),
     Key::one(
@@ -192,8 +192,8 @@ pub static KEYS: [Key; 25] = [
         "dotfiles",
         "BOOL",
         "Serve names that begin with a dot; .well-known always is [default: false]",
-        |all, written, _| written.boolean().map(|on| all.server.dotfiles = on),
-        |all| Value::from(all.server.dotfiles),
+        |all, written, _| written.boolean().map(|on| all.server.site.dotfiles = on),
+        |all| Value::from(all.server.site.dotfiles),
     )
     .switch(),
     Key::one(

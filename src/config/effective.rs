@@ -104,7 +104,7 @@ impl Merge {
     fn new() -> Self {
         let mut settings = Settings::default();
         if Path::new("www").is_dir() {
-            settings.server.root = PathBuf::from("www");
+            settings.server.site.root = PathBuf::from("www");
         }
         Self {
             settings,
@@ -271,9 +271,9 @@ mod tests {
     fn paths_of_the_file_begin_at_the_file() {
         let (dir, path) = config("root = \"site\"\n");
         let all = resolve(&[], [], Some(&path)).unwrap();
-        assert_eq!(all.settings.server.root, dir.path().join("site"));
+        assert_eq!(all.settings.server.site.root, dir.path().join("site"));
         let all = resolve(&[flag("root", "site")], [], Some(&path)).unwrap();
-        assert_eq!(all.settings.server.root, Path::new("site"));
+        assert_eq!(all.settings.server.site.root, Path::new("site"));
     }
 
     #[test]

@@ -49,8 +49,11 @@ mod tests {
         std::fs::write(&path, toml(&all)).unwrap();
         let mut again = resolve(&[], [], Some(&path)).unwrap();
         // The root is the one path, and it is relative to the file now.
-        assert_eq!(again.settings.server.root, dir.path().join(&all.settings.server.root));
-        again.settings.server.root.clone_from(&all.settings.server.root);
+        assert_eq!(
+            again.settings.server.site.root,
+            dir.path().join(&all.settings.server.site.root)
+        );
+        again.settings.server.site.root.clone_from(&all.settings.server.site.root);
         assert_eq!(again.settings, all.settings);
     }
 
