@@ -137,6 +137,12 @@ const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 /// Names in the cache of open files of one worker: as many can be found out at once.
 pub const OPEN_FILES_MIN: usize = 64;
 
+/// How often the main thread looks whether a worker has failed.
+pub const WORKERS_LOOK: Duration = Duration::from_millis(100);
+
+/// How often it looks whether they have drained.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
 /// How long a listener that found no free descriptor waits before it tries again by itself.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 

@@ -49,7 +49,8 @@ pub struct Direct {
 }
 
 impl Version {
-    pub(super) fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
+    /// A version with a descriptor and what statx said of it; without one past the page cache.
+    pub fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
         let confirmed = Cell::new(at);
         Self { file, direct: None, facts, confirmed, coding, lines: RefCell::new(None) }
     }

@@ -34,6 +34,8 @@ pub(super) struct Buffered {
     read: u64,
     /// The block that waits for the one before it to be sent.
     ready: Option<Block>,
+    /// What a short send has left.
+    rest: Option<Block>,
     /// A buffer that was sent and can be read to.
     spare: Option<Lease>,
     reading: bool,
@@ -60,6 +62,7 @@ impl Buffered {
             past_page_cache,
             read: 0,
             ready: None,
+            rest: None,
             spare: None,
             reading: false,
             sending: None,
@@ -134,10 +137,12 @@ impl Buffered {
                 assert!(self.progress.body <= self.read, "what is sent was read");
                 bytes.advance(count as usize);
                 if bytes.is_empty() {
-                    self.spare = bytes.into_lease().filter(|_| self.read < self.body.count);
+                    // A head that went alone may lie in a buffer of another size.
+                    let again = body > 0 && self.read < self.body.count;
+                    self.spare = bytes.into_lease().filter(|_| again);
                 } else {
                     let left = body - (u64::from(count) - of_head);
-                    self.parked = Some(self.send(bytes, left));
+                    self.rest = Some(Block { bytes, body: left });
                 }
                 let sent = self.progress.body == self.body.count;
                 sent.then_some(Step::Finished)
@@ -146,10 +151,10 @@ impl Buffered {
         }
     }
 
-    fn send(&mut self, bytes: Outgoing, body: u64) -> Op {
-        self.sending = Some(body);
-        let more = self.body.more || self.read < self.body.count;
-        Op::Send { socket: self.body.socket.clone(), bytes, more }
+    fn send(&mut self, block: Block) -> Op {
+        self.sending = Some(block.body);
+        let more = self.body.more || self.ready.is_some() || self.read < self.body.count;
+        Op::Send { socket: self.body.socket.clone(), bytes: block.bytes, more }
     }
 
     fn take(&mut self, completion: Completion) -> Option<Step> {
@@ -169,12 +174,19 @@ impl Buffered {
             return Some(op);
         }
         if self.sending.is_none() {
-            // A head too long for the room before a block goes first, alone.
-            if let Some(head) = self.body.head.take_if(|head| head.len() > BODY_HEAD_ROOM) {
-                return Some(self.send(head, 0));
+            if let Some(block) = self.rest.take() {
+                return Some(self.send(block));
+            }
+            // A head too long for the room before a block goes first, alone; but not before the
+            // first block was read: till then the body may be declined.
+            let too_long = |head: &mut Outgoing| head.len() > BODY_HEAD_ROOM;
+            if self.ready.is_some()
+                && let Some(bytes) = self.body.head.take_if(too_long)
+            {
+                return Some(self.send(Block { bytes, body: 0 }));
             }
             if let Some(block) = self.ready.take() {
-                return Some(self.send(block.bytes, block.body));
+                return Some(self.send(block));
             }
         }
         if !self.reading && self.ready.is_none() && self.read < self.body.count {

@@ -83,7 +83,8 @@ impl Copy {
                 self.progress.body += u64::from(count) - of_head;
                 bytes.advance(count as usize);
                 if bytes.is_empty() {
-                    self.spare = bytes.into_lease();
+                    // A head that went alone may lie in a buffer of another size.
+                    self.spare = bytes.into_lease().filter(|_| body > 0);
                 } else {
                     self.sending = Some(body - (u64::from(count) - of_head));
                     self.parked = Some(Op::Send { socket, bytes, more });

@@ -134,9 +134,13 @@ impl Engine for Splice {
                     self.submitted = true;
                     return Step::Waiting;
                 }
+                // The pipe is empty when it is filled: it is the file that says so, as one of a
+                // file system in user space may.
+                Start::Blocked(_, Obstacle::PipeFull) => {
+                    return Step::Failed(BodyError::Read(Errno::AGAIN));
+                }
                 Start::Blocked(op, obstacle) => {
-                    // The pipe is only filled when it is empty and emptied when it is not.
-                    assert_eq!(obstacle, Obstacle::SocketFull, "the pipe's level is known");
+                    assert_eq!(obstacle, Obstacle::SocketFull, "only a full pipe is emptied");
                     if let Op::SpliceOut { head, .. } = &op {
                         self.progress.head = self.head_bytes - head_bytes(head);
                     }

@@ -126,6 +126,10 @@ pub trait Kernel {
     /// entries the kernel took.
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno>;
 
+    /// Told for each event whose operation was found, before anybody else sees the operands. A
+    /// real kernel has written to them already; the simulated one does so here, and checks them.
+    fn complete(&mut self, _event: &Event, _op: &mut Op) {}
+
     /// Carries out an inline operation now.
     fn execute(&mut self, op: &mut Op) -> Result<u32, Errno>;
 

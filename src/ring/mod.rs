@@ -11,6 +11,7 @@ mod io;
 mod op;
 mod pipe;
 mod reactor;
+pub mod simulated;
 mod stats;
 mod uring;
 mod wheel;

@@ -26,14 +26,22 @@ impl Pipe {
 /// Pipes that wait for a body, and how many there may be in all.
 #[derive(Debug)]
 pub(crate) struct PipePool {
-    idle: RefCell<Vec<Pipe>>,
+    #[allow(clippy::vec_box)] // The box moves between the pool and its leases.
+    idle: RefCell<Vec<Box<Pipe>>>,
     open: Cell<usize>,
+    /// How many were open when the kernel last refused to make one.
+    refused_at: Cell<Option<usize>>,
     count_max: usize,
 }
 
 impl PipePool {
     pub(crate) fn new(count_max: usize) -> Rc<Self> {
-        Rc::new(Self { idle: RefCell::default(), open: Cell::new(0), count_max })
+        Rc::new(Self {
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            refused_at: Cell::new(None),
+            count_max,
+        })
     }
 
     /// A pipe that waits; none if one must be made.
@@ -51,7 +59,7 @@ impl PipePool {
     pub(crate) fn adopt(self: &Rc<Self>, pipe: Pipe) -> PipeLease {
         assert!(self.may_grow(), "the bound was asked before");
         self.open.set(self.open.get() + 1);
-        PipeLease { pipe: Some(pipe), held: 0, pool: Rc::clone(self) }
+        PipeLease { pipe: Some(Box::new(pipe)), held: 0, pool: Rc::clone(self) }
     }
 
     /// Pipes that are open, leased or not.
@@ -64,9 +72,15 @@ impl PipePool {
         self.idle.borrow().len()
     }
 
-    /// Whether a lease would be granted now.
+    /// Takes note that the kernel refused to make one.
+    pub(crate) fn was_refused(&self) {
+        self.refused_at.set(Some(self.open()));
+    }
+
+    /// Whether it is worth asking for a lease now: after a refusal by the kernel it is not until
+    /// a pipe comes home or is closed, else whoever waits would ask in every turn.
     pub(crate) fn grants(&self) -> bool {
-        self.idle() > 0 || self.may_grow()
+        self.idle() > 0 || self.may_grow() && self.refused_at.get() != Some(self.open())
     }
 
     pub(crate) fn count_max(&self) -> usize {
@@ -77,7 +91,8 @@ impl PipePool {
 /// A pipe, for as long as a body needs it.
 #[derive(Debug)]
 pub struct PipeLease {
-    pipe: Option<Pipe>,
+    /// Boxed, because an operation that carries it is moved more often than it is used.
+    pipe: Option<Box<Pipe>>,
     held: u32,
     pool: Rc<PipePool>,
 }

@@ -11,17 +11,24 @@
 //!   home when they complete
 //! - while a send of a socket is in flight, nothing is sent on that socket inline
 
+mod budget;
+mod table;
+mod view;
+
+pub use view::OwnerIo;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::buffer::{BufferPool, Lease};
+use self::table::can_be_repeated;
+use super::buffer::BufferPool;
 use super::handle::{Closing, Descriptor};
-use super::io::{Event, Io, Kernel, NoPipe, Pool, Wait};
-use super::op::{Completion, Deadline, Obstacle, Op, Start, Ticket, Wake};
-use super::pipe::{PipeLease, PipePool};
+use super::io::{Event, Kernel, Pool, Wait};
+use super::op::{Completion, Deadline, Op, Ticket, Wake};
+use super::pipe::PipePool;
 use super::stats::{Stats, Technique};
 use super::wheel::{Tick, Wheel};
 use crate::base::{Instant, Key, Slab, WallClock};
@@ -59,6 +66,8 @@ struct InFlight {
 }
 
 const NONE: u32 = u32::MAX;
+/// The list of those who wait for a pipe, behind those of the pools.
+const PIPES: usize = Pool::ALL.len();
 /// Hand-overs of a full queue before it counts as broken: a completion queue that must be
 /// emptied first refuses once.
 const FLUSHES_MAX: usize = 8;
@@ -76,6 +85,8 @@ struct OwnerState {
     turn: u32,
     waits_to_write: bool,
     waits_for_turn: bool,
+    /// Which lists of the starved it stands in, once each: by pool, then pipes.
+    starves: [bool; PIPES + 1],
     retired: bool,
 }
 
@@ -93,11 +104,13 @@ pub struct Reactor<K: Kernel> {
     closing: Rc<Closing>,
     pools: [Rc<BufferPool>; 4],
     pipes: Rc<PipePool>,
-    starved: [VecDeque<Owner>; 4],
-    starved_of_pipes: VecDeque<Owner>,
+    /// Who waits for a buffer, by pool, and for a pipe.
+    starved: [VecDeque<Owner>; PIPES + 1],
     again: Vec<Owner>,
     wakes: VecDeque<(Owner, Wake)>,
     events: Vec<Event>,
+    /// What completed when the queue was handed over in the middle of a turn.
+    early: Vec<Event>,
     now: Instant,
     wall: WallClock,
     turn: u32,
@@ -136,10 +149,10 @@ impl<K: Kernel> Reactor<K> {
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
             starved: Default::default(),
-            starved_of_pipes: VecDeque::new(),
             again: Vec::new(),
             wakes: VecDeque::new(),
             events: Vec::new(),
+            early: Vec::new(),
             now,
             turn: 0,
             inline_count: 0,
@@ -163,6 +176,11 @@ impl<K: Kernel> Reactor<K> {
         assert!(!state.retired, "an owner retires once");
         state.retired = true;
         state.deadline = None;
+        for (waiting, stands) in self.starved.iter_mut().zip(state.starves) {
+            if stands {
+                waiting.retain(|other| *other != owner);
+            }
+        }
         self.cancel_all(owner);
         self.free_if_idle(owner);
     }
@@ -245,6 +263,21 @@ impl<K: Kernel> Reactor<K> {
         (buffers, self.pipes.open() - self.pipes.idle())
     }
 
+    /// Where descriptors go that nobody refers to any more.
+    pub(super) fn closing(&self) -> &Rc<Closing> {
+        &self.closing
+    }
+
+    /// Whether no descriptor waits to be closed.
+    pub fn nothing_to_close(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    /// Pipes that are open, leased or not.
+    pub fn pipes_open(&self) -> usize {
+        self.pipes.open()
+    }
+
     /// The kernel below.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
@@ -257,13 +290,16 @@ impl<K: Kernel> Reactor<K> {
         self.note_levels();
         let before = self.kernel.now();
         self.stats.turn.record(before.since(self.now).as_nanos() as u64);
-        let wait = if !self.again.is_empty() || !self.wakes.is_empty() || !self.closing.is_empty() {
-            Wait::Not
-        } else {
-            self.wheel.next(before).map_or(Wait::Forever, Wait::For)
+        // What still waits to be closed found the table full: an event will make room.
+        let idle = self.again.is_empty() && self.wakes.is_empty() && self.early.is_empty();
+        let wait = match idle {
+            true => self.wheel.next(before).map_or(Wait::Forever, Wait::For),
+            false => Wait::Not,
         };
         let mut events = std::mem::take(&mut self.events);
-        let submitted = self.kernel.enter(wait, &mut events)?;
+        events.append(&mut self.early);
+        let entered = self.kernel.enter(wait, &mut events);
+        let submitted = entered.unwrap_or(0);
         self.stats.enters.add(1);
         self.stats.submissions.add(u64::from(submitted));
         self.stats.completions.add(events.len() as u64);
@@ -282,7 +318,7 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.fire_deadlines();
-        Ok(())
+        entered.map(|_| ())
     }
 
     fn take_event(&mut self, event: Event) {
@@ -290,12 +326,16 @@ impl<K: Kernel> Reactor<K> {
         let Some(operation) = self.operations.get_mut(key) else { return };
         let owner = operation.owner;
         let took = self.now.since(operation.started);
+        let op = operation.op.as_mut().expect("an operation in flight has its operands");
+        self.kernel.complete(&event, op);
         if event.notification {
             let op = self.take_out(key).op.expect("the kernel kept the operands till now");
             self.wakes.push_back((owner, Wake::Released(op)));
             return self.free_if_idle(owner);
         }
-        let op = operation.op.as_mut().expect("an operation in flight has its operands");
+        if event.result == Err(Errno::INTR) && !operation.cancelled && can_be_repeated(op) {
+            return self.queue(key);
+        }
         self.stats.count(Technique::of(op), event.result, Some(took));
         if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
             socket.send_ends();
@@ -324,213 +364,6 @@ impl<K: Kernel> Reactor<K> {
         self.free_if_idle(owner);
     }
 
-    /// Puts an operation into the table and the queue.
-    fn submit(&mut self, owner: Owner, op: Op) -> Start {
-        let operation = InFlight {
-            owner,
-            op: Some(op),
-            started: self.now,
-            next: NONE,
-            previous: NONE,
-            cancelled: false,
-        };
-        let key = match self.operations.insert(operation) {
-            Ok(key) => key,
-            Err(operation) => {
-                self.stats.busy.add(1);
-                self.wake_next_turn(owner);
-                return Start::Busy(operation.op.expect("it was just put there"));
-            }
-        };
-        self.link(key);
-        let operation = self.operations.get_mut(key).expect("it was just put in");
-        let op = operation.op.as_mut().expect("it was just put there");
-        if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
-            socket.send_begins();
-        }
-        let mut queued = self.kernel.submit(key.to_bits(), op);
-        for _ in 0..FLUSHES_MAX {
-            if queued.is_ok() {
-                break;
-            }
-            self.flush();
-            let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
-            let op = operation.op.as_mut().expect("a flush takes nothing out");
-            queued = self.kernel.submit(key.to_bits(), op);
-        }
-        queued.expect("a queue that is emptied again and again has room");
-        Start::Submitted(Ticket(key))
-    }
-
-    /// Runs an inline operation now.
-    fn execute(&mut self, owner: Owner, mut op: Op) -> Start {
-        let (socket, is_stat) = match &op {
-            Op::Sendfile { socket, .. } | Op::SpliceOut { socket, .. } => (Some(socket), false),
-            Op::Stat { .. } => (None, true),
-            _ => (None, false),
-        };
-        if socket.is_some_and(|socket| socket.sends_in_flight() > 0) {
-            self.stats.busy.add(1);
-            self.wake_next_turn(owner);
-            return Start::Busy(op);
-        }
-        let technique = Technique::of(&op);
-        self.inline_count = self.inline_count.wrapping_add(1);
-        let timed = is_stat || self.inline_count.is_multiple_of(16);
-        let before = if timed { self.kernel.now() } else { self.now };
-        let head = head_bytes(&op);
-        let result = self.kernel.execute(&mut op);
-        let took = timed.then(|| self.kernel.now().since(before));
-        self.stats.count(technique, result, took);
-        let head_sent = head - head_bytes(&op);
-        if head > 0 {
-            let result = if head_sent > 0 { Ok(head_sent as u32) } else { result };
-            self.stats.count((Technique::Send, head as u64), result.or(Err(Errno::AGAIN)), None);
-        }
-        match (result, &mut op) {
-            (Err(Errno::AGAIN), Op::Sendfile { socket, .. }) => {
-                let socket = socket.clone();
-                self.wake_when_writable(owner, socket);
-                Start::Blocked(op, Obstacle::SocketFull)
-            }
-            (Err(Errno::AGAIN), Op::SpliceOut { socket, pipe, .. }) => {
-                if pipe.held() == 0 {
-                    return Start::Blocked(op, Obstacle::PipeEmpty);
-                }
-                let socket = socket.clone();
-                self.wake_when_writable(owner, socket);
-                Start::Blocked(op, Obstacle::SocketFull)
-            }
-            (Err(Errno::AGAIN), Op::SpliceIn { .. }) => Start::Blocked(op, Obstacle::PipeFull),
-            (Ok(count), Op::SpliceIn { pipe, .. }) => {
-                pipe.put_in(count);
-                executed(op, result)
-            }
-            (Ok(count), Op::SpliceOut { pipe, .. }) => {
-                pipe.took_out(count);
-                executed(op, result)
-            }
-            _ => executed(op, result),
-        }
-    }
-
-    fn wake_when_writable(&mut self, owner: Owner, socket: super::handle::Socket) {
-        let Some(state) = self.owners.get_mut(owner) else { return };
-        if state.waits_to_write {
-            return;
-        }
-        state.waits_to_write = true;
-        match self.submit(owner, Op::Writable { socket }) {
-            Start::Submitted(_) => {}
-            // The table is full; the owner comes again in the next turn and tries once more.
-            _ => {
-                if let Some(state) = self.owners.get_mut(owner) {
-                    state.waits_to_write = false;
-                }
-            }
-        }
-    }
-
-    fn cancel_operation(&mut self, key: Key) {
-        let Some(operation) = self.operations.get_mut(key) else { return };
-        if std::mem::replace(&mut operation.cancelled, true) {
-            return;
-        }
-        // A close is never given up, and it ends by itself.
-        if matches!(operation.op, Some(Op::Close { .. })) {
-            return;
-        }
-        let mut queued = self.kernel.submit_cancel(key.to_bits());
-        for _ in 0..FLUSHES_MAX {
-            if queued.is_ok() {
-                break;
-            }
-            self.flush();
-            queued = self.kernel.submit_cancel(key.to_bits());
-        }
-        queued.expect("a queue that is emptied again and again has room");
-    }
-
-    /// Empties the submission queue in the middle of a turn. What completes is taken with the
-    /// turn's own entry.
-    fn flush(&mut self) {
-        let mut events = std::mem::take(&mut self.events);
-        let submitted = self.kernel.enter(Wait::Not, &mut events);
-        self.events = events;
-        self.stats.enters.add(1);
-        // An error shows again, and is handled, at the entry of the next turn.
-        self.stats.submissions.add(u64::from(submitted.unwrap_or(0)));
-    }
-
-    fn link(&mut self, key: Key) {
-        if self.keys.len() <= key.index as usize {
-            self.keys.resize(key.index as usize + 1, key);
-        }
-        self.keys[key.index as usize] = key;
-        let operation = self.operations.get(key).expect("it was just put in");
-        let state = self.owners.get_mut(operation.owner).expect("an owner outlives what it owns");
-        state.in_flight += 1;
-        let next = std::mem::replace(&mut state.first, key.index);
-        self.operations.get_mut(key).expect("it was just put in").next = next;
-        if next != NONE {
-            let next = self.keys[next as usize];
-            self.operations.get_mut(next).expect("a listed operation is in flight").previous =
-                key.index;
-        }
-    }
-
-    fn take_out(&mut self, key: Key) -> InFlight {
-        let operation = self.operations.remove(key).expect("the caller found it");
-        let state = self.owners.get_mut(operation.owner).expect("an owner outlives what it owns");
-        state.in_flight -= 1;
-        if operation.previous == NONE {
-            state.first = operation.next;
-        } else {
-            let previous = self.keys[operation.previous as usize];
-            self.operations.get_mut(previous).expect("a listed operation is in flight").next =
-                operation.next;
-        }
-        if operation.next != NONE {
-            let next = self.keys[operation.next as usize];
-            self.operations.get_mut(next).expect("a listed operation is in flight").previous =
-                operation.previous;
-        }
-        operation
-    }
-
-    fn free_if_idle(&mut self, owner: Owner) {
-        if self.owners.get(owner).is_some_and(|state| state.retired && state.in_flight == 0) {
-            self.owners.remove(owner);
-        }
-    }
-
-    fn close_what_is_free(&mut self) {
-        while let Some(raw) = self.closing.next() {
-            if self.operations.len() == self.operations.count_max() {
-                self.closing.keep(raw);
-                return;
-            }
-            let Start::Submitted(_) = self.submit(self.itself, Op::Close { raw }) else {
-                unreachable!("the table has room");
-            };
-        }
-    }
-
-    /// Wakes as many of those that wait for a buffer or a pipe as can be served.
-    fn feed_the_starved(&mut self) {
-        for (pool, waiting) in self.pools.iter().zip(&mut self.starved) {
-            for owner in waiting.drain(..pool.free().min(waiting.len())) {
-                self.wakes.push_back((owner, Wake::Ready));
-            }
-        }
-        if self.pipes.grants() {
-            let count = self.pipes.idle().max(1).min(self.starved_of_pipes.len());
-            for owner in self.starved_of_pipes.drain(..count) {
-                self.wakes.push_back((owner, Wake::Ready));
-            }
-        }
-    }
-
     fn fire_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(self.now, &mut due);
@@ -553,21 +386,6 @@ impl<K: Kernel> Reactor<K> {
         }
         self.due = due;
     }
-
-    fn note_levels(&self) {
-        self.stats.in_flight.set(self.operations.len() as u64);
-        self.stats.pipes_open.set(self.pipes.open() as u64);
-        self.stats.pipes_max.set(self.pipes.count_max() as u64);
-        let registered = self.pools[Pool::Body as usize].is_registered();
-        self.stats.registered.set(u64::from(registered));
-        for (which, pool) in Pool::ALL.into_iter().zip(&self.pools) {
-            let stats = self.stats.pool(which);
-            let bytes = |count: usize| (count * pool.stride()) as u64;
-            stats.budget_bytes.set(bytes(pool.count()));
-            stats.leased_bytes.set(bytes(pool.count() - pool.free()));
-            stats.leased_bytes_max.set(bytes(pool.most_leased()));
-        }
-    }
 }
 
 impl<K: Kernel> Drop for Reactor<K> {
@@ -585,8 +403,11 @@ impl<K: Kernel> Drop for Reactor<K> {
                 return;
             }
             self.close_what_is_free();
-            let mut events = std::mem::take(&mut self.events);
-            let wait = Wait::For(crate::limits::DROP_TURN);
+            let mut events = std::mem::take(&mut self.early);
+            let wait = match events.is_empty() {
+                true => Wait::For(crate::limits::DROP_TURN),
+                false => Wait::Not,
+            };
             if self.kernel.enter(wait, &mut events).is_err() {
                 break;
             }
@@ -594,7 +415,6 @@ impl<K: Kernel> Drop for Reactor<K> {
                 self.take_event(event);
             }
             self.wakes.clear();
-            self.events = events;
         }
         // The kernel may still write to what is in flight: better never freed than reused.
         std::mem::forget(std::mem::replace(&mut self.operations, Slab::new(0)));
@@ -612,104 +432,11 @@ impl OwnerState {
             turn: 0,
             waits_to_write: false,
             waits_for_turn: false,
+            starves: [false; PIPES + 1],
             retired: false,
         }
     }
 }
 
-fn head_bytes(op: &Op) -> usize {
-    match op {
-        Op::Sendfile { head: Some(head), .. } | Op::SpliceOut { head: Some(head), .. } => {
-            head.len()
-        }
-        _ => 0,
-    }
-}
-
-fn executed(op: Op, result: Result<u32, Errno>) -> Start {
-    Start::Executed(Completion { ticket: None, op: Some(op), result, handle: None, more: false })
-}
-
-/// An owner's view of a reactor.
-#[derive(Debug)]
-pub struct OwnerIo<'a, K: Kernel> {
-    reactor: &'a mut Reactor<K>,
-    owner: Owner,
-}
-
-impl<K: Kernel> Io for OwnerIo<'_, K> {
-    fn start(&mut self, op: Op) -> Start {
-        let state = self.reactor.owners.get(self.owner);
-        assert!(state.is_some_and(|state| !state.retired), "a retired owner starts nothing");
-        match op {
-            Op::Pread { .. }
-            | Op::Sendfile { .. }
-            | Op::SpliceIn { .. }
-            | Op::SpliceOut { .. }
-            | Op::Stat { .. }
-            | Op::Peer { .. }
-            | Op::Reset { .. } => self.reactor.execute(self.owner, op),
-            _ => self.reactor.submit(self.owner, op),
-        }
-    }
-
-    fn cancel(&mut self, ticket: Ticket) {
-        self.reactor.cancel_operation(ticket.0);
-    }
-
-    fn deadline(&mut self, at: Option<(Deadline, Instant)>) {
-        let Some(state) = self.reactor.owners.get_mut(self.owner) else { return };
-        state.deadline = at;
-        if let Some((_, at)) = at {
-            let tick = self.reactor.wheel.tick_of(at);
-            if state.wheel.is_none_or(|placed| tick < placed) {
-                state.wheel = Some(self.reactor.wheel.insert(self.owner, tick));
-            }
-        }
-    }
-
-    fn lease(&mut self, pool: Pool) -> Option<Lease> {
-        let lease = self.reactor.pools[pool as usize].lease();
-        if lease.is_none() {
-            self.reactor.stats.pool(pool).waits.add(1);
-            self.reactor.starved[pool as usize].push_back(self.owner);
-        }
-        lease
-    }
-
-    fn pipe(&mut self) -> Result<PipeLease, NoPipe> {
-        let reactor = &mut *self.reactor;
-        if let Some(pipe) = reactor.pipes.lease() {
-            return Ok(pipe);
-        }
-        if reactor.pipes.may_grow()
-            && let Ok(pipe) = reactor.kernel.open_pipe(reactor.options.pipe_bytes, &reactor.closing)
-        {
-            return Ok(reactor.pipes.adopt(pipe));
-        }
-        if reactor.pipes.open() == 0 {
-            return Err(NoPipe::Refused);
-        }
-        reactor.starved_of_pipes.push_back(self.owner);
-        Err(NoPipe::Later)
-    }
-
-    fn budget(&mut self) -> &mut u32 {
-        let turn = self.reactor.turn;
-        let full = self.reactor.options.turn_bytes;
-        let state = self.reactor.owners.get_mut(self.owner).expect("a view is of a living owner");
-        if state.turn != turn {
-            state.turn = turn;
-            state.budget = full;
-        }
-        &mut state.budget
-    }
-
-    fn now(&self) -> Instant {
-        self.reactor.now
-    }
-
-    fn wall(&self) -> WallClock {
-        self.reactor.wall
-    }
-}
+#[cfg(test)]
+mod tests;

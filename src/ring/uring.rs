@@ -206,7 +206,7 @@ impl Kernel for Uring {
 
     fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
         assert_ne!(token, CANCEL_TOKEN, "a place never has this number");
-        if self.queued == self.scratch.len() {
+        if self.queued >= self.scratch.len() {
             return Err(QueueFull);
         }
         let entry = self.entry(op).user_data(token);
@@ -219,12 +219,13 @@ impl Kernel for Uring {
     }
 
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno> {
+        let before = self.ring.submission().len();
         let entered = match wait {
             Wait::Not => {
                 /// IORING_ENTER_GETEVENTS: deferred completions run although nothing is waited
                 /// for.
                 const GETEVENTS: u32 = 1;
-                let queued = self.ring.submission().len() as u32;
+                let queued = before as u32;
                 // SAFETY: no argument is passed, and the count is that of the queue, which was
                 // synchronised by taking its length.
                 unsafe { self.ring.submitter().enter::<()>(queued, 0, GETEVENTS, None) }
@@ -237,9 +238,9 @@ impl Kernel for Uring {
             }
         };
         let left = self.ring.submission().len();
-        let taken = self.queued - left.min(self.queued);
+        let taken = before.saturating_sub(left);
         // What a full completion queue made the kernel refuse stays queued, with its scratch;
-        // `queued` then starts anew above it only when the queue is empty.
+        // `queued` starts anew only when the queue is empty.
         if left == 0 {
             self.queued = 0;
         }

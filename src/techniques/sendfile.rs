@@ -21,8 +21,9 @@ use super::{Error, Stopped, Transfer, call_count, check_offset, resume};
 ///
 /// [`Error::OffsetTooLarge`] before the kernel is asked; [`Error::WouldBlock`] when a
 /// non-blocking socket is full; [`Error::BadDescriptor`]; [`Error::Kernel`] with EINVAL when the
-/// source cannot be mapped, the count is above `isize::MAX`, or the output was opened with O_APPEND, EPIPE and ECONNRESET when the
-/// reader is gone, EOVERFLOW, EIO. `*offset` is unchanged then.
+/// source cannot be mapped, the count is above `isize::MAX`, or the output was opened with
+/// O_APPEND, EPIPE and ECONNRESET when the reader is gone, EOVERFLOW, EIO. `*offset` is
+/// unchanged then.
 ///
 /// ```
 /// use pitcrew::techniques::sendfile;

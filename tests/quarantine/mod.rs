@@ -33,7 +33,8 @@ pub(crate) fn intact() -> (usize, bool) {
         let size = KEPT_BYTES[at].load(Ordering::Acquire);
         let start = KEPT[at].load(Ordering::Acquire);
         // Volatile reads, since a write by the kernel is none that the compiler knows of.
-        // SAFETY: a kept block is valid for `size` bytes for ever; where none is kept yet, `size` is 0.
+        // SAFETY: a kept block is valid for `size` bytes for ever; where none is kept yet, `size`
+        // is 0.
         (0..size).all(|byte| unsafe { start.wrapping_add(byte).read_volatile() } == PATTERN)
     });
     (count, all)

@@ -1,0 +1,48 @@
+//! Buffers and pipes: who waits for one, and how many are out.
+
+use super::{Owner, Reactor};
+use crate::ring::io::{Kernel, Pool};
+use crate::ring::op::Wake;
+
+impl<K: Kernel> Reactor<K> {
+    /// Lets an owner wait for a buffer or a pipe.
+    pub(super) fn starve(&mut self, owner: Owner, list: usize) {
+        let Some(state) = self.owners.get_mut(owner) else { return };
+        if !std::mem::replace(&mut state.starves[list], true) {
+            self.starved[list].push_back(owner);
+        }
+    }
+
+    /// Wakes as many of those that wait for a buffer or a pipe as can be served.
+    pub(super) fn feed_the_starved(&mut self) {
+        for list in 0..self.starved.len() {
+            let count = match self.pools.get(list) {
+                Some(pool) => pool.free(),
+                None if self.pipes.grants() => self.pipes.idle().max(1),
+                None => 0,
+            };
+            let count = count.min(self.starved[list].len());
+            for owner in self.starved[list].drain(..count) {
+                if let Some(state) = self.owners.get_mut(owner) {
+                    state.starves[list] = false;
+                }
+                self.wakes.push_back((owner, Wake::Ready));
+            }
+        }
+    }
+
+    pub(super) fn note_levels(&self) {
+        self.stats.in_flight.set(self.operations.len() as u64);
+        self.stats.pipes_open.set(self.pipes.open() as u64);
+        self.stats.pipes_max.set(self.pipes.count_max() as u64);
+        let registered = self.pools[Pool::Body as usize].is_registered();
+        self.stats.registered.set(u64::from(registered));
+        for (which, pool) in Pool::ALL.into_iter().zip(&self.pools) {
+            let stats = self.stats.pool(which);
+            let bytes = |count: usize| (count * pool.stride()) as u64;
+            stats.budget_bytes.set(bytes(pool.count()));
+            stats.leased_bytes.set(bytes(pool.count() - pool.free()));
+            stats.leased_bytes_max.set(bytes(pool.most_leased()));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The table of operations: how they get in, run, are cancelled and taken out.
+
+use rustix::io::Errno;
+
+use super::{FLUSHES_MAX, InFlight, NONE, Owner, Reactor};
+use crate::base::Key;
+use crate::ring::handle::Socket;
+use crate::ring::io::{Kernel, Wait};
+use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket};
+use crate::ring::stats::Technique;
+
+impl<K: Kernel> Reactor<K> {
+    /// Puts an operation into the table and the queue.
+    pub(super) fn submit(&mut self, owner: Owner, op: Op) -> Start {
+        let operation = InFlight {
+            owner,
+            op: Some(op),
+            started: self.now,
+            next: NONE,
+            previous: NONE,
+            cancelled: false,
+        };
+        let key = match self.operations.insert(operation) {
+            Ok(key) => key,
+            Err(operation) => {
+                self.stats.busy.add(1);
+                self.wake_next_turn(owner);
+                return Start::Busy(operation.op.expect("it was just put there"));
+            }
+        };
+        self.link(key);
+        let operation = self.operations.get_mut(key).expect("it was just put in");
+        let op = operation.op.as_mut().expect("it was just put there");
+        if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
+            socket.send_begins();
+        }
+        self.queue(key);
+        Start::Submitted(Ticket(key))
+    }
+
+    /// Puts an operation of the table into the kernel's queue.
+    pub(super) fn queue(&mut self, key: Key) {
+        for _ in 0..=FLUSHES_MAX {
+            let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
+            let op = operation.op.as_mut().expect("a flush takes nothing out");
+            if self.kernel.submit(key.to_bits(), op).is_ok() {
+                return;
+            }
+            self.flush();
+        }
+        unreachable!("a queue that is emptied again and again has room");
+    }
+
+    /// Runs an inline operation now.
+    pub(super) fn execute(&mut self, owner: Owner, mut op: Op) -> Start {
+        let (socket, is_stat) = match &op {
+            Op::Sendfile { socket, .. } | Op::SpliceOut { socket, .. } => (Some(socket), false),
+            Op::Stat { .. } => (None, true),
+            _ => (None, false),
+        };
+        if socket.is_some_and(|socket| socket.sends_in_flight() > 0) {
+            self.stats.busy.add(1);
+            self.wake_next_turn(owner);
+            return Start::Busy(op);
+        }
+        let technique = Technique::of(&op);
+        self.inline_count = self.inline_count.wrapping_add(1);
+        let timed = is_stat || self.inline_count.is_multiple_of(16);
+        let before = if timed { self.kernel.now() } else { self.now };
+        let head = head_bytes(&op);
+        let result = self.kernel.execute(&mut op);
+        let took = timed.then(|| self.kernel.now().since(before));
+        self.stats.count(technique, result, took);
+        let head_sent = head - head_bytes(&op);
+        if head > 0 {
+            let result = if head_sent > 0 { Ok(head_sent as u32) } else { result };
+            self.stats.count((Technique::Send, head as u64), result.or(Err(Errno::AGAIN)), None);
+        }
+        match (result, &mut op) {
+            (Err(Errno::AGAIN), Op::Sendfile { socket, .. }) => {
+                let socket = socket.clone();
+                self.wake_when_writable(owner, socket);
+                Start::Blocked(op, Obstacle::SocketFull)
+            }
+            (Err(Errno::AGAIN), Op::SpliceOut { socket, pipe, .. }) => {
+                if pipe.held() == 0 {
+                    return Start::Blocked(op, Obstacle::PipeEmpty);
+                }
+                let socket = socket.clone();
+                self.wake_when_writable(owner, socket);
+                Start::Blocked(op, Obstacle::SocketFull)
+            }
+            (Err(Errno::AGAIN), Op::SpliceIn { .. }) => Start::Blocked(op, Obstacle::PipeFull),
+            (Ok(count), Op::SpliceIn { pipe, .. }) => {
+                pipe.put_in(count);
+                executed(op, result)
+            }
+            (Ok(count), Op::SpliceOut { pipe, .. }) => {
+                pipe.took_out(count);
+                executed(op, result)
+            }
+            _ => executed(op, result),
+        }
+    }
+
+    pub(super) fn wake_when_writable(&mut self, owner: Owner, socket: Socket) {
+        let Some(state) = self.owners.get_mut(owner) else { return };
+        if state.waits_to_write {
+            return;
+        }
+        state.waits_to_write = true;
+        match self.submit(owner, Op::Writable { socket }) {
+            Start::Submitted(_) => {}
+            // The table is full; the owner comes again in the next turn and tries once more.
+            _ => {
+                if let Some(state) = self.owners.get_mut(owner) {
+                    state.waits_to_write = false;
+                }
+            }
+        }
+    }
+
+    pub(super) fn cancel_operation(&mut self, key: Key) {
+        let Some(operation) = self.operations.get_mut(key) else { return };
+        if std::mem::replace(&mut operation.cancelled, true) {
+            return;
+        }
+        // A close is never given up, and it ends by itself.
+        if matches!(operation.op, Some(Op::Close { .. })) {
+            return;
+        }
+        let mut queued = self.kernel.submit_cancel(key.to_bits());
+        for _ in 0..FLUSHES_MAX {
+            if queued.is_ok() {
+                break;
+            }
+            self.flush();
+            queued = self.kernel.submit_cancel(key.to_bits());
+        }
+        queued.expect("a queue that is emptied again and again has room");
+    }
+
+    /// Empties the submission queue in the middle of a turn. What completes is taken with the
+    /// turn's own entry.
+    pub(super) fn flush(&mut self) {
+        let submitted = self.kernel.enter(Wait::Not, &mut self.early);
+        self.stats.enters.add(1);
+        // An error shows again, and is handled, at the entry of the next turn.
+        self.stats.submissions.add(u64::from(submitted.unwrap_or(0)));
+    }
+
+    pub(super) fn link(&mut self, key: Key) {
+        if self.keys.len() <= key.index as usize {
+            self.keys.resize(key.index as usize + 1, key);
+        }
+        self.keys[key.index as usize] = key;
+        let operation = self.operations.get(key).expect("it was just put in");
+        let state = self.owners.get_mut(operation.owner).expect("an owner outlives what it owns");
+        state.in_flight += 1;
+        let next = std::mem::replace(&mut state.first, key.index);
+        self.operations.get_mut(key).expect("it was just put in").next = next;
+        if next != NONE {
+            let next = self.keys[next as usize];
+            self.operations.get_mut(next).expect("a listed operation is in flight").previous =
+                key.index;
+        }
+    }
+
+    pub(super) fn take_out(&mut self, key: Key) -> InFlight {
+        let operation = self.operations.remove(key).expect("the caller found it");
+        let state = self.owners.get_mut(operation.owner).expect("an owner outlives what it owns");
+        state.in_flight -= 1;
+        if operation.previous == NONE {
+            state.first = operation.next;
+        } else {
+            let previous = self.keys[operation.previous as usize];
+            self.operations.get_mut(previous).expect("a listed operation is in flight").next =
+                operation.next;
+        }
+        if operation.next != NONE {
+            let next = self.keys[operation.next as usize];
+            self.operations.get_mut(next).expect("a listed operation is in flight").previous =
+                operation.previous;
+        }
+        operation
+    }
+
+    pub(super) fn free_if_idle(&mut self, owner: Owner) {
+        if self.owners.get(owner).is_some_and(|state| state.retired && state.in_flight == 0) {
+            self.owners.remove(owner);
+        }
+    }
+
+    pub(super) fn close_what_is_free(&mut self) {
+        while let Some(raw) = self.closing.next() {
+            if self.operations.len() == self.operations.count_max() {
+                self.closing.keep(raw);
+                return;
+            }
+            let Start::Submitted(_) = self.submit(self.itself, Op::Close { raw }) else {
+                unreachable!("the table has room");
+            };
+        }
+    }
+}
+
+fn head_bytes(op: &Op) -> usize {
+    match op {
+        Op::Sendfile { head: Some(head), .. } | Op::SpliceOut { head: Some(head), .. } => {
+            head.len()
+        }
+        _ => 0,
+    }
+}
+
+/// Whether an operation that a signal interrupted before it did anything is made again, as
+/// inline calls are.
+pub(super) fn can_be_repeated(op: &Op) -> bool {
+    matches!(op, Op::ReadHead { .. } | Op::Read { .. } | Op::Send { .. } | Op::SendZc { .. })
+}
+
+fn executed(op: Op, result: Result<u32, Errno>) -> Start {
+    Start::Executed(Completion { ticket: None, op: Some(op), result, handle: None, more: false })
+}

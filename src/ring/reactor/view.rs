@@ -1,0 +1,93 @@
+//! What an owner sees of the reactor.
+
+use super::{Owner, PIPES, Reactor};
+use crate::base::{Instant, WallClock};
+use crate::ring::buffer::Lease;
+use crate::ring::io::{Io, Kernel, NoPipe, Pool};
+use crate::ring::op::{Deadline, Op, Start, Ticket};
+use crate::ring::pipe::PipeLease;
+
+/// An owner's view of a reactor.
+#[derive(Debug)]
+pub struct OwnerIo<'a, K: Kernel> {
+    pub(super) reactor: &'a mut Reactor<K>,
+    pub(super) owner: Owner,
+}
+
+impl<K: Kernel> Io for OwnerIo<'_, K> {
+    fn start(&mut self, op: Op) -> Start {
+        let state = self.reactor.owners.get(self.owner);
+        assert!(state.is_some_and(|state| !state.retired), "a retired owner starts nothing");
+        match op {
+            Op::Pread { .. }
+            | Op::Sendfile { .. }
+            | Op::SpliceIn { .. }
+            | Op::SpliceOut { .. }
+            | Op::Stat { .. }
+            | Op::Peer { .. }
+            | Op::Reset { .. } => self.reactor.execute(self.owner, op),
+            _ => self.reactor.submit(self.owner, op),
+        }
+    }
+
+    fn cancel(&mut self, ticket: Ticket) {
+        self.reactor.cancel_operation(ticket.0);
+    }
+
+    fn deadline(&mut self, at: Option<(Deadline, Instant)>) {
+        let Some(state) = self.reactor.owners.get_mut(self.owner) else { return };
+        state.deadline = at;
+        if let Some((_, at)) = at {
+            let tick = self.reactor.wheel.tick_of(at);
+            if state.wheel.is_none_or(|placed| tick < placed) {
+                state.wheel = Some(self.reactor.wheel.insert(self.owner, tick));
+            }
+        }
+    }
+
+    fn lease(&mut self, pool: Pool) -> Option<Lease> {
+        let lease = self.reactor.pools[pool as usize].lease();
+        if lease.is_none() {
+            self.reactor.stats.pool(pool).waits.add(1);
+            self.reactor.starve(self.owner, pool as usize);
+        }
+        lease
+    }
+
+    fn pipe(&mut self) -> Result<PipeLease, NoPipe> {
+        let reactor = &mut *self.reactor;
+        if let Some(pipe) = reactor.pipes.lease() {
+            return Ok(pipe);
+        }
+        if reactor.pipes.may_grow() {
+            match reactor.kernel.open_pipe(reactor.options.pipe_bytes, &reactor.closing) {
+                Ok(pipe) => return Ok(reactor.pipes.adopt(pipe)),
+                Err(_) => reactor.pipes.was_refused(),
+            }
+        }
+        if reactor.pipes.open() == 0 {
+            return Err(NoPipe::Refused);
+        }
+        reactor.starve(self.owner, PIPES);
+        Err(NoPipe::Later)
+    }
+
+    fn budget(&mut self) -> &mut u32 {
+        let turn = self.reactor.turn;
+        let full = self.reactor.options.turn_bytes;
+        let state = self.reactor.owners.get_mut(self.owner).expect("a view is of a living owner");
+        if state.turn != turn {
+            state.turn = turn;
+            state.budget = full;
+        }
+        &mut state.budget
+    }
+
+    fn now(&self) -> Instant {
+        self.reactor.now
+    }
+
+    fn wall(&self) -> WallClock {
+        self.reactor.wall
+    }
+}

@@ -1,0 +1,285 @@
+//! The files of the simulated kernel: one tree of one file system.
+
+use std::collections::BTreeMap;
+
+use rustix::io::Errno;
+
+use crate::base::WallClock;
+use crate::ring::op::{Facts, FileKind};
+
+/// Links that a walk follows at most, as in path_resolution(7).
+const LINKS_MAX: u32 = 40;
+/// Bytes of a name at most.
+const NAME_BYTES_MAX: usize = 255;
+/// The byte that files grow by.
+pub(super) const GROWN: u8 = 0xee;
+
+#[derive(Debug)]
+enum Node {
+    File(Vec<u8>),
+    Directory(BTreeMap<Vec<u8>, usize>),
+    Link(Vec<u8>),
+    Fifo,
+}
+
+#[derive(Debug)]
+struct Inode {
+    node: Node,
+    modified: WallClock,
+    changed: WallClock,
+    forbidden: bool,
+    /// It was cut short: growing would put other bytes where its own were.
+    shrunk: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Files {
+    inodes: Vec<Inode>,
+    /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
+    pub(super) direct: Option<(u32, u32)>,
+}
+
+/// The root directory's inode.
+pub(super) const ROOT: usize = 0;
+
+impl Files {
+    pub(super) fn new() -> Self {
+        let root = Inode {
+            node: Node::Directory(BTreeMap::new()),
+            modified: WallClock::default(),
+            changed: WallClock::default(),
+            forbidden: false,
+            shrunk: false,
+        };
+        Self { inodes: vec![root], direct: Some((512, 512)) }
+    }
+
+    /// Walks from a directory, never leaving it.
+    pub(super) fn resolve(
+        &self,
+        from: usize,
+        path: &[u8],
+        follow_links: bool,
+    ) -> Result<usize, Errno> {
+        if path.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let mut left: Vec<Vec<u8>> = Vec::new();
+        push_parts(&mut left, path)?;
+        let mut way = vec![from];
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            let here = way[way.len() - 1];
+            let Node::Directory(entries) = &self.inodes[here].node else {
+                return Err(Errno::NOTDIR);
+            };
+            if self.inodes[here].forbidden {
+                return Err(Errno::ACCESS);
+            }
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    if way.len() == 1 {
+                        return Err(Errno::XDEV);
+                    }
+                    way.pop();
+                    continue;
+                }
+                long if long.len() > NAME_BYTES_MAX => return Err(Errno::NAMETOOLONG),
+                _ => {}
+            }
+            let inode = *entries.get(&name).ok_or(Errno::NOENT)?;
+            if let Node::Link(target) = &self.inodes[inode].node {
+                links += 1;
+                if !follow_links || links > LINKS_MAX {
+                    return Err(Errno::LOOP);
+                }
+                push_parts(&mut left, target)?;
+            } else {
+                way.push(inode);
+            }
+        }
+        Ok(way[way.len() - 1])
+    }
+
+    /// Opens what a path leads to.
+    pub(super) fn open(
+        &self,
+        from: usize,
+        path: &[u8],
+        follow_links: bool,
+        direct: bool,
+    ) -> Result<usize, Errno> {
+        let inode = self.resolve(from, path, follow_links)?;
+        if self.inodes[inode].forbidden {
+            return Err(Errno::ACCESS);
+        }
+        if direct && self.direct.is_none() {
+            return Err(Errno::INVAL);
+        }
+        Ok(inode)
+    }
+
+    pub(super) fn facts(&self, inode: usize) -> Facts {
+        let of = &self.inodes[inode];
+        let (kind, size) = match &of.node {
+            Node::File(bytes) => (FileKind::Regular, bytes.len() as u64),
+            Node::Directory(_) => (FileKind::Directory, 4096),
+            Node::Link(_) | Node::Fifo => (FileKind::Special, 0),
+        };
+        let (direct_memory, direct_offset) = self.direct.unwrap_or_default();
+        Facts {
+            kind,
+            size,
+            modified: of.modified,
+            changed: of.changed,
+            device: (8, 1),
+            inode: inode as u64 + 2,
+            mount: 1,
+            direct_memory,
+            direct_offset,
+        }
+    }
+
+    /// Bytes of a file from an offset on, at most so many.
+    pub(super) fn bytes(&self, inode: usize, offset: u64, count: usize) -> Result<&[u8], Errno> {
+        match &self.inodes[inode].node {
+            Node::File(bytes) => {
+                let start = usize::try_from(offset).map_or(bytes.len(), |at| at.min(bytes.len()));
+                Ok(&bytes[start..start + count.min(bytes.len() - start)])
+            }
+            Node::Directory(_) => Err(Errno::ISDIR),
+            Node::Link(_) | Node::Fifo => Err(Errno::INVAL),
+        }
+    }
+
+    /// The inode of a path that a test has made.
+    pub(super) fn at(&self, path: &str) -> usize {
+        self.resolve(ROOT, path.as_bytes(), true).expect("the test has made the path")
+    }
+
+    fn make(&mut self, path: &str, node: Node, now: WallClock) {
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parent = self.directory(directory, now);
+        let inode = self.inodes.len();
+        self.inodes.push(Inode {
+            node,
+            modified: now,
+            changed: now,
+            forbidden: false,
+            shrunk: false,
+        });
+        let Node::Directory(entries) = &mut self.inodes[parent].node else {
+            unreachable!("it was just made or found")
+        };
+        entries.insert(name.as_bytes().to_vec(), inode);
+    }
+
+    /// A directory, with those above it.
+    pub(super) fn directory(&mut self, path: &str, now: WallClock) -> usize {
+        match self.resolve(ROOT, path.as_bytes(), true) {
+            Ok(inode) => inode,
+            Err(_) => {
+                self.make(path, Node::Directory(BTreeMap::new()), now);
+                self.at(path)
+            }
+        }
+    }
+
+    /// A new file at a path, in place of what was there.
+    pub(super) fn file(&mut self, path: &str, bytes: Vec<u8>, now: WallClock) {
+        self.make(path, Node::File(bytes), now);
+    }
+
+    pub(super) fn link(&mut self, path: &str, target: &str, now: WallClock) {
+        self.make(path, Node::Link(target.as_bytes().to_vec()), now);
+    }
+
+    pub(super) fn fifo(&mut self, path: &str, now: WallClock) {
+        self.make(path, Node::Fifo, now);
+    }
+
+    pub(super) fn remove(&mut self, path: &str) {
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parent = self.at(directory);
+        if let Node::Directory(entries) = &mut self.inodes[parent].node {
+            entries.remove(name.as_bytes());
+        }
+    }
+
+    pub(super) fn forbid(&mut self, path: &str) {
+        let inode = self.at(path);
+        self.inodes[inode].forbidden = true;
+    }
+
+    /// Cuts a file to a size, or lengthens it.
+    pub(super) fn resize(&mut self, inode: usize, size: u64, now: WallClock) {
+        let of = &mut self.inodes[inode];
+        let Node::File(bytes) = &mut of.node else { return };
+        let before = bytes.len();
+        if before < size as usize && of.shrunk {
+            return;
+        }
+        bytes.resize(size as usize, GROWN);
+        of.shrunk |= bytes.len() < before;
+        of.modified = now;
+        of.changed = now;
+    }
+}
+
+fn push_parts(left: &mut Vec<Vec<u8>>, path: &[u8]) -> Result<(), Errno> {
+    if path.starts_with(b"/") {
+        return Err(Errno::XDEV);
+    }
+    left.extend(path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallClock = WallClock { seconds: 1, nanoseconds: 0 };
+
+    fn tree() -> Files {
+        let mut files = Files::new();
+        files.file("a/b/c", b"deep".to_vec(), NOW);
+        files.link("a/up", "../a/b/c", NOW);
+        files.link("out", "../etc/passwd", NOW);
+        files.link("absolute", "/a/b/c", NOW);
+        files.link("loop", "loop", NOW);
+        files.link("dir", "a/b", NOW);
+        files.fifo("fifo", NOW);
+        files
+    }
+
+    #[test]
+    fn a_walk_stays_beneath_the_root() {
+        let files = tree();
+        let end = |path: &str| files.resolve(ROOT, path.as_bytes(), true);
+        assert_eq!(end("a/b/c"), Ok(files.at("a/b/c")));
+        assert_eq!(end("a/up"), Ok(files.at("a/b/c")));
+        assert_eq!(end("dir/c"), Ok(files.at("a/b/c")));
+        assert_eq!(end("."), Ok(ROOT));
+        assert_eq!(end("a/.."), Ok(ROOT));
+        assert_eq!(end("out"), Err(Errno::XDEV));
+        assert_eq!(end("absolute"), Err(Errno::XDEV));
+        assert_eq!(end("loop"), Err(Errno::LOOP));
+        assert_eq!(end("a/b/c/"), Err(Errno::NOTDIR));
+        assert_eq!(end("a/b/c/d"), Err(Errno::NOTDIR));
+        assert_eq!(end("a/x"), Err(Errno::NOENT));
+        assert_eq!(end(""), Err(Errno::NOENT));
+        assert_eq!(files.resolve(ROOT, b"a/up", false), Err(Errno::LOOP));
+        assert_eq!(files.facts(files.at("fifo")).kind, FileKind::Special);
+    }
+
+    #[test]
+    fn a_replaced_file_is_another_and_the_open_one_stays() {
+        let mut files = tree();
+        let old = files.at("a/b/c");
+        files.file("a/b/c", b"other".to_vec(), NOW);
+        assert_ne!(files.at("a/b/c"), old);
+        assert_eq!(files.bytes(old, 1, 9), Ok(&b"eep"[..]));
+        assert_eq!(files.bytes(old, 9, 9), Ok(&b""[..]));
+    }
+}

@@ -1,0 +1,390 @@
+//! Operations that are submitted: the queue, what is in flight, and how each completes.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::check::Memory;
+use super::faults::Fault;
+use super::state::{Object, State};
+use crate::base::Instant;
+use crate::ring::io::{Event, QueueFull, Wait};
+use crate::ring::op::{How, Op};
+use crate::ring::stats::Technique;
+
+/// How late an operation may be.
+const LATE_MAX: Duration = Duration::from_millis(20);
+
+/// What an operation in flight is to do.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Readable(RawFd),
+    Writable(RawFd),
+    Accept(RawFd),
+    ReadHead(RawFd),
+    Read { fd: RawFd, offset: u64 },
+    Send { fd: RawFd, more: bool, zero_copy: bool },
+    Open { fd: RawFd, path: Vec<u8>, how: How },
+    Shutdown(RawFd),
+    Close(RawFd),
+}
+
+/// An operation in flight.
+#[derive(Debug)]
+pub(super) struct Active {
+    token: u64,
+    pub(super) what: What,
+    memory: Memory,
+    due: Instant,
+    fault: Option<Fault>,
+}
+
+/// An entry of the submission queue.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Start(Active),
+    Cancel(u64),
+}
+
+/// What is delivered when the reactor takes an event.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    memory: Memory,
+    bytes: Vec<u8>,
+}
+
+/// What an operation came to.
+struct Outcome {
+    result: Result<u32, Errno>,
+    bytes: Vec<u8>,
+    more: bool,
+}
+
+impl Outcome {
+    fn of(result: Result<u32, Errno>) -> Self {
+        Self { result, bytes: Vec::new(), more: false }
+    }
+}
+
+impl What {
+    fn of(op: &Op) -> Self {
+        match op {
+            Op::Readable { socket } => Self::Readable(socket.as_raw_fd()),
+            Op::Writable { socket } => Self::Writable(socket.as_raw_fd()),
+            Op::Accept { listener } => Self::Accept(listener.as_raw_fd()),
+            Op::ReadHead { socket, .. } => Self::ReadHead(socket.as_raw_fd()),
+            Op::Read { file, offset, .. } => Self::Read { fd: file.as_raw_fd(), offset: *offset },
+            Op::Send { socket, more, .. } => {
+                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: false }
+            }
+            Op::SendZc { socket, more, .. } => {
+                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: true }
+            }
+            Op::Open { root, path, how } => {
+                Self::Open { fd: root.as_raw_fd(), path: path.to_bytes().to_vec(), how: *how }
+            }
+            Op::Shutdown { socket } => Self::Shutdown(socket.as_raw_fd()),
+            Op::Close { raw } => Self::Close(*raw),
+            other => panic!("{other:?} is an inline operation and was submitted"),
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Readable(fd)
+            | Self::Writable(fd)
+            | Self::Accept(fd)
+            | Self::ReadHead(fd)
+            | Self::Shutdown(fd)
+            | Self::Close(fd)
+            | Self::Read { fd, .. }
+            | Self::Send { fd, .. }
+            | Self::Open { fd, .. } => *fd,
+        }
+    }
+}
+
+impl State {
+    /// Puts an operation into the queue.
+    pub(super) fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
+        self.make_room()?;
+        let what = What::of(op);
+        let descriptor = what.descriptor();
+        assert!(self.object(descriptor).is_some(), "{what:?}: the descriptor is closed");
+        if let What::Send { fd, .. } = what {
+            let stream = self.stream(fd);
+            assert_eq!(stream.sends, 0, "two sends of one socket are in flight at once");
+            stream.sends += 1;
+        }
+        let technique = Technique::of(op).0;
+        let fault = self.fault(technique);
+        let memory = Memory::of(token, op);
+        let due = self.now;
+        self.queue.push(Entry::Start(Active { token, what, memory, due, fault }));
+        Ok(())
+    }
+
+    pub(super) fn submit_cancel(&mut self, token: u64) -> Result<(), QueueFull> {
+        self.make_room()?;
+        self.queue.push(Entry::Cancel(token));
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), QueueFull> {
+        // A completion queue that must be emptied first refuses once or twice, not for ever.
+        let refused = self.refusals < 2 && self.random.chance(self.faults.queue_full);
+        self.queue_refuses |= refused || self.queue.len() >= self.queue_max;
+        if self.queue_refuses {
+            self.refusals += 1;
+            return Err(QueueFull);
+        }
+        self.refusals = 0;
+        Ok(())
+    }
+
+    /// Takes the queue, lets time pass, and tells what has completed.
+    pub(super) fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> u32 {
+        self.entries += 1;
+        self.queue_refuses = false;
+        self.asleep = false;
+        let nanoseconds = 500 + self.random.below(20_000);
+        self.pass(Duration::from_nanos(nanoseconds));
+        self.jump();
+        let queue = std::mem::take(&mut self.queue);
+        let taken = queue.len() as u32;
+        let before = events.len();
+        events.append(&mut self.injected);
+        for entry in queue {
+            match entry {
+                Entry::Start(active) => self.begin(active),
+                Entry::Cancel(token) => self.cancel(token, events),
+            }
+        }
+        let until = match wait {
+            Wait::Not => Some(self.now),
+            Wait::Forever => None,
+            Wait::For(time) => Some(self.now + time),
+        };
+        loop {
+            self.run_due(events);
+            if events.len() > before || wait == Wait::Not {
+                break;
+            }
+            let held_until = self.push_what_waited();
+            let next = self.active.values().map(|active| active.due).filter(|due| *due > self.now);
+            // The outside world acts at a time of its own: nobody sleeps past it.
+            let Some(then) = next.chain(until).chain(self.alarm).chain(held_until).min() else {
+                self.asleep = true;
+                break;
+            };
+            self.now = self.now.max(then);
+            if until.is_some_and(|until| until <= self.now)
+                || self.alarm.is_some_and(|alarm| alarm <= self.now)
+            {
+                self.run_due(events);
+                break;
+            }
+        }
+        taken
+    }
+
+    fn begin(&mut self, mut active: Active) {
+        if let Some(Fault::Late(time)) = active.fault {
+            active.due = self.now + time;
+        } else if self.random.chance(self.faults.late) {
+            let nanoseconds = self.random.below(LATE_MAX.as_nanos() as u64);
+            active.due = self.now + Duration::from_nanos(nanoseconds);
+        }
+        self.order += 1;
+        self.active.insert(self.order, active);
+    }
+
+    fn cancel(&mut self, token: u64, events: &mut Vec<Event>) {
+        let found = self.active.iter().find(|(_, active)| active.token == token);
+        let Some(order) = found.map(|(order, _)| *order) else { return };
+        if self.random.chance(self.faults.race) {
+            self.run(order, events);
+        }
+        if let Some(active) = self.active.remove(&order) {
+            self.tell(active, Outcome::of(Err(Errno::CANCELED)), events);
+        }
+    }
+
+    fn run_due(&mut self, events: &mut Vec<Event>) {
+        let now = self.now;
+        let mut due: Vec<u64> = self
+            .active
+            .iter()
+            .filter(|(_, active)| active.due <= now)
+            .map(|(order, _)| *order)
+            .collect();
+        if self.random.chance(self.faults.reorder) {
+            self.random.shuffle(&mut due);
+        }
+        for order in due {
+            self.run(order, events);
+        }
+    }
+
+    /// Lets an operation act; it stays in flight when it must wait.
+    fn run(&mut self, order: u64, events: &mut Vec<Event>) {
+        let Some(mut active) = self.active.remove(&order) else { return };
+        while let Some(outcome) = self.act(&mut active) {
+            if !outcome.more {
+                return self.tell(active, outcome, events);
+            }
+            let event = Event {
+                token: active.token,
+                result: outcome.result,
+                more: true,
+                notification: false,
+            };
+            self.told.entry(active.token).or_default().push_back(Told::default());
+            events.push(event);
+        }
+        self.active.insert(order, active);
+    }
+
+    /// The end of an operation.
+    fn tell(&mut self, active: Active, outcome: Outcome, events: &mut Vec<Event>) {
+        let Active { token, what, memory, .. } = active;
+        let mut zero_copy_sent = false;
+        if let What::Send { fd, zero_copy, .. } = what {
+            self.stream(fd).sends -= 1;
+            zero_copy_sent = zero_copy && outcome.result.is_ok();
+        }
+        let Outcome { result, bytes, .. } = outcome;
+        let queue: &mut VecDeque<Told> = self.told.entry(token).or_default();
+        if zero_copy_sent {
+            queue.push_back(Told::default());
+            events.push(Event { token, result, more: true, notification: false });
+            queue.push_back(Told { memory, bytes });
+            events.push(Event { token, result: Ok(0), more: false, notification: true });
+        } else {
+            queue.push_back(Told { memory, bytes });
+            events.push(Event { token, result, more: false, notification: false });
+        }
+    }
+
+    /// The reactor has found the operation of an event.
+    pub(super) fn complete(&mut self, event: &Event, op: &mut Op) {
+        let queue = self.told.get_mut(&event.token);
+        let told = queue.and_then(VecDeque::pop_front);
+        let Some(told) = told else {
+            panic!("an event that belongs to nothing has found {op:?}");
+        };
+        told.memory.deliver(op, &told.bytes);
+        if self.told.get(&event.token).is_some_and(VecDeque::is_empty) {
+            self.told.remove(&event.token);
+        }
+    }
+
+    /// What an operation comes to now; none when it must wait.
+    fn act(&mut self, active: &mut Active) -> Option<Outcome> {
+        let fd = active.what.descriptor();
+        let fault = active.fault.take();
+        if let Some(Fault::Fail(errno)) = fault {
+            if matches!(active.what, What::ReadHead(_) | What::Send { .. }) {
+                self.spoil(fd, errno);
+            }
+            return Some(Outcome::of(Err(errno)));
+        }
+        if let Some(Fault::Shrink(size)) = fault {
+            self.shrink(fd, size);
+        }
+        let at_most = match fault {
+            Some(Fault::Short(bytes)) => bytes as usize,
+            _ => usize::MAX,
+        };
+        let outcome = match &active.what {
+            What::Readable(fd) => self.is_readable(*fd).then(|| Outcome::of(Ok(1))),
+            What::Writable(fd) => self.stream(*fd).is_writable().then(|| Outcome::of(Ok(4))),
+            What::Accept(fd) => self.accept(*fd),
+            What::ReadHead(fd) => {
+                let room = active.memory.room();
+                assert!(room > 0, "a read has room");
+                match self.receive(*fd, room.min(at_most)) {
+                    Ok(None) => None,
+                    Ok(Some(bytes)) => {
+                        Some(Outcome { result: Ok(bytes.len() as u32), bytes, more: false })
+                    }
+                    Err(errno) => Some(Outcome::of(Err(errno))),
+                }
+            }
+            What::Read { fd, offset } => {
+                let (fd, offset) = (*fd, *offset);
+                Some(match self.read_file(fd, offset, &active.memory, at_most) {
+                    Ok(bytes) => Outcome { result: Ok(bytes.len() as u32), bytes, more: false },
+                    Err(errno) => Outcome::of(Err(errno)),
+                })
+            }
+            What::Send { fd, more, .. } => {
+                let Memory::Bytes { bytes, .. } = &active.memory else {
+                    unreachable!("a send has bytes")
+                };
+                let (fd, more, now) = (*fd, *more, self.now);
+                match self.stream(fd).room() {
+                    Ok(0) => None,
+                    Ok(room) => {
+                        let count = bytes.len().min(room).min(at_most);
+                        self.stream(fd).send(&bytes[..count], more, now);
+                        Some(Outcome::of(Ok(count as u32)))
+                    }
+                    Err(errno) => Some(Outcome::of(Err(errno))),
+                }
+            }
+            What::Open { fd, path, how } => Some(Outcome::of(self.open(*fd, path, *how))),
+            What::Shutdown(fd) => Some(Outcome::of(self.stream(*fd).shut())),
+            What::Close(fd) => {
+                self.close(*fd);
+                Some(Outcome::of(Ok(0)))
+            }
+        };
+        if outcome.is_none() {
+            active.fault = fault;
+        }
+        outcome
+    }
+
+    fn accept(&mut self, listener: RawFd) -> Option<Outcome> {
+        let Some(Object::Listener(id)) = self.object(listener) else {
+            panic!("an accept on what is not a listener")
+        };
+        let stream = *self.listeners[id].queued.front()?;
+        if self.random.chance(self.faults.no_descriptor) {
+            return Some(Outcome::of(Err(Errno::MFILE)));
+        }
+        let result = self.install(Object::Stream(stream));
+        if result.is_ok() {
+            self.listeners[id].queued.pop_front();
+        }
+        let ends = result.is_err() || self.random.chance(self.faults.accept_ends);
+        Some(Outcome { more: !ends, ..Outcome::of(result) })
+    }
+
+    fn read_file(
+        &mut self,
+        fd: RawFd,
+        offset: u64,
+        memory: &Memory,
+        at_most: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        self.disturb(fd);
+        let (inode, direct) = self.file(fd);
+        let room = memory.room();
+        let mut count = room.min(at_most);
+        if direct {
+            let (of_memory, of_offset) = self.files.direct.ok_or(Errno::INVAL)?;
+            let unit = of_offset as usize;
+            let aligned = offset.is_multiple_of(u64::from(of_offset)) && room.is_multiple_of(unit);
+            if !aligned || !memory.is_aligned(of_memory) {
+                return Err(Errno::INVAL);
+            }
+            // A short read past the page cache ends on the alignment, or at the file's end.
+            count = count.next_multiple_of(unit).min(room);
+        }
+        self.files.bytes(inode, offset, count).map(<[u8]>::to_vec)
+    }
+}
