@@ -407,7 +407,10 @@ mod tests {
         }
 
         #[test]
-        fn every_literal_matches_itself_alone(path in "[a-z/ .%\u{e9}-]{0,12}", other in "[a-c/]{0,4}") {
+        fn every_literal_matches_itself_alone(
+            path in "[a-z/ .%\u{e9}-]{0,12}",
+            other in "[a-c/]{0,4}",
+        ) {
             if let Ok(glob) = Glob::new(&format!("/{path}")) {
                 prop_assert!(glob.matches(path.as_bytes()));
                 prop_assert_eq!(glob.matches(other.as_bytes()), path == other);
