@@ -2,9 +2,11 @@
 //!
 //! A name is that of a file in one of the directories of [`super::Directory`].
 //!
-//! Invariants: an entry that is being loaded is never put out; every waiter of a load is woken
-//! when it ends, however it ends; no answer is older than the revalidation time, but for a
-//! request that has waited for it since before.
+//! Invariants: an entry that is being loaded is never put out, nor one in the turn in which its
+//! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
+//! however it ends; no answer is older than the revalidation time, but for a request that has
+//! waited for it since before. Names that are asked for at once may be more than are kept: then
+//! the table is larger for as long as they are being found out.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -19,6 +21,7 @@ use super::stats::Stats;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::version::Name;
 use crate::base::{Instant, Key, Slab};
+use crate::limits::LOADS_MAX;
 use crate::ring::{Completion, How, Io, Op, Owner, Start, Ticket, Wake};
 
 /// What the cache may use and how it opens. Counts are for one worker.
@@ -60,7 +63,7 @@ pub enum Lookup {
     Known(Found),
     /// It is being found out; the waiter is woken with `Ready`.
     Waiting,
-    /// Every entry is being found out; try later.
+    /// So many names are being found out that there is no room for one more; try later.
     Full,
 }
 
@@ -73,6 +76,8 @@ struct Entry {
     found: Option<Found>,
     /// When `found` was found out: the start of its load.
     checked: Instant,
+    /// The turn in which that load ended.
+    settled: Instant,
     /// Whether it was asked for since the eviction's hand passed.
     used: bool,
     /// Whether the file was seen to have changed.
@@ -94,6 +99,8 @@ pub struct OpenFiles {
     options: Options,
     entries: Slab<Entry>,
     hand: Vec<Key>,
+    /// Entries that are being found out.
+    loading: usize,
     /// Operations that wait to be started.
     queue: Vec<(Purpose, Op)>,
     /// Operations in flight.
@@ -111,8 +118,9 @@ impl OpenFiles {
         Self {
             roots: directories.into_iter().map(Root::new).collect(),
             options,
-            entries: Slab::new(options.entries_max),
+            entries: Slab::new(options.entries_max + LOADS_MAX),
             hand: Vec::new(),
+            loading: 0,
             queue: Vec::new(),
             pending: HashMap::new(),
             woken: Vec::new(),
@@ -155,7 +163,7 @@ impl OpenFiles {
         }
         let key = match known {
             Some(key) => key,
-            None => match self.add(tree, path) {
+            None => match self.add(tree, path, now) {
                 Some(key) => key,
                 None => {
                     self.stats.refused.add(1);
@@ -171,6 +179,7 @@ impl OpenFiles {
             None => {
                 let revalidates = entry.found.is_some();
                 entry.load = Some(Box::new(Load::new(now, generation, waiter)));
+                self.loading += 1;
                 let counter =
                     if revalidates { &self.stats.revalidations } else { &self.stats.misses };
                 counter.add(1);
@@ -199,7 +208,9 @@ impl OpenFiles {
                         self.pending.insert(ticket, purpose);
                     }
                     // What ran at once may have queued what follows from it.
-                    Start::Executed(completion) => self.completed(purpose, completion),
+                    Start::Executed(completion) => {
+                        self.completed(purpose, completion, io.now());
+                    }
                     Start::Busy(op) | Start::Blocked(op, _) => busy.push((purpose, op)),
                 }
             }
@@ -208,11 +219,11 @@ impl OpenFiles {
     }
 
     /// Takes in a wake of the cache's own operations.
-    pub fn wake(&mut self, wake: Wake) {
+    pub fn wake(&mut self, wake: Wake, now: Instant) {
         if let Wake::Done(completion) = wake
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
-            self.completed(purpose, completion);
+            self.completed(purpose, completion, now);
         }
     }
 
@@ -238,9 +249,9 @@ impl OpenFiles {
         self.queue.push((Purpose::Entry(key, part), Op::Open { root, path, how }));
     }
 
-    fn completed(&mut self, purpose: Purpose, completion: Completion) {
+    fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
         match purpose {
-            Purpose::Entry(key, part) => self.found_out(key, part, completion),
+            Purpose::Entry(key, part) => self.found_out(key, part, completion, now),
             Purpose::Root(tree) => match self.roots[usize::from(tree.0)].take(completion) {
                 Ok(op) => self.queue.push((purpose, op)),
                 Err(waiters) => self.woken.extend(waiters),
@@ -248,7 +259,7 @@ impl OpenFiles {
         }
     }
 
-    fn found_out(&mut self, key: Key, part: Part, completion: Completion) {
+    fn found_out(&mut self, key: Key, part: Part, completion: Completion, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
@@ -263,7 +274,7 @@ impl OpenFiles {
         }
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
-            self.settle(key);
+            self.settle(key, now);
         }
     }
 
@@ -282,7 +293,7 @@ impl OpenFiles {
         }
     }
 
-    fn settle(&mut self, key: Key) {
+    fn settle(&mut self, key: Key, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
@@ -295,18 +306,21 @@ impl OpenFiles {
         let exhausted = matches!(found, Found::Unavailable(Errno::MFILE | Errno::NFILE));
         entry.found = Some(found);
         entry.checked = started;
+        entry.settled = now;
         entry.distrusted = false;
+        self.loading -= 1;
         self.woken.extend(waiters);
         if exhausted {
             // Files kept open for later are the first to give way.
             for _ in 0..self.entries.len() / 2 {
-                self.evict();
+                self.evict(now);
             }
         }
     }
 
-    fn add(&mut self, tree: Tree, path: &[u8]) -> Option<Key> {
-        if self.entries.len() == self.entries.count_max() && !self.evict() {
+    fn add(&mut self, tree: Tree, path: &[u8], now: Instant) -> Option<Key> {
+        while self.entries.len() >= self.options.entries_max && self.evict(now) {}
+        if self.entries.len() == self.entries.count_max() {
             return None;
         }
         let name: Rc<[u8]> = path.into();
@@ -316,6 +330,7 @@ impl OpenFiles {
             name: Rc::clone(&name),
             found: None,
             checked: Instant::default(),
+            settled: Instant::default(),
             used: false,
             distrusted: false,
             load: None,
@@ -327,14 +342,18 @@ impl OpenFiles {
     }
 
     /// Puts out one entry that is not being loaded and was not used since the hand last passed.
-    fn evict(&mut self) -> bool {
+    fn evict(&mut self, now: Instant) -> bool {
+        if self.loading == self.entries.len() {
+            return false;
+        }
         for _ in 0..2 * self.entries.len() + 1 {
             let Some(key) = self.hand.pop() else {
                 self.hand = self.entries.keys().collect();
                 continue;
             };
             let Some(entry) = self.entries.get_mut(key) else { continue };
-            if entry.load.is_some() || std::mem::take(&mut entry.used) {
+            let awaited = entry.load.is_some() || entry.settled == now;
+            if awaited || std::mem::take(&mut entry.used) {
                 continue;
             }
             let entry = self.entries.remove(key).expect("it was just there");

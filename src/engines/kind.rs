@@ -50,6 +50,11 @@ impl Kind {
         NAMES[self as usize].1
     }
 
+    /// Whether the ring reads bodies into memory of the process, which is then best registered.
+    pub const fn reads_into_buffers(self) -> bool {
+        matches!(self, Self::Uring | Self::Direct)
+    }
+
     /// One line that says what the engine does, without a full stop.
     pub const fn help(self) -> &'static str {
         NAMES[self as usize].2

@@ -248,8 +248,10 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
     }
     let options = reactor_options(&start.options);
     let number = start.number;
+    // Registered memory is pinned, all of it: only who reads into it with every body pays that.
+    let registers = start.options.engine.reads_into_buffers();
     let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
-        register(uring, memory, number)
+        if registers { register(uring, memory, number) } else { None }
     })
     .map_err(|errno| format!("its buffers: {errno}"))?;
     let mut worker = Worker::new(parts(start, shard, reactor, setup));
