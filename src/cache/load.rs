@@ -211,7 +211,7 @@ mod tests {
 
     /// A load whose original is a file.
     fn begun() -> Load {
-        let mut load = Load::new(Instant::default(), WAITER);
+        let mut load = Load::new(Instant::default(), 0, WAITER);
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
         let op = Op::Stat { file: file(), facts: Box::new(facts) };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));

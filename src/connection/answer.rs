@@ -20,6 +20,7 @@ use crate::http::refusal::Refusal;
 use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
+use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
 use crate::resource::{Asked, Asker, At, HostId, Known, Resolution};
 use crate::ring::{Op, Socket, Start};
@@ -73,7 +74,7 @@ pub(super) fn answer(
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
     let keep = head.keep_alive && !cx.draining && !last && !unread;
     let host = cx.site.host(head.authority);
-    let mut reply = Reply { head, host, keep, begun: request.begun, outbox, cx };
+    let mut reply = Reply { head, host, keep, varies: false, begun: request.begun, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
@@ -126,6 +127,8 @@ pub(super) struct Reply<'a, 'b, 'h> {
     pub(super) head: &'a Head<'h>,
     pub(super) host: HostId,
     pub(super) keep: bool,
+    /// The name has variants, so that every answer about it depends on Accept-Encoding.
+    pub(super) varies: bool,
     pub(super) begun: Instant,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
@@ -134,7 +137,14 @@ pub(super) struct Reply<'a, 'b, 'h> {
 impl<'b> Reply<'_, 'b, '_> {
     fn resolve(&mut self, request: &mut Request, socket: &Socket) -> Result<Target, Answered> {
         if self.head.method == Method::Options {
-            return Ok(Target::Options);
+            // What a path names is not looked at, but one that names nothing is still refused.
+            return Ok(match self.head.path {
+                b"*" => Target::Options,
+                path => match target::resolve(path, self.cx.path) {
+                    Ok(_) => Target::Options,
+                    Err(error) => Target::Refused(error.into()),
+                },
+            });
         }
         if self.cx.endpoint.is_at(self.head.path) {
             let peer = ask_peer(socket, self.cx);
@@ -182,7 +192,8 @@ impl<'b> Reply<'_, 'b, '_> {
             zstd: name.variants[1].is_some(),
             gzip: name.variants[2].is_some(),
         };
-        let coding = if fields.accept_encoding.is_present() && available != Available::default() {
+        self.varies = available != Available::default();
+        let coding = if fields.accept_encoding.is_present() && self.varies {
             Codings::parse(fields.accept_encoding.values()).choose(available)
         } else {
             Coding::Identity

@@ -77,7 +77,7 @@ pub(super) fn refuse_unasked(
 /// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5).
 pub(super) fn lines(form: Form, marks: &Marks) -> EntityLines {
     let essence = form.content_type().split(';').next().unwrap_or("text/plain");
-    let vary = Vary { accept: true, origin: marks.origin, encoding: false };
+    let vary = Vary { accept: true, ..marks.vary };
     EntityLines::new(&Entity { vary, ..Entity::of_text(Media::new(essence)) }, &marks.edits)
 }
 

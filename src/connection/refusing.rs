@@ -11,7 +11,7 @@ use crate::http::media::Media;
 use crate::http::negotiate::{self, Form};
 use crate::http::notice::{FORMS, notice as sentence};
 use crate::http::refusal::{ALLOW, Refusal};
-use crate::http::response::{self, Entity, EntityLines, Vary};
+use crate::http::response::{self, Entity, EntityLines};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::resource::{At, Marks, Resolution};
@@ -122,8 +122,7 @@ impl Reply<'_, '_, '_> {
             _ => marks = self.marks(),
         }
         extra.extend_from_slice(&marks.lines);
-        let vary = Vary { origin: marks.origin, ..Vary::default() };
-        let entity = Entity { vary, ..Entity::of_text(Media::new("text/plain")) };
+        let entity = Entity { vary: marks.vary, ..Entity::of_text(Media::new("text/plain")) };
         let lines = EntityLines::new(&entity, &marks.edits);
         let frame = self.frame(&extra);
         let wrote = self.outbox.write(self.cx.io, |out| {
@@ -144,7 +143,10 @@ impl Reply<'_, '_, '_> {
     }
 
     fn marks(&self) -> Marks {
-        self.cx.site.marks(self.host, self.head.path, self.head.fields.origin)
+        let origin = self.head.fields.origin;
+        let mut marks = self.cx.site.marks(self.host, self.head.path, origin);
+        marks.vary.encoding = self.varies;
+        marks
     }
 
     fn form(&self) -> Form {

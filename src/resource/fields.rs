@@ -20,8 +20,8 @@ use crate::http::target;
 pub struct Marks {
     /// Changes of its fields.
     pub edits: Vec<FieldEdit>,
-    /// Whether it depends on Origin.
-    pub origin: bool,
+    /// What it depends on; Origin by the rules, more by whoever answers.
+    pub vary: Vary,
     /// Whole lines for this request.
     pub lines: Vec<u8>,
 }
@@ -130,7 +130,7 @@ impl Site {
         let mut marks = Marks { edits: host.edits(&path, true), ..Marks::default() };
         if let Some((_, cors)) = host.cors(&path) {
             marks.edits.extend(cors.fixed().unwrap_or_default());
-            marks.origin = cors.varies();
+            marks.vary.origin = cors.varies();
             cors.lines(origin, &mut marks.lines);
         }
         marks
@@ -154,7 +154,7 @@ impl Site {
             tag: None,
             last_modified: None,
             ranges: false,
-            vary: Vary { origin: marks.origin, ..Vary::default() },
+            vary: marks.vary,
         };
         EntityLines::new(&entity, &marks.edits)
     }

@@ -17,17 +17,22 @@ use super::pipe::PipeLease;
 use crate::base::{Key, WallClock};
 
 /// Bytes to be sent: a range of a leased buffer or of shared memory.
-#[derive(Debug)]
 pub struct Outgoing {
     source: Source,
     start: u32,
     end: u32,
 }
 
-#[derive(Debug)]
 enum Source {
     Leased(Lease),
     Shared(Rc<[u8]>),
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The bytes are the client's, and many.
+        formatter.debug_tuple("Outgoing").field(&(self.start..self.end)).finish()
+    }
 }
 
 impl Outgoing {
@@ -286,6 +291,11 @@ pub enum Op {
         socket: Socket,
         /// The answer; none for a unix socket.
         address: Option<SocketAddr>,
+    },
+    /// Ask how much of what was sent the client has not acknowledged, inline. Result: bytes.
+    Unacknowledged {
+        /// The connection.
+        socket: Socket,
     },
     /// Arrange that the close of a connection resets it, inline: what was not delivered is thrown
     /// away, and the kernel keeps nothing of it.

@@ -187,6 +187,7 @@ impl Uring {
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
             | Op::Peer { .. }
+            | Op::Unacknowledged { .. }
             | Op::Reset { .. } => unreachable!("an inline operation is never submitted"),
         }
     }
