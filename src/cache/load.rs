@@ -56,6 +56,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) started: Instant,
+    /// Which of the directories that were there it began in, whatever takes its place meanwhile.
+    pub(super) generation: u32,
     pub(super) waiters: Vec<Owner>,
     /// Operations that are queued or in flight.
     pub(super) pending: u32,
@@ -66,9 +68,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(started: Instant, waiter: Owner) -> Self {
+    pub(super) fn new(started: Instant, generation: u32, waiter: Owner) -> Self {
         Self {
             started,
+            generation,
             waiters: vec![waiter],
             pending: 0,
             tries: 0,
@@ -208,7 +211,7 @@ mod tests {
 
     /// A load whose original is a file.
     fn begun() -> Load {
-        let mut load = Load::new(Instant::default(), WAITER);
+        let mut load = Load::new(Instant::default(), 0, WAITER);
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
         let op = Op::Stat { file: file(), facts: Box::new(facts) };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));

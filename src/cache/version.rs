@@ -21,11 +21,21 @@ pub struct Version {
     pub coding: Coding,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
-    lines: RefCell<Option<Kept>>,
+    lines: RefCell<Option<(LinesKey, Lines)>>,
 }
 
-/// Lines with the rules that they were made under, and whether there were variants.
-type Kept = ((u32, bool), Rc<EntityLines>);
+/// The lines of an answer with a file, and a note of who made them.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// The lines.
+    pub entity: Rc<EntityLines>,
+    /// What the maker wants to know when it gets them again, such as a rule that they depend on.
+    pub note: Option<u16>,
+}
+
+/// What the lines were made under: the version of the rules, and whatever else makes a difference
+/// to them for one file.
+pub type LinesKey = (u32, u8);
 
 /// A descriptor opened with O_DIRECT, of the same file.
 #[derive(Clone, Debug)]
@@ -79,15 +89,14 @@ impl Version {
         }
     }
 
-    /// The lines that were made for this file under these rules, with or without variants beside
-    /// it, or fresh ones, which are kept.
-    pub fn lines(&self, rules: (u32, bool), make: impl FnOnce() -> EntityLines) -> Rc<EntityLines> {
+    /// The lines that were made for this file under this key, or fresh ones, which are kept.
+    pub fn lines(&self, key: LinesKey, make: impl FnOnce() -> Lines) -> Lines {
         let mut kept = self.lines.borrow_mut();
         match &*kept {
-            Some((version, lines)) if *version == rules => Rc::clone(lines),
+            Some((of, lines)) if *of == key => lines.clone(),
             _ => {
-                let lines = Rc::new(make());
-                *kept = Some((rules, Rc::clone(&lines)));
+                let lines = make();
+                *kept = Some((key, lines.clone()));
                 lines
             }
         }

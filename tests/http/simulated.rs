@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pitcrew::cache::Directory;
 use pitcrew::connection::{self, Endpoint, Made};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
-use pitcrew::http::media::MediaTable;
 use pitcrew::resource::{self, Site};
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket};
@@ -86,16 +86,16 @@ impl Machine {
             _ => &["index.html"],
         };
         let parts = Parts {
-            root: File::from(reactor.take_in(root)),
+            directories: vec![Directory { file: File::from(reactor.take_in(root)), follow: None }],
             listeners: vec![Socket::from(reactor.take_in(listening))],
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
-                resource::Options {
+                vec![resource::Options {
                     index: index.iter().map(ToString::to_string).collect(),
                     dotfiles: setup == Setup::Dotfiles,
-                    media: MediaTable::default(),
-                },
+                    ..resource::Options::default()
+                }],
                 0,
             ),
             cache: cache::Options {
