@@ -8,7 +8,9 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use common::{End, Fault, Pattern, Scratch, Wire, digest_of_bytes, digest_of_file, head_methods};
+use common::{
+    End, Fault, Pattern, Scratch, Wire, digest_of_bytes, digest_of_file, head_methods, multipart,
+};
 
 /// A connection whose peer sends these bytes and closes.
 fn told(answer: &'static [u8]) -> Wire {
