@@ -33,7 +33,7 @@ pub struct Progress {
     pub body: u64,
 }
 
-/// Why an engine cannot serve a body. Nothing of it was sent.
+/// Why an engine cannot serve a body. Nothing of the file was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decline {
     /// The file was not opened past the page cache: its file system refuses.
