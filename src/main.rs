@@ -111,7 +111,7 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
 fn code(fault: &Fault) -> Exit {
     match fault {
         Fault::Root(_) => Exit::Root,
-        Fault::Listen(_) => Exit::Listen,
+        Fault::Listen(_) | Fault::Inherited(_) => Exit::Listen,
         Fault::Ring(_) => Exit::Ring,
         Fault::System(..) | Fault::Worker(_) => Exit::Internal,
     }

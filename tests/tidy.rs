@@ -23,6 +23,7 @@ const UNSAFE_FILES: &[&str] = &[
     "ring/buffer.rs",
     "ring/handle.rs",
     "ring/uring.rs",
+    "sys/inherited.rs",
     "sys/probe.rs",
     "sys/signal.rs",
     "techniques/posix_aio/control.rs",

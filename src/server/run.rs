@@ -41,6 +41,8 @@ pub enum Fault {
     Root(RootError),
     /// An address cannot be listened on.
     Listen(BindError),
+    /// A socket that was passed cannot be served.
+    Inherited(sys::inherited::InheritedError),
     /// io_uring cannot be used.
     Ring(Blocked),
     /// Memory for buffers cannot be had, or the like.
@@ -54,6 +56,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Root(error) => error.fmt(out),
             Self::Listen(error) => error.fmt(out),
+            Self::Inherited(error) => error.fmt(out),
             Self::Ring(error) => error.fmt(out),
             Self::System(what, error) => write!(out, "{what}: {error}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
@@ -88,11 +91,12 @@ enum Report {
 /// [`Fault`], each with its remedy. It must be called while the process has one thread, since
 /// signals are blocked for all threads that follow.
 pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
+    let inherited = sys::inherited::take().map_err(Fault::Inherited)?;
     let signals = Signals::block().map_err(|e| Fault::System("signals cannot be taken", e))?;
     let descriptors = sys::descriptors::raise();
     let directories = open_directories(options)?;
     sys::probe::io_uring().map_err(Fault::Ring)?;
-    let mut bound = bind_all(options)?;
+    let mut bound = bind_all(options, inherited)?;
     note_descriptors(options, descriptors);
     let shards: Arc<Vec<_>> = Arc::new((0..options.workers).map(|_| Shard::default()).collect());
     let control = Arc::new(Control::default());
@@ -357,9 +361,17 @@ fn nonce() -> Box<dyn FnMut() -> u128> {
     })
 }
 
-fn bind_all(options: &Options) -> Result<Vec<Bound>, Fault> {
-    let ipv6_may_miss = !options.ipv6_required;
+fn bind_all(options: &Options, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fault> {
     let mut bound = Vec::new();
+    for socket in inherited {
+        let one = Bound::inherited(socket);
+        bound.push(one.map_err(|e| Fault::System("a socket that was passed has no address", e))?);
+    }
+    // Who passes sockets and names no address wants those sockets alone.
+    if !bound.is_empty() && options.listen == Options::default().listen {
+        return Ok(bound);
+    }
+    let ipv6_may_miss = !options.ipv6_required;
     for listen in &options.listen {
         match sys::socket::bind(listen, options.workers) {
             Ok(one) => bound.push(one),

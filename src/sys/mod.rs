@@ -6,6 +6,7 @@
 
 mod bell;
 pub mod descriptors;
+pub mod inherited;
 pub mod probe;
 pub mod processor;
 pub mod root;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Connections that the kernel completes and keeps for us; it takes net.core.somaxconn when
 /// that is less.
@@ -97,6 +97,17 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// A socket that listens already and that all workers accept on.
+    ///
+    /// # Errors
+    /// When its address cannot be asked.
+    pub fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        let name = SockRef::from(&socket).local_addr()?;
+        let unix = || Listen::Unix(name.as_pathname().unwrap_or(Path::new("")).to_owned());
+        let address = name.as_socket().map_or_else(unix, Listen::Tcp);
+        Ok(Self { address, sockets: vec![socket], _path: None })
+    }
+
     /// The address with the port that the kernel chose.
     pub fn address(&self) -> &Listen {
         &self.address

@@ -193,3 +193,36 @@ fn a_file_in_the_place_of_a_socket_is_left_alone() {
     says("a file in the place", told, &[place.to_str().unwrap()]);
     assert_eq!(fs::read(&place).unwrap(), b"still here\n");
 }
+
+/// Opens a socket as descriptor 3, says so as a service manager does, and becomes the server.
+const PASS_A_SOCKET: &str = "
+import os, socket, sys
+listener = socket.socket()
+listener.bind(('127.0.0.1', 0))
+listener.listen(64)
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ['LISTEN_FDS'] = os.environ.get('PASSED', '1')
+os.environ['LISTEN_PID'] = str(os.getpid())
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_socket_that_was_passed_is_served_by_all_workers() {
+    let scratch = tree();
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        skipped("a socket that was passed", "python3 is not there to pass one");
+        return;
+    }
+    let pass = ["python3", "-c", PASS_A_SOCKET];
+    // The passed one is announced first, the one that was asked for after it.
+    let server = Launch::new(&["--workers", "2"]).root(scratch.path()).through(&pass).start();
+    for _ in 0..20 {
+        let mut wire = server.connect();
+        wire.send(&get("/plain.txt", ""));
+        assert_eq!(wire.response().unwrap().body, b"still here\n");
+    }
+    let pass = ["env", "PASSED=2", "python3", "-c", PASS_A_SOCKET];
+    let refused = Launch::new(&[]).root(scratch.path()).through(&pass).refused();
+    says("a descriptor that is none", refused, &["LISTEN_FDS", "4", "not a socket"]);
+}
