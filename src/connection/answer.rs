@@ -30,6 +30,8 @@ use crate::ring::{Op, Socket, Start};
 pub(super) struct Request {
     /// When its first byte was read.
     pub(super) begun: Instant,
+    /// Whether its first bytes lay in the buffer behind another request.
+    pub(super) behind_another: bool,
     /// How often it waited for the cache.
     waits: u32,
     /// Whether its client was told to go on.

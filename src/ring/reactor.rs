@@ -78,6 +78,8 @@ struct OwnerState {
     /// The first of the owner's operations, by place.
     first: u32,
     deadline: Option<(Deadline, Instant)>,
+    /// Whether the deadline has passed, and the owner was not told yet.
+    due: bool,
     /// The tick of the owner's valid entry in the wheel.
     wheel: Option<Tick>,
     budget: u32,
@@ -230,7 +232,11 @@ impl<K: Kernel> Reactor<K> {
     pub fn next_wake(&mut self) -> Option<(Owner, Wake)> {
         loop {
             let (owner, wake) = self.wakes.pop_front()?;
-            if self.owners.get(owner).is_some_and(|state| !state.retired) {
+            let Some(state) = self.owners.get_mut(owner) else { continue };
+            // A deadline that was set anew since it passed is void: what came before it in this
+            // turn was what it waited for.
+            let void = matches!(wake, Wake::Deadline(_)) && !std::mem::take(&mut state.due);
+            if !state.retired && !void {
                 return Some((owner, wake));
             }
         }
@@ -376,6 +382,7 @@ impl<K: Kernel> Reactor<K> {
             match state.deadline {
                 Some((which, at)) if at <= self.now => {
                     state.deadline = None;
+                    state.due = true;
                     self.wakes.push_back((owner, Wake::Deadline(which)));
                 }
                 Some((_, at)) => {
@@ -427,6 +434,7 @@ impl OwnerState {
             in_flight: 0,
             first: NONE,
             deadline: None,
+            due: false,
             wheel: None,
             budget: 0,
             turn: 0,

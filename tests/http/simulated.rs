@@ -435,23 +435,28 @@ fn a_draining_server_says_close() {
     let answered = idle.received.len();
     let mut begun = machine.connect();
     machine.send(&mut begun, b"GET /plain.txt HTT");
+    let fresh = machine.connect();
+    machine.settle();
     machine.control.set(State::Draining);
     machine.world.add(machine.bell, 1);
     machine.take_in(&mut idle);
     assert_eq!((idle.client.end(), idle.received.len()), (End::Closed, answered));
     assert_eq!(begun.client.end(), End::Open, "what has begun may finish");
+    assert_eq!(fresh.client.end(), End::Open, "a first request may be on its way");
     begun.client.write(b"P/1.1\r\nHost: a\r\n\r\n");
+    fresh.client.write(MARKER);
     let mut ended = false;
     for _ in 0..20 {
         machine.world.set_alarm(Some(machine.world.now() + MOMENT));
         ended |= machine.worker.turn().expect("the kernel is entered");
     }
     assert!(ended, "the worker has nothing left to do");
-    begun.received.extend(begun.client.read(usize::MAX));
-    let mut wire = Wire::past(begun.received);
-    let answer = wire.response().unwrap();
-    assert_eq!((answer.status, answer.says_close()), (200, true));
-    assert_eq!(begun.client.end(), End::Closed);
+    for mut line in [begun, fresh] {
+        line.received.extend(line.client.read(usize::MAX));
+        let answer = Wire::past(line.received).response().unwrap();
+        assert_eq!((answer.status, answer.says_close()), (200, true));
+        assert_eq!(line.client.end(), End::Closed);
+    }
 }
 
 /// A file that this process may not read is not told apart from one that is not there (RFC 9110
