@@ -73,6 +73,14 @@ pub const TAG_BYTES_MAX: usize = 72;
 /// this size; a longer one is a fault of the configuration and is refused, never cut.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
 
+/// Bytes of the fields that the rules of one host may add to an answer: twice the 4 KiB that some
+/// clients take for a whole head. Two such parts may meet in one answer, the fields and the rule
+/// for other origins.
+pub const CONFIGURED_FIELDS_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of the place that a redirect leads to: what browsers take at least (RFC 9110 section 4.1).
+pub const PLACE_BYTES_MAX: usize = 8000;
+
 // cache
 
 /// Times that an open is tried again when a rename got in its way.
@@ -143,6 +151,14 @@ pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
+const _: () = assert!(
+    BODY_BUFFER_BYTES
+        >= 2 * CONFIGURED_FIELDS_BYTES_MAX
+            + PLACE_BYTES_MAX
+            + 3 * TARGET_BYTES_MAX
+            + ANSWER_HEAD_BYTES_MAX,
+    "a redirect with every configured field fits the largest buffer"
+);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
 // server

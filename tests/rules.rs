@@ -474,6 +474,10 @@ origins = ["*"]
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
+    let long = "a".repeat(8200);
+    let long_field = format!("[[fields]]\nmatch = \"/**\"\nset = {{ X-Long = \"{long}\" }}\n");
+    let long_cors =
+        format!("[[cors]]\nmatch = \"/**\"\norigins = [\"*\"]\nexpose = [\"{long}\"]\n");
     for (rules, part) in [
         (
             "[[redirects]]\nfrom = \"/a/**\"\nto = \"/a/b\"\n",
@@ -508,6 +512,8 @@ origins = ["*"]
         ("[[hosts]]\nroot = \"site\"\n", "2:1: hosts needs the key 'names'"),
         ("[[hosts]]\nnames = [\"a\", \"A\"]\n", "3:15: the name 'a' belongs to a host already"),
         ("[[redirect]]\nfrom = \"/a\"\n", "unknown table 'redirect'; did you mean 'redirects'?"),
+        (&long_field, "2:1: the fields of this host add 8210 bytes; at most 8192"),
+        (&long_cors, "2:1: this rule adds"),
         ("forbidden = 403\n", "2:13: forbidden: expected one of 404, 403"),
     ] {
         scratch.write("config.toml", format!("root = \"site\"\n{rules}"));
@@ -533,4 +539,24 @@ fn rules_are_kept_on_a_pipelined_connection() {
     let statuses: Vec<_> = seen.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [404, 301, 200, 200, 404]);
     assert_eq!(seen[4].text(), "<h1>lost</h1>");
+}
+
+/// The longest Location with the longest fields still leaves in one answer.
+#[test]
+fn the_longest_redirect_fits() {
+    let scratch = site();
+    let long = "b".repeat(8000);
+    let server = serve(
+        &scratch,
+        &[],
+        &format!(
+            "[[fields]]\nmatch = \"/**\"\nset = {{ X-Long = \"{long}\" }}\nalways = true\n\
+             [[redirects]]\nfrom = \"/o/**\"\nto = \"/{}/**\"\n",
+            "n".repeat(7990)
+        ),
+    );
+    let path = format!("/o/{}", "'".repeat(8000));
+    let answer = ask(&server, "GET", &path, "");
+    assert_eq!((answer.status, answer.field("x-long").map(str::len)), (301, Some(8000)));
+    assert_eq!(answer.field("location").unwrap().len(), 1 + 7990 + 1 + 3 * 8000);
 }

@@ -365,3 +365,101 @@ impl OpenFiles {
         false
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ring::{Closing, Descriptor, Facts, FileKind};
+
+    const WAITER: Owner = Key { index: 0, generation: 0 };
+    const VALID: Duration = Duration::from_secs(1);
+
+    fn descriptor() -> Descriptor {
+        Descriptor::adopt(tempfile::tempfile().unwrap().into(), &Rc::new(Closing::default()))
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanoseconds(millis * 1_000_000)
+    }
+
+    fn followed() -> OpenFiles {
+        let options = Options {
+            entries_max: 4,
+            valid: VALID,
+            precompressed: false,
+            fresh_only: false,
+            direct: false,
+            follow_links: true,
+        };
+        let follow = Some(c"/srv/current".into());
+        let directory = Directory { file: descriptor().into(), follow };
+        OpenFiles::new(vec![directory], options, Arc::default())
+    }
+
+    /// Completes what was asked for, as if every open led to the file of this inode.
+    fn complete(cache: &mut OpenFiles, inode: u64, now: Instant) {
+        while let Some((purpose, op)) = cache.queue.pop() {
+            let (op, handle) = match op {
+                Op::Stat { file, .. } => {
+                    let kind = FileKind::Regular;
+                    let facts = Facts { kind, size: 3, inode, ..Facts::default() };
+                    (Op::Stat { file, facts: Box::new(facts) }, None)
+                }
+                op => (op, Some(descriptor())),
+            };
+            let completion =
+                Completion { ticket: None, op: Some(op), result: Ok(0), handle, more: false };
+            cache.completed(purpose, completion, now);
+        }
+    }
+
+    fn inode(cache: &mut OpenFiles, now: Instant) -> Option<u64> {
+        match cache.lookup(Tree(0), b"a", now, now, WAITER) {
+            Lookup::Known(Found::File(name)) => Some(name.original.facts.inode),
+            Lookup::Known(other) => panic!("{other:?}"),
+            Lookup::Waiting | Lookup::Full => None,
+        }
+    }
+
+    /// Asks until it is known, and says how many times it had to wait.
+    fn settle(cache: &mut OpenFiles, led_to: u64, now: Instant) -> (u64, u32) {
+        for waits in 0..4 {
+            if let Some(inode) = inode(cache, now) {
+                return (inode, waits);
+            }
+            complete(cache, led_to, now);
+            assert!(cache.next_woken().is_some(), "who waits is woken");
+        }
+        panic!("never known");
+    }
+
+    #[test]
+    fn a_switched_directory_takes_its_young_names_with_it() {
+        let mut cache = followed();
+        assert_eq!(settle(&mut cache, 7, at(1000)), (7, 2), "the directory, then the name");
+        assert_eq!(inode(&mut cache, at(1900)), Some(7), "both are young");
+        // Both are old; the directory is the same.
+        assert_eq!(settle(&mut cache, 7, at(2100)), (7, 2));
+        // The name is looked up again in between, so that it is young when the directory is not.
+        cache.distrust(Tree(0), b"a");
+        assert_eq!(settle(&mut cache, 7, at(3000)), (7, 1));
+        assert_eq!(settle(&mut cache, 8, at(3200)), (8, 2), "another directory, another name");
+        assert_eq!(inode(&mut cache, at(3300)), Some(8));
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_keeps_the_directory() {
+        let mut cache = followed();
+        assert_eq!(settle(&mut cache, 7, at(1000)).0, 7);
+        assert_eq!(inode(&mut cache, at(2500)), None);
+        let (purpose, op) = cache.queue.pop().unwrap();
+        assert!(matches!(purpose, Purpose::Root(Tree(0))));
+        let result = Err(Errno::NOENT);
+        let completion =
+            Completion { ticket: None, op: Some(op), result, handle: None, more: false };
+        cache.completed(purpose, completion, at(2500));
+        assert!(cache.next_woken().is_some());
+        assert_eq!(settle(&mut cache, 7, at(2500)), (7, 1));
+    }
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::effective::Settings;
 use super::problem::{Problem, Source};
 use super::rules::Places;
+use crate::limits::CONFIGURED_FIELDS_BYTES_MAX;
 use crate::resource::options::{Glob, Host, Options as SiteOptions};
 
 /// What was found.
@@ -59,7 +60,27 @@ impl Conflicts {
         self.redirects(host, places, telemetry);
         self.mounts(host, places, telemetry);
         self.globs(host, places);
+        self.sizes(host, places);
         self.files(host, places);
+    }
+
+    /// Fields that would not fit a head, were all of them to meet in one answer.
+    fn sizes(&mut self, host: &SiteOptions, places: &Places) {
+        const MOST: usize = CONFIGURED_FIELDS_BYTES_MAX;
+        let edits = host.fields.iter().flat_map(|rule| &rule.edits);
+        let bytes: usize =
+            edits.map(|edit| edit.name().len() + edit.value().map_or(0, str::len) + 4).sum();
+        if let Some(last) = places.fields.last().filter(|_| bytes > MOST) {
+            let message = format!("the fields of this host add {bytes} bytes; at most {MOST}");
+            self.refuse(last, message);
+        }
+        for (rule, source) in host.cors.iter().zip(&places.cors) {
+            let bytes = rule.cors.bytes();
+            if bytes > MOST {
+                let message = format!("this rule adds {bytes} bytes to an answer; at most {MOST}");
+                self.refuse(source, message);
+            }
+        }
     }
 
     fn names(&mut self, hosts: &[Host], places: &[Places]) {

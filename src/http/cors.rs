@@ -121,6 +121,17 @@ impl Cors {
         }
     }
 
+    /// Bytes that it adds to a head at most.
+    pub fn bytes(&self) -> usize {
+        let origins = match &self.origins {
+            Origins::Any => 1,
+            Origins::These(all) => all.iter().map(String::len).max().unwrap_or_default(),
+        };
+        let lists = self.methods.iter().chain(&self.headers).chain(&self.expose);
+        // The names of all fields together are below 300 bytes.
+        300 + origins + lists.map(|name| name.len() + 2).sum::<usize>()
+    }
+
     /// Whether answers differ by Origin.
     pub fn varies(&self) -> bool {
         matches!(&self.origins, Origins::These(all) if all.len() > 1)
@@ -285,6 +296,10 @@ mod tests {
         );
         assert_eq!(text(|out| cors.preflight(b"https://c.example", out)), "Vary: Origin\r\n");
         assert_eq!(cors.parts().max_age, Some(600));
+        let mut all = Vec::new();
+        cors.preflight(b"https://a.example", &mut all);
+        cors.lines(Some(b"https://a.example"), &mut all);
+        assert!(all.len() <= 2 * cors.bytes());
     }
 
     /// Fetch, section 3.3.5: with credentials `*` is no wildcard.

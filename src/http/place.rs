@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::sink::Sink;
 use super::target;
+use crate::limits::PLACE_BYTES_MAX;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum PlaceError {
     Star,
     /// A URL that names no host.
     Host,
+    /// It is longer than clients have to take.
+    TooLong,
 }
 
 impl fmt::Display for PlaceError {
@@ -37,6 +40,7 @@ impl fmt::Display for PlaceError {
             Self::Byte => "percent-encode what is not plain in a URL",
             Self::Star => "a star stands in '/**' at the end only",
             Self::Host => "the URL names no host",
+            Self::TooLong => "this is longer than clients take",
         })
     }
 }
@@ -48,6 +52,9 @@ impl Place {
     ///
     /// [`PlaceError`] for what would not lead there.
     pub fn new(text: &str) -> Result<Self, PlaceError> {
+        if text.len() > PLACE_BYTES_MAX {
+            return Err(PlaceError::TooLong);
+        }
         let (text, carries) = match text.strip_suffix("/**") {
             // The slash stays.
             Some(_) => (&text[..text.len() - 2], true),
@@ -162,6 +169,7 @@ mod tests {
         assert_eq!(fault("/caf\u{e9}"), PlaceError::Byte);
         assert_eq!(fault("/*"), PlaceError::Star);
         assert_eq!(fault("/a?b/**"), PlaceError::Star);
+        assert_eq!(fault(&format!("/{}", "a".repeat(8000))), PlaceError::TooLong);
         assert_eq!(fault("https:///a"), PlaceError::Host);
         assert_eq!(fault("https://user@b.example/"), PlaceError::Host);
     }
