@@ -11,6 +11,25 @@ use std::time::Duration;
 pub const DROP_TURNS_MAX: usize = 64;
 /// How long each of these turns waits at most.
 pub const DROP_TURN: Duration = Duration::from_millis(250);
+
+/// Helper threads of the process: one that hangs in a file system leaves one to the others. More
+/// would compete with the workers for the processors.
+pub const HELPERS: usize = 2;
+
+/// How much later than a worker a helper gets its turn on the processor (nice(1)).
+pub const HELPER_NICE: i32 = 5;
+
+/// Jobs that one worker has at the helpers, running or queued: some seconds of work for them. Who
+/// asks beyond that waits or is refused.
+pub const JOBS_MAX: usize = 64;
+
+/// Jobs of one worker for one mount: half of all, so that a mount that hangs leaves the rest.
+pub const JOBS_PER_MOUNT_MAX: usize = JOBS_MAX / 2;
+
+/// Bytes that a helper reads at once to hash a file: enough that the system calls weigh little,
+/// and little enough to stay in the processor's cache.
+pub const DIGEST_READ_BYTES: usize = 256 * 1024;
+
 // http: request heads and bodies
 
 /// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any

@@ -47,9 +47,7 @@ impl Version {
 
     /// Whether facts are of this same file, unchanged.
     pub fn is_still(&self, facts: &Facts) -> bool {
-        let mine = &self.facts;
-        (mine.device, mine.inode, mine.size, mine.modified, mine.changed)
-            == (facts.device, facts.inode, facts.size, facts.modified, facts.changed)
+        self.facts.is_still(facts)
     }
 
     /// Takes note that the facts were seen to be true at a time.

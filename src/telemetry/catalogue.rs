@@ -103,7 +103,7 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Operations that failed otherwise"),
     each!(techniques{technique}.latency_ns = ring.techniques() TechniqueStats.latency:
         Histogram Nanoseconds
-        "Time of an operation: whole turns for the ring's, one in sixteen of the inline ones"),
+        "Time of an operation: whole turns for the ring's and for jobs, one in sixteen inline"),
 
     derived!(bytes.copied = ring.bytes_copied(): Bytes
         "Bytes that the processor copied to answer, each copy counted: file to memory, memory to \
@@ -147,6 +147,11 @@ pub const CATALOGUE: &[Figure] = &[
         Gauge Bytes "Memory that was leased at once at most"),
     each!(pools{pool}.waits = ring.pools() PoolStats.waits:
         Counter Count "Leases that had to wait"),
+
+    one!(jobs.in_flight = ring.jobs_in_flight:
+        Gauge Count "Jobs that helper threads have, running or queued"),
+    one!(jobs.refused = ring.jobs_refused:
+        Counter Count "Jobs that found no room in the queue of the helper threads"),
 
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),

@@ -155,6 +155,7 @@ impl State {
                 (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again, Errno::AGAIN)], 0)
             }
             T::Stat => (&[(io_error, disk)], 0),
+            T::ReadDirectory | T::Digest => (&[(io_error, disk)], 0),
             T::Accept | T::Poll | T::Shutdown | T::Peer | T::Reset | T::Close => (&[], 0),
         };
         for (chance, errno) in fails {
