@@ -97,6 +97,10 @@ pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
 /// Times that an open is tried again when a rename got in its way.
 pub const OPEN_TRIES_MAX: u32 = 8;
 
+/// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
+/// ask for names that are not known in one moment. Each holds one to eight descriptors.
+pub const LOADS_MAX: usize = 1024;
+
 // engines
 
 /// Bytes of a file that pass through memory at once: more gains nothing over the socket's own
@@ -129,6 +133,10 @@ pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
 /// How long that may take.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a connection that was never asked anything is kept when the server drains: a request
+/// that was sent before the client could know is there within a round trip.
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Times that one request may wait for what its target stands for. Each wait makes one more name
 /// known, so more means that the cache is too small for what is asked at once.
 pub const RESOLVE_WAITS_MAX: u32 = 16;
@@ -141,6 +149,10 @@ pub const HEAD_BUFFER_BYTES: usize = 4096;
 /// the empty lines before it.
 pub const LARGE_HEAD_BUFFER_BYTES: usize = 24 * 1024;
 
+/// Bytes of room below which a read is given a larger buffer, if there is one: a body of
+/// [`DISCARD_BYTES_MAX`] is then read in 64 pieces at most, however long its head is.
+pub const READ_BYTES_MIN: usize = 1024;
+
 /// Bytes of a buffer for a small answer.
 pub const ANSWER_BUFFER_BYTES: usize = 4096;
 
@@ -148,6 +160,7 @@ pub const ANSWER_BUFFER_BYTES: usize = 4096;
 pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
+const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
 const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
@@ -155,6 +168,12 @@ const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
 /// Names in the cache of open files of one worker: as many can be found out at once.
 pub const OPEN_FILES_MIN: usize = 64;
+
+/// How often the main thread looks whether a worker has failed.
+pub const WORKERS_LOOK: Duration = Duration::from_millis(100);
+
+/// How often it looks whether they have drained.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// How long a listener that found no free descriptor waits before it tries again by itself.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);

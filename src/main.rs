@@ -88,6 +88,11 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
         Some(path) => tracing::info!(file = %path.display(), "configuration read"),
         None => tracing::debug!("no configuration file was named"),
     }
+    // Which engine serves, and who said so; where it cannot, the telemetry counts who did instead.
+    let engine = all.settings.server.engine;
+    let by = config::KEYS.iter().find(|key| key.name == "engine").map(|key| all.source(key));
+    let by = by.map(ToString::to_string).unwrap_or_default();
+    tracing::info!(by, "engine {engine}: {}", engine.help());
     let end = server::run(&all.settings.server, given.quiet).map_err(|fault| match fault {
         Fault::Root(error) => refuse_root(given, &error),
         fault => {

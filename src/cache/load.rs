@@ -92,8 +92,13 @@ impl Load {
             }
             (Some(Op::Stat { file, facts }), Ok(_), _) => self.know(part, file, *facts),
             (_, Err(errno), _) => {
-                if part == Part::ORIGINAL {
-                    self.refused = Some(refusal(errno));
+                let found = refusal(errno);
+                // Whether there is a neighbour decides what is sent and what Vary says: as long as
+                // it cannot be known, nothing is. Without a descriptor past the page cache the
+                // body travels by another engine.
+                let unknown = matches!(found, Found::Unavailable(_)) && !part.direct;
+                if part == Part::ORIGINAL || unknown {
+                    self.refused = Some(found);
                 }
                 Stage::Known
             }
@@ -176,5 +181,58 @@ fn refusal(errno: Errno) -> Found {
         | Errno::ILSEQ => Found::Nothing,
         Errno::ACCESS | Errno::PERM => Found::Forbidden,
         other => Found::Unavailable(other),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::base::{Instant, Key};
+    use crate::ring::{Closing, Descriptor, How};
+
+    const WAITER: Owner = Key { index: 0, generation: 0 };
+
+    fn file() -> File {
+        let fd = tempfile::tempfile().unwrap().into();
+        Descriptor::adopt(fd, &Rc::new(Closing::default())).into()
+    }
+
+    fn ended(op: Op, result: Result<u32, Errno>) -> Completion {
+        Completion { ticket: None, op: Some(op), result, handle: None, more: false }
+    }
+
+    fn opened(errno: Errno) -> Completion {
+        ended(Op::Open { root: file(), path: c"a".into(), how: How::default() }, Err(errno))
+    }
+
+    /// A load whose original is a file.
+    fn begun() -> Load {
+        let mut load = Load::new(Instant::default(), WAITER);
+        let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
+        let op = Op::Stat { file: file(), facts: Box::new(facts) };
+        let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));
+        assert!(matches!(stage, Stage::Neighbours { size: 3 }), "{stage:?}");
+        load
+    }
+
+    #[test]
+    fn a_neighbour_that_cannot_be_looked_for_is_not_one_that_is_missing() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
+            let mut load = begun();
+            assert!(matches!(load.take(Part::VARIANTS[2], opened(errno)), Stage::Known));
+            let (found, _) = load.result(None, false);
+            assert!(matches!(found, Found::Unavailable(told) if told == errno), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_served_without_neighbours_and_without_a_direct_descriptor() {
+        let mut load = begun();
+        let direct = Part { direct: true, ..Part::ORIGINAL };
+        assert!(matches!(load.take(direct, opened(Errno::MFILE)), Stage::Known));
+        assert!(matches!(load.take(Part::VARIANTS[0], opened(Errno::NOENT)), Stage::Known));
+        let (found, replaced) = load.result(None, false);
+        assert!(matches!(found, Found::File(_)) && !replaced, "{found:?}");
     }
 }

@@ -1,8 +1,10 @@
 //! The table of names, bounded, with second-chance eviction.
 //!
-//! Invariants: an entry that is being loaded is never put out; every waiter of a load is woken
-//! when it ends, however it ends; no answer is older than the revalidation time, but for a
-//! request that has waited for it since before.
+//! Invariants: an entry that is being loaded is never put out, nor one in the turn in which its
+//! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
+//! however it ends; no answer is older than the revalidation time, but for a request that has
+//! waited for it since before. Names that are asked for at once may be more than are kept: then
+//! the table is larger for as long as they are being found out.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -16,6 +18,7 @@ use super::load::{Load, Part, Stage};
 use super::stats::Stats;
 use super::version::Name;
 use crate::base::{Instant, Key, Slab};
+use crate::limits::LOADS_MAX;
 use crate::ring::{Completion, File, How, Io, Op, Owner, Start, Ticket, Wake};
 
 /// What the cache may use and how it opens. Counts are for one worker.
@@ -57,7 +60,7 @@ pub enum Lookup {
     Known(Found),
     /// It is being found out; the waiter is woken with `Ready`.
     Waiting,
-    /// Every entry is being found out; try later.
+    /// So many names are being found out that there is no room for one more; try later.
     Full,
 }
 
@@ -67,6 +70,8 @@ struct Entry {
     found: Option<Found>,
     /// When `found` was found out: the start of its load.
     checked: Instant,
+    /// The turn in which that load ended.
+    settled: Instant,
     /// Whether it was asked for since the eviction's hand passed.
     used: bool,
     /// Whether the file was seen to have changed.
@@ -82,6 +87,8 @@ pub struct OpenFiles {
     names: HashMap<Rc<[u8]>, Key>,
     entries: Slab<Entry>,
     hand: Vec<Key>,
+    /// Entries that are being found out.
+    loading: usize,
     /// Operations that wait to be started.
     queue: Vec<(Key, Part, Op)>,
     /// Operations in flight.
@@ -99,8 +106,9 @@ impl OpenFiles {
             root,
             options,
             names: HashMap::new(),
-            entries: Slab::new(options.entries_max),
+            entries: Slab::new(options.entries_max + LOADS_MAX),
             hand: Vec::new(),
+            loading: 0,
             queue: Vec::new(),
             pending: HashMap::new(),
             woken: Vec::new(),
@@ -126,7 +134,7 @@ impl OpenFiles {
         }
         let key = match known {
             Some(key) => key,
-            None => match self.add(path) {
+            None => match self.add(path, now) {
                 Some(key) => key,
                 None => {
                     self.stats.refused.add(1);
@@ -142,6 +150,7 @@ impl OpenFiles {
             None => {
                 let revalidates = entry.found.is_some();
                 entry.load = Some(Box::new(Load::new(now, waiter)));
+                self.loading += 1;
                 let counter =
                     if revalidates { &self.stats.revalidations } else { &self.stats.misses };
                 counter.add(1);
@@ -169,7 +178,9 @@ impl OpenFiles {
                         self.pending.insert(ticket, (key, part));
                     }
                     // What ran at once may have queued what follows from it.
-                    Start::Executed(completion) => self.completed(key, part, completion),
+                    Start::Executed(completion) => {
+                        self.completed(key, part, completion, io.now());
+                    }
                     Start::Busy(op) | Start::Blocked(op, _) => busy.push((key, part, op)),
                 }
             }
@@ -178,12 +189,12 @@ impl OpenFiles {
     }
 
     /// Takes in a wake of the cache's own operations.
-    pub fn wake(&mut self, wake: Wake) {
+    pub fn wake(&mut self, wake: Wake, now: Instant) {
         if let Wake::Done(completion) = wake
             && let Some((key, part)) =
                 completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
-            self.completed(key, part, completion);
+            self.completed(key, part, completion, now);
         }
     }
 
@@ -208,7 +219,7 @@ impl OpenFiles {
         self.queue.push((key, part, Op::Open { root: self.root.clone(), path, how }));
     }
 
-    fn completed(&mut self, key: Key, part: Part, completion: Completion) {
+    fn completed(&mut self, key: Key, part: Part, completion: Completion, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
@@ -223,7 +234,7 @@ impl OpenFiles {
         }
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
-            self.settle(key);
+            self.settle(key, now);
         }
     }
 
@@ -242,7 +253,7 @@ impl OpenFiles {
         }
     }
 
-    fn settle(&mut self, key: Key) {
+    fn settle(&mut self, key: Key, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
@@ -254,18 +265,21 @@ impl OpenFiles {
         let exhausted = matches!(found, Found::Unavailable(Errno::MFILE | Errno::NFILE));
         entry.found = Some(found);
         entry.checked = started;
+        entry.settled = now;
         entry.distrusted = false;
+        self.loading -= 1;
         self.woken.extend(waiters);
         if exhausted {
             // Files kept open for later are the first to give way.
             for _ in 0..self.entries.len() / 2 {
-                self.evict();
+                self.evict(now);
             }
         }
     }
 
-    fn add(&mut self, path: &[u8]) -> Option<Key> {
-        if self.entries.len() == self.entries.count_max() && !self.evict() {
+    fn add(&mut self, path: &[u8], now: Instant) -> Option<Key> {
+        while self.entries.len() >= self.options.entries_max && self.evict(now) {}
+        if self.entries.len() == self.entries.count_max() {
             return None;
         }
         let name: Rc<[u8]> = path.into();
@@ -273,6 +287,7 @@ impl OpenFiles {
             name: Rc::clone(&name),
             found: None,
             checked: Instant::default(),
+            settled: Instant::default(),
             used: false,
             distrusted: false,
             load: None,
@@ -284,14 +299,18 @@ impl OpenFiles {
     }
 
     /// Puts out one entry that is not being loaded and was not used since the hand last passed.
-    fn evict(&mut self) -> bool {
+    fn evict(&mut self, now: Instant) -> bool {
+        if self.loading == self.entries.len() {
+            return false;
+        }
         for _ in 0..2 * self.entries.len() + 1 {
             let Some(key) = self.hand.pop() else {
                 self.hand = self.entries.keys().collect();
                 continue;
             };
             let Some(entry) = self.entries.get_mut(key) else { continue };
-            if entry.load.is_some() || std::mem::take(&mut entry.used) {
+            let awaited = entry.load.is_some() || entry.settled == now;
+            if awaited || std::mem::take(&mut entry.used) {
                 continue;
             }
             let entry = self.entries.remove(key).expect("it was just there");

@@ -74,10 +74,9 @@ pub(super) fn answer(
         return Answered::ReadBody(head.framing);
     }
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
-    let keep = head.keep_alive && !cx.draining && !last && !too_long;
+    let keep = head.keep_alive && !cx.draining && !last && !unread;
     let mut reply = Reply { head, keep, begun: request.begun, outbox, cx };
     if let Some(refusal) = head.refusal {
-        reply.keep &= !unread;
         return reply.refuse(refusal);
     }
     let resolution = match reply.resolve(request, socket) {
@@ -85,14 +84,13 @@ pub(super) fn answer(
         Err(answered) => return answered,
     };
     match resolution {
-        Target::Refused(refusal) => {
-            reply.keep &= !unread;
-            reply.refuse(refusal)
-        }
+        Target::Refused(refusal) => reply.refuse(refusal),
         _ if unread && !too_long => {
-            request.continued = true;
             match reply.outbox.write(reply.cx.io, |out| out.put(response::CONTINUE)) {
-                Ok(()) => Answered::Continue,
+                Ok(()) => {
+                    request.continued = true;
+                    Answered::Continue
+                }
                 Err(no_room) => answered(no_room),
             }
         }

@@ -3,6 +3,7 @@
 //! They lie in one buffer: the small one, or the large one when they did not fit there. Without
 //! bytes there is no buffer.
 
+use crate::limits::READ_BYTES_MIN;
 use crate::ring::{Io, Lease, Pool, Scatter};
 
 /// See the module.
@@ -56,19 +57,28 @@ impl Input {
         let Some(mut buffer) = self.buffer.take() else {
             let small = io.lease(Pool::Head)?;
             // Without the large part the read is shorter, and that is all.
-            let large = io.lease(Pool::LargeHead);
+            let large = io.lease_if_free(Pool::LargeHead);
             return Some(Scatter { small: Some(small), large, filled: 0 });
         };
         if self.start > 0 {
             buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.end < buffer.len() {
+        // Where little room is left, behind a head that nearly fills the small part, a body would
+        // come in bits: the large part is taken then, but only waited for when there is none.
+        let large = match buffer.len() - self.end {
+            READ_BYTES_MIN.. => None,
+            1.. => io.lease_if_free(Pool::LargeHead),
+            0 => match io.lease(Pool::LargeHead) {
+                Some(large) => Some(large),
+                None => {
+                    self.buffer = Some(buffer);
+                    return None;
+                }
+            },
+        };
+        let Some(mut large) = large else {
             return Some(Scatter { small: Some(buffer), large: None, filled: self.end });
-        }
-        let Some(mut large) = io.lease(Pool::LargeHead) else {
-            self.buffer = Some(buffer);
-            return None;
         };
         assert!(large.len() > self.end, "the large part holds every head that is not refused");
         large[..self.end].copy_from_slice(&buffer[..self.end]);
@@ -101,5 +111,66 @@ impl Input {
         self.start = 0;
         self.end = end;
         self.buffer = (end > 0).then_some(buffer);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::limits::{HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES};
+    use crate::ring::simulated::{Simulated, World};
+    use crate::ring::{Options, Reactor, Stats};
+
+    fn reactor(large: usize) -> Reactor<Simulated> {
+        let options = Options {
+            operations_max: 8,
+            owners_max: 8,
+            pools: [(HEAD_BUFFER_BYTES, 2), (LARGE_HEAD_BUFFER_BYTES, large), (4096, 1), (4096, 1)],
+            pipes_max: 1,
+            pipe_bytes: 4096,
+            turn_bytes: 4096,
+        };
+        Reactor::new(World::new(1).kernel(), options, Stats::default().into(), |_, _| None).unwrap()
+    }
+
+    /// Input that holds so many bytes in its small part.
+    fn holding(bytes: usize, io: &mut dyn Io) -> Input {
+        let mut input = Input::default();
+        let mut parts = input.room(io).unwrap();
+        parts.large = None;
+        parts.free()[0][..bytes].fill(b'x');
+        input.put(parts, bytes);
+        input
+    }
+
+    fn room(parts: &mut Scatter) -> usize {
+        parts.free().iter().map(|part| part.len()).sum()
+    }
+
+    #[test]
+    fn a_head_that_nearly_fills_its_buffer_leaves_room_for_a_body() {
+        for bytes in [1, 3000, 4000, HEAD_BUFFER_BYTES - 1, HEAD_BUFFER_BYTES] {
+            let mut reactor = reactor(1);
+            let owner = reactor.register().unwrap();
+            let mut input = holding(bytes, &mut reactor.io(owner));
+            let mut parts = input.room(&mut reactor.io(owner)).unwrap();
+            assert!(room(&mut parts) >= READ_BYTES_MIN, "{bytes}: {}", room(&mut parts));
+            input.put(parts, 0);
+            assert_eq!(input.bytes(), vec![b'x'; bytes]);
+        }
+    }
+
+    #[test]
+    fn the_large_part_is_waited_for_only_when_there_is_no_room_at_all() {
+        let mut reactor = reactor(1);
+        let owner = reactor.register().unwrap();
+        let _taken = reactor.io(owner).lease(Pool::LargeHead).unwrap();
+        let mut input = holding(HEAD_BUFFER_BYTES - 1, &mut reactor.io(owner));
+        let mut parts = input.room(&mut reactor.io(owner)).unwrap();
+        assert_eq!(room(&mut parts), 1);
+        input.put(parts, 1);
+        assert!(input.room(&mut reactor.io(owner)).is_none());
+        assert_eq!(input.bytes().len(), HEAD_BUFFER_BYTES, "what came stays");
     }
 }

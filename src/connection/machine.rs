@@ -13,6 +13,7 @@ use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
 use crate::http::refusal::Refusal;
+use crate::limits::DRAIN_FIRST_REQUEST;
 use crate::ring::{Completion, Deadline, Op, Scatter, Socket, Start, Wake};
 
 /// What a step of a connection came to.
@@ -132,7 +133,7 @@ impl Connection {
         match self.phase {
             // Ready, or a turn later: what was waited for may be there.
             Phase::Resolving | Phase::Starved => self.phase = Phase::Parsing,
-            Phase::Awaiting(Purpose::Head) if cx.draining && self.input.is_empty() => {
+            Phase::Awaiting(Purpose::Head) if cx.draining && self.is_idle() => {
                 return Next::Rest(Turn::Finished(Farewell::Shutdown));
             }
             _ if std::mem::take(&mut self.turned_away) => {
@@ -141,6 +142,11 @@ impl Connection {
             _ => {}
         }
         Next::Again
+    }
+
+    /// Whether it has been served, and nothing of a further request has come.
+    fn is_idle(&self) -> bool {
+        self.served > 0 && self.input.is_empty() && self.poll != Poll::Fired
     }
 
     /// Waits for bytes, then has them read.
@@ -182,6 +188,11 @@ impl Connection {
             }
             // Set once, when lingering began: the client does not prolong it.
             Phase::Awaiting(Purpose::Linger(_)) => return,
+            // Its first request may be on its way, and a client that was never answered does not
+            // ask again by itself.
+            _ if self.input.is_empty() && cx.draining => {
+                (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
+            }
             _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
             _ => (Deadline::Head, self.request.begun + cx.options.head_timeout),
         };
@@ -285,10 +296,12 @@ impl Connection {
             }
             Answered::Waiting => {
                 self.phase = Phase::Resolving;
+                self.set_send_deadline(cx);
                 return WAIT;
             }
             Answered::NoBuffer => {
                 self.phase = Phase::Starved;
+                self.set_send_deadline(cx);
                 return WAIT;
             }
         }
@@ -333,7 +346,8 @@ impl Connection {
     fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
         match (which, &self.phase) {
             (Deadline::Idle, Phase::Awaiting(Purpose::Head)) => {
-                Next::Rest(Turn::Finished(Farewell::Idle))
+                let why = if cx.draining { Farewell::Shutdown } else { Farewell::Idle };
+                Next::Rest(Turn::Finished(why))
             }
             (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
                 self.refuse_unasked(Refusal::HeadTimeout, Farewell::HeadTimeout, cx);
@@ -344,6 +358,11 @@ impl Connection {
                 Next::Again
             }
             (Deadline::Linger, _) => self.finish(),
+            // The disk does not answer. What it says later finds nobody.
+            (Deadline::Send, Phase::Resolving) => {
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                Next::Again
+            }
             (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Starved) => {
                 // Nobody takes the bytes: the kernel shall not keep them either.
                 let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });

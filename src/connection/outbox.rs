@@ -107,12 +107,17 @@ impl Outbox {
         if small.len() >= GATHERED_BYTES_MAX {
             return Err(if end > 0 { NoRoom::SendFirst } else { NoRoom::TooLong });
         }
-        let Some(mut large) = io.lease(Pool::Body) else {
-            if end == 0 {
-                self.tail = None;
-            }
+        let large = match end {
+            0 => io.lease(Pool::Body),
             // What is there can go; only an empty outbox has to wait.
-            return Err(if end > 0 { NoRoom::SendFirst } else { NoRoom::NoBuffer });
+            _ => io.lease_if_free(Pool::Body),
+        };
+        let Some(mut large) = large else {
+            if end > 0 {
+                return Err(NoRoom::SendFirst);
+            }
+            self.tail = None;
+            return Err(NoRoom::NoBuffer);
         };
         large[..end].copy_from_slice(&small[..end]);
         self.tail = Some((large, end));

@@ -15,7 +15,7 @@ impl Connection {
     /// Sends what is owed next, or turns to what comes after.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Next {
         let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
-        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+        self.set_send_deadline(cx);
         match (bytes, span) {
             (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
             (Some(bytes), None) => {
@@ -36,6 +36,11 @@ impl Connection {
             }
             (None, None) => unreachable!("a segment is bytes or a span"),
         }
+    }
+
+    /// From now on the answer must make progress.
+    pub(super) fn set_send_deadline(&self, cx: &mut Context<'_>) {
+        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
     }
 
     /// Waits for the next request in the same entry into the kernel that sends this answer.
@@ -110,7 +115,7 @@ impl Connection {
         self.progress = progress;
         if moved > 0 {
             self.took(moved, cx);
-            cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+            self.set_send_deadline(cx);
         }
         match step {
             Step::Waiting | Step::Blocked => WAIT,

@@ -191,7 +191,10 @@ impl Buffered {
         }
         if !self.reading && self.ready.is_none() && self.read < self.body.count {
             // A second buffer is a gain, not a need: while one is being sent, none is waited for.
-            let buffer = self.spare.take().or_else(|| io.lease(Pool::Body))?;
+            let buffer = self.spare.take().or_else(|| match self.sending {
+                Some(_) => io.lease_if_free(Pool::Body),
+                None => io.lease(Pool::Body),
+            })?;
             self.reading = true;
             return Some(self.next_read(buffer));
         }

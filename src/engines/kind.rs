@@ -16,7 +16,7 @@ pub enum Kind {
     Splice,
     /// Registered buffers, read and sent by the ring.
     Uring,
-    /// O_DIRECT reads into a cache of our own, past the page cache.
+    /// O_DIRECT reads through registered buffers, past the page cache.
     Direct,
     /// pread(2) and send(2): the measure of the others.
     Copy,
@@ -27,7 +27,7 @@ const NAMES: [(Kind, &str, &str); 5] = [
     (Kind::Sendfile, "sendfile", "page cache to socket inside the kernel, by sendfile(2)"),
     (Kind::Splice, "splice", "page cache to pipe to socket, by splice(2)"),
     (Kind::Uring, "uring", "registered buffers, read and sent by io_uring"),
-    (Kind::Direct, "direct", "O_DIRECT reads past the page cache, with a cache of our own"),
+    (Kind::Direct, "direct", "O_DIRECT reads through registered buffers, past the page cache"),
     (Kind::Copy, "copy", "plain read and write through a buffer, the measure of the others"),
 ];
 
@@ -48,6 +48,11 @@ impl Kind {
     /// The name in options, configuration, telemetry and log.
     pub const fn name(self) -> &'static str {
         NAMES[self as usize].1
+    }
+
+    /// Whether the ring reads bodies into memory of the process, which is then best registered.
+    pub const fn reads_into_buffers(self) -> bool {
+        matches!(self, Self::Uring | Self::Direct)
     }
 
     /// One line that says what the engine does, without a full stop.

@@ -57,6 +57,9 @@ pub trait Io {
     /// Leases a buffer; when there is none, [`super::Wake::Ready`] comes as soon as there is.
     fn lease(&mut self, pool: Pool) -> Option<Lease>;
 
+    /// Leases a buffer if there is one now. No wake comes when there is none.
+    fn lease_if_free(&mut self, pool: Pool) -> Option<Lease>;
+
     /// Leases a pipe.
     fn pipe(&mut self) -> Result<PipeLease, NoPipe>;
 

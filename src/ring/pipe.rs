@@ -26,7 +26,8 @@ impl Pipe {
 /// Pipes that wait for a body, and how many there may be in all.
 #[derive(Debug)]
 pub(crate) struct PipePool {
-    idle: RefCell<Vec<Pipe>>,
+    #[allow(clippy::vec_box)] // The box moves between the pool and its leases.
+    idle: RefCell<Vec<Box<Pipe>>>,
     open: Cell<usize>,
     /// How many were open when the kernel last refused to make one.
     refused_at: Cell<Option<usize>>,
@@ -58,7 +59,7 @@ impl PipePool {
     pub(crate) fn adopt(self: &Rc<Self>, pipe: Pipe) -> PipeLease {
         assert!(self.may_grow(), "the bound was asked before");
         self.open.set(self.open.get() + 1);
-        PipeLease { pipe: Some(pipe), held: 0, pool: Rc::clone(self) }
+        PipeLease { pipe: Some(Box::new(pipe)), held: 0, pool: Rc::clone(self) }
     }
 
     /// Pipes that are open, leased or not.
@@ -90,7 +91,8 @@ impl PipePool {
 /// A pipe, for as long as a body needs it.
 #[derive(Debug)]
 pub struct PipeLease {
-    pipe: Option<Pipe>,
+    /// Boxed, because an operation that carries it is moved more often than it is used.
+    pipe: Option<Box<Pipe>>,
     held: u32,
     pool: Rc<PipePool>,
 }

@@ -21,9 +21,9 @@ use crate::connection;
 use crate::http::head::HeadLimits;
 use crate::http::media::MediaTable;
 use crate::limits::{
-    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DRAIN_LOOK, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
     OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
-    TURNED_AWAY_MAX,
+    TURNED_AWAY_MAX, WORKERS_LOOK,
 };
 use crate::resource::{self, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
@@ -143,7 +143,7 @@ fn wait(
     let mut draining = false;
     loop {
         let signal = signals
-            .wait_for(std::time::Duration::from_millis(100))
+            .wait_for(if draining { DRAIN_LOOK } else { WORKERS_LOOK })
             .map_err(|e| Fault::System("signals cannot be read", e))?;
         match signal {
             Some(signal) if signal.ends() && draining => return Ok(End::AtOnce(signal)),
@@ -187,10 +187,19 @@ struct Start {
 
 fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, Fault> {
     let name = format!("worker-{}", start.number);
+    spawn_as(name, reports, move |reports| work(start, reports))
+}
+
+/// Starts a thread whose end is reported, however it comes.
+fn spawn_as(
+    name: String,
+    reports: mpsc::Sender<Report>,
+    work: impl FnOnce(&mpsc::Sender<Report>) -> Result<(), String> + Send + 'static,
+) -> Result<JoinHandle<()>, Fault> {
     std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(start, &reports)));
+            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(&reports)));
             let report = match ran {
                 Ok(Ok(())) => Report::Ended,
                 Ok(Err(what)) => Report::Failed(what),
@@ -211,10 +220,20 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
     let shard = start.shards[start.number].clone();
     let uring = Uring::new().map_err(|fault| format!("its ring: {}", fault.0))?;
     let setup = uring.setup();
+    if setup != Setup::Deferred {
+        tracing::warn!(
+            worker = start.number,
+            ring = setup.name(),
+            "this kernel has no deferred completions (it has them from 6.1 on), so each request \
+             costs more"
+        );
+    }
     let options = reactor_options(&start.options);
     let number = start.number;
+    // Registered memory is pinned, all of it: only who reads into it with every body pays that.
+    let registers = start.options.engine.reads_into_buffers();
     let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
-        register(uring, memory, number)
+        if registers { register(uring, memory, number) } else { None }
     })
     .map_err(|errno| format!("its buffers: {errno}"))?;
     let mut worker = Worker::new(parts(start, shard, reactor, setup));
@@ -360,7 +379,7 @@ fn announce(options: &Options, bound: &[Bound], quiet: bool) {
         engine = %options.engine,
         workers = options.workers,
         root = %options.root.display(),
-        "serving: {}", options.engine.help()
+        "serving"
     );
     if quiet {
         return;
@@ -383,4 +402,27 @@ fn url(address: &Listen) -> String {
 
 fn owned(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     fd.try_clone_to_owned().map_err(|error| Fault::System("a descriptor is missing", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_reported_as_failed() {
+        let (reports, reported) = mpsc::channel();
+        let thread = spawn_as("worker-9".to_owned(), reports, |_| panic!("planted")).unwrap();
+        assert!(matches!(reported.recv(), Ok(Report::Failed(what)) if what.contains("panicked")));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_fails_while_it_serves_ends_the_server() {
+        let (reports, reported) = mpsc::channel();
+        reports.send(Report::Failed("planted".to_owned())).unwrap();
+        let threads = vec![std::thread::spawn(std::thread::park)];
+        let signals = Signals::block().unwrap();
+        let ended = wait(&signals, &Control::default(), &[], &reported, threads);
+        assert!(matches!(ended, Err(Fault::Worker(what)) if what == "planted"));
+    }
 }

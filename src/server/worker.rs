@@ -102,6 +102,8 @@ struct Listener {
     accepting: bool,
     /// It found no free descriptor.
     starved: bool,
+    /// It accepts for the last time: what is queued, and nothing that comes later.
+    last: bool,
 }
 
 /// See the module.
@@ -156,6 +158,7 @@ impl<K: Kernel> Worker<K> {
                 socket: Some(socket),
                 accepting: false,
                 starved: false,
+                last: false,
             })
             .collect();
         for owner in listeners.iter().map(|listener| listener.owner).chain([control_owner]) {
@@ -224,7 +227,7 @@ impl<K: Kernel> Worker<K> {
                 let index = *index;
                 self.listen(index, wake);
             }
-            Some(Role::Cache) => self.cache.wake(wake),
+            Some(Role::Cache) => self.cache.wake(wake, self.reactor.now()),
             Some(Role::Control) => self.look_at_control(wake),
             Some(Role::Nobody) | None => {}
         }
@@ -306,9 +309,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         if draining {
-            // Everything that was queued has been accepted; now nothing is reset by the close.
-            listener.socket = None;
-            return;
+            return self.accept_the_rest(index);
         }
         let Some(socket) = listener.socket.clone() else { return };
         let (owner, op) = (listener.owner, Op::Accept { listener: socket });
@@ -364,7 +365,7 @@ impl<K: Kernel> Worker<K> {
             if self.listeners[index].accepting {
                 self.reactor.cancel_all(owner);
             } else {
-                self.listeners[index].socket = None;
+                self.accept_the_rest(index);
             }
         }
         for index in 0..self.roles.len() {
@@ -374,6 +375,24 @@ impl<K: Kernel> Worker<K> {
                 self.reactor.wake(owner, Wake::Turn);
             }
         }
+    }
+
+    /// Takes in what is queued at a listener, then closes it: a close with connections queued
+    /// resets them. A cancelled accept may have left some; one that begins takes all there are
+    /// before its own cancel, which comes right behind it.
+    fn accept_the_rest(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        let socket = listener.socket.take_if(|_| listener.last);
+        if socket.is_some() {
+            return;
+        }
+        listener.last = true;
+        let Some(socket) = listener.socket.clone() else { return };
+        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
+        let started = self.reactor.io(owner).start(op);
+        // A busy ring wakes the listener in the next turn, which then closes it.
+        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
+        self.reactor.cancel_all(owner);
     }
 
     /// The time to finish is over.

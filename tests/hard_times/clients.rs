@@ -186,3 +186,32 @@ fn a_burst_of_connections_is_served() {
         assert_eq!(wire.response().unwrap().body, b"still here\n");
     }
 }
+
+/// More names are asked for at once than files are kept open: each is found out all the same.
+#[test]
+fn more_names_at_once_than_are_kept_are_all_served() {
+    let scratch = tree();
+    let name = |number: usize| format!("many/{number}.txt");
+    for number in 0..300 {
+        scratch.write(&name(number), format!("{number}\n"));
+    }
+    let kept = "64";
+    for engine in ["sendfile", "direct"] {
+        let arguments = ["--workers", "1", "--open-files", kept, "--engine", engine];
+        let server = Server::start(&arguments, scratch.path());
+        for _ in 0..3 {
+            let mut wires: Vec<Wire> = (0..300).map(|_| server.connect()).collect();
+            for (number, wire) in wires.iter_mut().enumerate() {
+                wire.send(&get(&format!("/{}", name(number)), ""));
+            }
+            for (number, wire) in wires.iter_mut().enumerate() {
+                let answer = wire.response().unwrap();
+                let expected = (200, format!("{number}\n"));
+                assert_eq!((answer.status, answer.text()), expected, "{engine}");
+            }
+        }
+        // The file asked for last makes the others go.
+        goes_on(&server);
+        server.figure_until(&["cache", "entries"], |entries| entries <= 64);
+    }
+}

@@ -107,3 +107,29 @@ fn a_unix_socket_is_removed_at_the_end() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
     assert!(!path.exists(), "the socket is left behind");
 }
+
+/// A request that was there before the signal is answered, also one whose connection was not yet
+/// accepted: its client could not know.
+#[test]
+fn requests_that_were_sent_before_the_signal_are_answered() {
+    for _ in 0..8 {
+        let scratch = tree();
+        let mut server = Server::start(&["--workers", "2"], scratch.path());
+        let mut wires: Vec<Wire> = (0..20).map(|_| server.connect()).collect();
+        server.figure_until(&["connections", "accepted"], |count| count >= 20);
+        // It stands still while it all comes, so that it finds everything at once.
+        server.signal(Signal::STOP);
+        wires.extend((0..20).map(|_| server.connect()));
+        for wire in &mut wires {
+            wire.send(&get("/plain.txt", ""));
+        }
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for (number, wire) in wires.iter_mut().enumerate() {
+            let answer = wire.response().unwrap_or_else(|fault| panic!("{number}: {fault:?}"));
+            assert_eq!(answer.body, b"still here\n");
+            assert_eq!(wire.end(), End::Closed);
+        }
+        assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    }
+}

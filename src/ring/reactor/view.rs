@@ -46,10 +46,17 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
     }
 
     fn lease(&mut self, pool: Pool) -> Option<Lease> {
+        let lease = self.lease_if_free(pool);
+        if lease.is_none() {
+            self.reactor.starve(self.owner, pool as usize);
+        }
+        lease
+    }
+
+    fn lease_if_free(&mut self, pool: Pool) -> Option<Lease> {
         let lease = self.reactor.pools[pool as usize].lease();
         if lease.is_none() {
             self.reactor.stats.pool(pool).waits.add(1);
-            self.reactor.starve(self.owner, pool as usize);
         }
         lease
     }
