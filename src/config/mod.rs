@@ -13,14 +13,16 @@ mod address;
 mod catalogue;
 mod effective;
 mod file;
+mod key;
 mod log;
 mod nearest;
 mod print;
 mod problem;
 mod written;
 
-pub use catalogue::{Arity, KEYS, Key, Section};
+pub use catalogue::KEYS;
 pub use effective::{Effective, Given, Settings, resolve};
+pub use key::{Arity, Key, Section};
 pub use log::{Format, Level, Log};
 pub use nearest::nearest;
 pub use print::{json, toml};

@@ -142,7 +142,9 @@ fn as_u32(count: usize) -> u32 {
 
 /// A signal may interrupt a call before it has moved anything; then nothing happened and it is
 /// made again.
-pub(super) fn again_if_interrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn again_if_interrupted<T>(
+    mut call: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}

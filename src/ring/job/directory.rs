@@ -89,6 +89,5 @@ fn may_read(at: BorrowedFd<'_>, name: &CStr, told: &Statx, kind: FileKind) -> bo
         FileKind::Directory => (0o555, Access::READ_OK | Access::EXEC_OK),
         FileKind::Special => return false,
     };
-    u32::from(told.stx_mode) & all == all
-        || accessat(at, name, wanted, AtFlags::EACCESS).is_ok()
+    u32::from(told.stx_mode) & all == all || accessat(at, name, wanted, AtFlags::EACCESS).is_ok()
 }
