@@ -1,0 +1,6 @@
+//! Jobs: what helper threads do while the ring goes on.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "jobs/helpers.rs"]
+mod helpers;
