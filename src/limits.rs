@@ -97,6 +97,17 @@ pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
 /// Times that an open is tried again when a rename got in its way.
 pub const OPEN_TRIES_MAX: u32 = 8;
 
+/// Bytes of a file whose entity tag is made of its content: 64 MiB take some tens of
+/// milliseconds out of memory and a second from a slow disk, during which no other file of the
+/// mount is hashed. A larger file is known by its time of change and its size.
+pub const CONTENT_TAG_BYTES_MAX: u64 = 64 << 20;
+
+/// Files that one worker has at the helpers to be hashed: the next is there when one is done, and
+/// other jobs find room.
+pub const DIGESTS_AT_ONCE: usize = 4;
+
+const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
+
 /// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
 /// ask for names that are not known in one moment. Each holds one to eight descriptors.
 pub const LOADS_MAX: usize = 1024;
@@ -110,13 +121,26 @@ pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
 /// Room for a response head before a block, so that both leave in one send. A page, so that the
 /// block stays aligned for O_DIRECT.
 pub const BODY_HEAD_ROOM: usize = 4096;
-/// Entries of one directory listing. Some 2 MiB of HTML: a page with more is of no use to a reader,
-/// and the memory for it is a client's to spend. The listing says that it was cut.
-pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
-/// Bytes of the names of one directory listing together. A name grows up to ninefold in HTML,
-/// link and text, so this holds a page of hostile names under some 12 MiB.
-pub const LISTING_NAMES_BYTES_MAX: usize = 1 << 20;
+// http: listings
+
+/// Entries of one directory listing: as many as a browser still shows, in some 20 MiB of HTML.
+/// A listing that was cut says so.
+pub const LISTING_ENTRIES_MAX: usize = 100_000;
+
+/// Bytes of the names of one directory listing together: 80 for each entry. A name grows up to
+/// ninefold in HTML, link and text, and a row has 140 bytes beside it: a page of hostile names
+/// stays below 90 MiB, one of common names below 20.
+pub const LISTING_NAMES_BYTES_MAX: usize = 8 << 20;
+
+// resource
+
+/// Listings of one worker that are being made or wait to be sent: more than a helper makes in
+/// the time a client waits.
+pub const LISTINGS_MAX: usize = 64;
+
+/// How long a listing is kept for those who asked for it while it was made.
+pub const LISTING_KEPT: Duration = Duration::from_secs(1);
 
 // connection
 
@@ -148,6 +172,9 @@ pub const HEAD_BUFFER_BYTES: usize = 4096;
 /// Bytes of a buffer for large or pipelined heads: the small part's bytes, the largest head, and
 /// the empty lines before it.
 pub const LARGE_HEAD_BUFFER_BYTES: usize = 24 * 1024;
+
+/// Bytes that one send takes of an answer in memory, so that its copy does not hold up the turn.
+pub const SEND_BYTES_MAX: usize = 512 * 1024;
 
 /// Bytes of room below which a read is given a larger buffer, if there is one: a body of
 /// [`DISCARD_BYTES_MAX`] is then read in 64 pieces at most, however long its head is.

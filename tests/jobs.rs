@@ -4,3 +4,5 @@
 
 #[path = "jobs/helpers.rs"]
 mod helpers;
+#[path = "jobs/worker.rs"]
+mod worker;

@@ -13,4 +13,4 @@ mod version;
 
 pub use open_files::{Found, Lookup, OpenFiles, Options};
 pub use stats::Stats;
-pub use version::{Direct, Name, Version};
+pub use version::{Digest, Direct, Directory, Name, Version};

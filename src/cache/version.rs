@@ -19,6 +19,8 @@ pub struct Version {
     pub facts: Facts,
     /// How the bytes are coded, seen from the original's name.
     pub coding: Coding,
+    /// The digest of the bytes, where tags are made of it.
+    pub digest: Option<Digest>,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
     lines: RefCell<Option<Kept>>,
@@ -26,6 +28,18 @@ pub struct Version {
 
 /// Lines with the rules that they were made under, and whether there were variants.
 type Kept = ((u32, bool), Rc<EntityLines>);
+
+/// XXH3 of all bytes of a file, in 128 bits.
+pub type Digest = u128;
+
+/// An open directory.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The descriptor.
+    pub file: File,
+    /// What statx said.
+    pub facts: Facts,
+}
 
 /// A descriptor opened with O_DIRECT, of the same file.
 #[derive(Clone, Debug)]
@@ -42,7 +56,8 @@ impl Version {
     /// A version with a descriptor and what statx said of it; without one past the page cache.
     pub fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
         let confirmed = Cell::new(at);
-        Self { file, direct: None, facts, confirmed, coding, lines: RefCell::new(None) }
+        let lines = RefCell::new(None);
+        Self { file, direct: None, facts, confirmed, coding, digest: None, lines }
     }
 
     /// Whether facts are of this same file, unchanged.

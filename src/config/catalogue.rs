@@ -14,14 +14,14 @@ use super::key::{Key, Section};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
-use crate::server::options::{Kind, Precompressed, WORKERS_MAX, default_workers};
+use crate::server::options::{Etag, Kind, Precompressed, WORKERS_MAX, default_workers};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Below this a time limit would cut clients that are merely on another continent.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 25] = [
+pub static KEYS: [Key; 28] = [
     Key::one(
         Section::Serving,
         "root",
@@ -106,6 +106,27 @@ pub static KEYS: [Key; 25] = [
     )
     .switch(),
     Key::one(
+        Section::Files,
+        "listing",
+        "BOOL",
+        "List a directory that has no index file [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.listing = on),
+        |all| Value::from(all.server.listing),
+    )
+    .switch(),
+    Key::one(
+        Section::Files,
+        "etag",
+        "SOURCE",
+        "Make entity tags of a file's time and size, or of its bytes: modified or content \
+         [default: modified]",
+        |all, written, _| {
+            all.server.etag = written.choice("source", &Etag::ALL, Etag::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.etag.name()),
+    ),
+    Key::one(
         Section::Workers,
         "workers",
         "COUNT",
@@ -153,6 +174,17 @@ pub static KEYS: [Key; 25] = [
             Ok(())
         },
         |all| Value::from(show_size(all.server.body_buffers as u64)),
+    ),
+    Key::one(
+        Section::Workers,
+        "listing-memory",
+        "SIZE",
+        "Memory for listings on their way, in all workers; beyond it 503 [default: 64MiB]",
+        |all, written, _| {
+            all.server.listing_memory = written.size(1 << 20..=1 << 40)?;
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.listing_memory)),
     ),
     Key::one(
         Section::Workers,

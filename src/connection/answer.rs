@@ -3,6 +3,8 @@
 //! The order is that of RFC 9110 section 13.2.1: what the request itself forbids, then what it
 //! names, then its conditions, then the range.
 
+mod listing;
+
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -24,7 +26,7 @@ use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persist
 use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
-use crate::resource::{Asker, Resolution};
+use crate::resource::{Asker, Page, Resolution};
 use crate::ring::{Op, Socket, Start};
 
 /// A request whose answer is not put in yet.
@@ -95,6 +97,7 @@ pub(super) fn answer(
             }
         }
         Target::File(name) => reply.file(&name, request),
+        Target::Listing(page) => reply.listing(&page),
         Target::Redirect => reply.redirect(),
         Target::Options => reply.options(),
         Target::Made(made) => reply.made(&made),
@@ -115,6 +118,7 @@ impl Request {
 
 enum Target {
     File(Rc<Name>),
+    Listing(Rc<Page>),
     Redirect,
     Options,
     Made(super::context::Made),
@@ -145,6 +149,9 @@ impl<'b> Reply<'_, 'b, '_> {
         let cx = &mut *self.cx;
         match cx.site.resolve(self.head.path, cx.path, cx.cache, asker) {
             Resolution::File(name) => Ok(Target::File(name)),
+            Resolution::Listing(directory, dotfiles) => {
+                self.find_listing(&directory, dotfiles, request)
+            }
             Resolution::Redirect => Ok(Target::Redirect),
             Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),
             Resolution::Waiting => Err(self.wait(request)),

@@ -4,6 +4,10 @@
 //! [`Site::resolve`] is asked again each time something it waited for is known; what it found
 //! before comes from the cache, so that it keeps no state of its own.
 
+mod listings;
 mod site;
+mod stats;
 
+pub use listings::{Listed, Listings, Page, PageMemory, Wanted};
 pub use site::{Asker, Options, Resolution, Site};
+pub use stats::Stats;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::{Instant, WallClock};
-use crate::cache::{Found, Lookup, Name, OpenFiles, Version};
+use crate::cache::{Directory, Found, Lookup, Name, OpenFiles, Version};
 use crate::http::media::MediaTable;
 use crate::http::refusal::Refusal;
 use crate::http::response::{Entity, EntityLines};
@@ -18,6 +18,8 @@ pub struct Options {
     pub index: Vec<String>,
     /// Whether names that begin with a dot are served.
     pub dotfiles: bool,
+    /// Whether a directory without an index file is listed.
+    pub listing: bool,
     /// Media types by extension, besides those that are built in.
     pub media: MediaTable,
 }
@@ -38,6 +40,9 @@ pub enum Resolution {
     /// A directory that was asked for without its trailing slash. Its path with the slash is in
     /// the scratch.
     Redirect,
+    /// A directory without an index file, which is listed, with the names that begin with a dot or
+    /// without. Its path is in the scratch.
+    Listing(Directory, bool),
     /// Nothing that is served.
     Refused(Refusal),
     /// It is being found out; the owner is woken.
@@ -81,7 +86,7 @@ impl Site {
         let mut ask = |path: &[u8]| cache.lookup(path, asker.since, asker.now, asker.owner);
         if !target.directory {
             return match ask(path) {
-                Lookup::Known(Found::Directory) => {
+                Lookup::Known(Found::Directory(_)) => {
                     path.push(b'/');
                     Resolution::Redirect
                 }
@@ -96,9 +101,19 @@ impl Site {
             }
             path.extend_from_slice(index.as_bytes());
             match ask(path) {
-                Lookup::Known(Found::Nothing | Found::Directory) => {}
+                Lookup::Known(Found::Nothing | Found::Directory(_)) => {}
                 lookup => return answer(lookup),
             }
+        }
+        if self.options.listing {
+            path.truncate(directory);
+            return match ask(path) {
+                Lookup::Known(Found::Directory(found)) => {
+                    Resolution::Listing(found, self.options.dotfiles)
+                }
+                Lookup::Known(Found::File(_)) => Resolution::Refused(Refusal::NotFound),
+                lookup => answer(lookup),
+            };
         }
         Resolution::Refused(Refusal::NotFound)
     }
@@ -113,12 +128,11 @@ impl Site {
         wall: WallClock,
     ) -> (Rc<EntityLines>, Tag, i64) {
         let modified = version.facts.modified;
-        let tag = Tag::of_file(
-            modified.seconds,
-            modified.nanoseconds,
-            version.facts.size,
-            version.coding,
-        );
+        let (seconds, nanoseconds) = (modified.seconds, modified.nanoseconds);
+        let tag = match version.digest {
+            Some(digest) => Tag::of_content(&digest.to_be_bytes(), version.coding),
+            None => Tag::of_file(seconds, nanoseconds, version.facts.size, version.coding),
+        };
         let last_modified = modified.seconds.min(wall.seconds);
         let vary = name.variants.iter().any(Option::is_some);
         let make = || {
@@ -148,7 +162,7 @@ fn answer(lookup: Lookup) -> Resolution {
         Lookup::Full => Resolution::Refused(Refusal::Overloaded),
         Lookup::Known(Found::File(name)) => Resolution::File(name),
         Lookup::Known(Found::Unavailable(_)) => Resolution::Refused(Refusal::StorageUnavailable),
-        Lookup::Known(Found::Directory | Found::Nothing | Found::Forbidden) => {
+        Lookup::Known(Found::Directory(_) | Found::Nothing | Found::Forbidden) => {
             Resolution::Refused(Refusal::NotFound)
         }
     }

@@ -37,6 +37,12 @@ pub struct Options {
     pub dotfiles: bool,
     /// Whether relative links that stay beneath the root are followed.
     pub symlinks: bool,
+    /// Whether a directory without an index file is listed.
+    pub listing: bool,
+    /// Memory for listings on their way, in bytes, in all workers.
+    pub listing_memory: u64,
+    /// What entity tags are made of.
+    pub etag: Etag,
 
     /// Open connections at most, in all workers.
     pub connections: usize,
@@ -80,6 +86,9 @@ impl Default for Options {
             precompressed: Precompressed::Off,
             dotfiles: false,
             symlinks: true,
+            listing: false,
+            listing_memory: 64 << 20,
+            etag: Etag::Modified,
             connections: 16_384,
             requests_per_connection: 0,
             head_buffers: 16 << 20,
@@ -143,6 +152,29 @@ impl Precompressed {
             Self::Off => "off",
             Self::On => "on",
             Self::Fresh => "fresh",
+        }
+    }
+}
+
+/// What the entity tag of a file is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Etag {
+    /// Its time of modification and its size.
+    #[default]
+    Modified,
+    /// Its bytes: for trees whose files all bear one time.
+    Content,
+}
+
+impl Etag {
+    /// Every choice, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Modified, Self::Content];
+
+    /// The name in options and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modified => "modified",
+            Self::Content => "content",
         }
     }
 }

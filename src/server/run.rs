@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::endpoint::Figures;
-use super::options::{Options, Precompressed};
+use super::options::{Etag, Options, Precompressed};
 use super::worker::{Control, Parts, State, Worker};
 use crate::cache;
 use crate::connection;
@@ -25,7 +25,7 @@ use crate::limits::{
     OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
     TURNED_AWAY_MAX, WORKERS_LOOK,
 };
-use crate::resource::{self, Site};
+use crate::resource::{self, PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
@@ -99,6 +99,11 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let started = Instant::now();
     let mut bells = Vec::new();
     let mut threads = Vec::new();
+    let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
+    if options.listing || options.etag == Etag::Content {
+        // Here, where no thread is bound to a processor yet.
+        ring::start_helpers();
+    }
     for number in 0..options.workers {
         let (bell, heard) = Bell::new().map_err(|e| Fault::System("a descriptor is missing", e))?;
         bells.push(bell);
@@ -110,6 +115,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             bell: heard,
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
+            listing_memory: Arc::clone(&listing_memory),
             started,
         };
         threads.push(spawn(start, reports.clone())?);
@@ -182,6 +188,7 @@ struct Start {
     bell: OwnedFd,
     control: Arc<Control>,
     shards: Arc<Vec<Shard>>,
+    listing_memory: Arc<PageMemory>,
     started: Instant,
 }
 
@@ -253,6 +260,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             resource::Options {
                 index: options.index.clone(),
                 dotfiles: options.dotfiles,
+                listing: options.listing,
                 media: MediaTable::default(),
             },
             0,
@@ -264,7 +272,9 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             fresh_only: options.precompressed == Precompressed::Fresh,
             direct: options.engine == crate::engines::Kind::Direct,
             follow_links: options.symlinks,
+            content_tags: options.etag == Etag::Content,
         },
+        listing_memory: start.listing_memory,
         connection: connection::Options {
             engine: options.engine,
             head: HeadLimits::default(),

@@ -168,6 +168,14 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
     one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
 
+    one!(listings.made = resource.listings_made: Counter Count "Listings that were made"),
+    one!(listings.shared = resource.listings_shared:
+        Counter Count "Requests for a listing that was already being made"),
+    one!(listings.refused = resource.listings_refused:
+        Counter Count "Listings refused for want of memory or of room at the helpers"),
+    one!(listings.page_bytes = resource.page_bytes:
+        Gauge Bytes "Memory of listings that are kept or on their way"),
+
     one!(connections.accepted = connections.accepted: Counter Count "Connections accepted"),
     one!(connections.open = connections.open: Gauge Count "Connections that are open"),
     one!(connections.open_max = connections.open_max:
