@@ -25,6 +25,7 @@ use crate::http::refusal::{ALLOW, Refusal};
 use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
+use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
 use crate::resource::{Asker, Page, Resolution};
 use crate::ring::{Op, Socket, Start};
@@ -77,7 +78,7 @@ pub(super) fn answer(
     }
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
     let keep = head.keep_alive && !cx.draining && !last && !unread;
-    let mut reply = Reply { head, keep, begun: request.begun, outbox, cx };
+    let mut reply = Reply { head, keep, varies: false, begun: request.begun, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal);
     }
@@ -129,6 +130,8 @@ enum Target {
 struct Reply<'a, 'b, 'h> {
     head: &'a Head<'h>,
     keep: bool,
+    /// The name has variants, so that every answer about it depends on Accept-Encoding.
+    varies: bool,
     begun: Instant,
     outbox: &'a mut Outbox,
     cx: &'a mut Context<'b>,
@@ -137,7 +140,14 @@ struct Reply<'a, 'b, 'h> {
 impl<'b> Reply<'_, 'b, '_> {
     fn resolve(&mut self, request: &mut Request, socket: &Socket) -> Result<Target, Answered> {
         if self.head.method == Method::Options {
-            return Ok(Target::Options);
+            // What a path names is not looked at, but one that names nothing is still refused.
+            return Ok(match self.head.path {
+                b"*" => Target::Options,
+                path => match target::resolve(path, self.cx.path) {
+                    Ok(_) => Target::Options,
+                    Err(error) => Target::Refused(error.into()),
+                },
+            });
         }
         if self.cx.endpoint.is_at(self.head.path) {
             let peer = ask_peer(socket, self.cx);
@@ -187,7 +197,8 @@ impl<'b> Reply<'_, 'b, '_> {
             zstd: name.variants[1].is_some(),
             gzip: name.variants[2].is_some(),
         };
-        let coding = if fields.accept_encoding.is_present() && available != Available::default() {
+        self.varies = available != Available::default();
+        let coding = if fields.accept_encoding.is_present() && self.varies {
             Codings::parse(fields.accept_encoding.values()).choose(available)
         } else {
             Coding::Identity
@@ -296,7 +307,7 @@ impl<'b> Reply<'_, 'b, '_> {
         let form = self.form();
         let mut body = Vec::with_capacity(128);
         sentence(&mut body, refusal.status(), refusal.text(), form);
-        let lines = notice::lines(form);
+        let lines = notice::lines(form, self.varies);
         let frame = self.frame(&[]);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::unsatisfiable(out, &lines, total, body.len() as u64, frame);
@@ -352,7 +363,8 @@ impl<'b> Reply<'_, 'b, '_> {
         let form = self.form();
         let persistence = self.persistence();
         let with_body = self.head.method != Method::Head;
-        Notice { status, text, extra, form, persistence, with_body }
+        let varies = self.varies;
+        Notice { status, text, extra, form, varies, persistence, with_body }
             .put(self.begun, self.outbox, self.cx)
             .map_or_else(answered, |()| Answered::Put { keep: self.keep })
     }

@@ -51,6 +51,8 @@ pub struct Connection {
     pub(super) farewell: Option<Farewell>,
     /// What the engine had sent when it was last asked.
     pub(super) progress: Progress,
+    /// What the client had not acknowledged when that was last asked, since bytes last moved.
+    pub(super) unacknowledged: Option<u32>,
     /// Whether the client may still send, or have sent, what nobody reads.
     pub(super) unread: bool,
     /// Whether it is one too many.
@@ -80,6 +82,7 @@ impl Connection {
             served: 0,
             farewell: None,
             progress: Progress::default(),
+            unacknowledged: None,
             unread: false,
             turned_away: false,
         }
@@ -364,6 +367,10 @@ impl Connection {
                 Next::Again
             }
             (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Starved) => {
+                let sends = !matches!(self.phase, Phase::Starved);
+                if sends && !self.stalls(cx) {
+                    return WAIT;
+                }
                 // Nobody takes the bytes: the kernel shall not keep them either.
                 let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });
                 debug_assert!(matches!(reset, Start::Executed(_)), "a reset is inline");

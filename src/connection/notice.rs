@@ -20,6 +20,8 @@ pub(super) struct Notice<'a> {
     /// Whole field lines.
     pub(super) extra: &'a [u8],
     pub(super) form: Form,
+    /// Whether it is about a name with variants.
+    pub(super) varies: bool,
     pub(super) persistence: Persistence,
     /// Whether the body goes out, which it does not after HEAD.
     pub(super) with_body: bool,
@@ -35,7 +37,7 @@ impl Notice<'_> {
     ) -> Result<(), NoRoom> {
         let mut body = Vec::with_capacity(128);
         notice::notice(&mut body, self.status, self.text, self.form);
-        let lines = lines(self.form);
+        let lines = lines(self.form, self.varies);
         let frame = Frame { date: cx.date, persistence: self.persistence, extra: self.extra };
         outbox.write(cx.io, |out| {
             response::whole(out, self.status, &lines, body.len() as u64, frame);
@@ -61,6 +63,7 @@ pub(super) fn refuse_unasked(
         text: refusal.text(),
         extra: &refusal_lines(refusal),
         form: Form::Plain,
+        varies: false,
         persistence: Persistence::Close,
         with_body: true,
     };
@@ -69,10 +72,12 @@ pub(super) fn refuse_unasked(
     Ok(())
 }
 
-/// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5).
-pub(super) fn lines(form: Form) -> EntityLines {
+/// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5), and one
+/// about a name that has variants depends on Accept-Encoding as its other answers do.
+pub(super) fn lines(form: Form, varies: bool) -> EntityLines {
     let essence = form.content_type().split(';').next().unwrap_or("text/plain");
-    let edits: Vec<_> = FieldEdit::set("Vary", "Accept").into_iter().collect();
+    let vary = if varies { "Accept, Accept-Encoding" } else { "Accept" };
+    let edits: Vec<_> = FieldEdit::set("Vary", vary).into_iter().collect();
     EntityLines::new(&Entity::of_text(Media::new(essence)), &edits)
 }
 

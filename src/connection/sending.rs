@@ -39,8 +39,30 @@ impl Connection {
     }
 
     /// From now on the answer must make progress.
-    pub(super) fn set_send_deadline(&self, cx: &mut Context<'_>) {
+    pub(super) fn set_send_deadline(&mut self, cx: &mut Context<'_>) {
+        self.unacknowledged = None;
         cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
+    }
+
+    /// Whether the client has taken nothing for the time that an answer may stay without
+    /// progress. The socket of a slow client takes no bytes until a third of its buffer is free,
+    /// which may be more than a megabyte: so the client's acknowledgements are progress too.
+    /// Where none was asked for before, this is the first time and it gets another.
+    pub(super) fn stalls(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(now) = self.ask_unacknowledged(cx) else { return true };
+        if self.unacknowledged.is_some_and(|before| now >= before) {
+            return true;
+        }
+        self.set_send_deadline(cx);
+        self.unacknowledged = Some(now);
+        false
+    }
+
+    fn ask_unacknowledged(&self, cx: &mut Context<'_>) -> Option<u32> {
+        match cx.io.start(Op::Unacknowledged { socket: self.socket.clone() }) {
+            Start::Executed(completion) => completion.result.ok(),
+            Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
+        }
     }
 
     /// Waits for the next request in the same entry into the kernel that sends this answer.
@@ -118,7 +140,14 @@ impl Connection {
             self.set_send_deadline(cx);
         }
         match step {
-            Step::Waiting | Step::Blocked => WAIT,
+            Step::Blocked => {
+                // What the client takes from now on is progress, see `stalls`.
+                if self.unacknowledged.is_none() {
+                    self.unacknowledged = self.ask_unacknowledged(cx);
+                }
+                WAIT
+            }
+            Step::Waiting => WAIT,
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
                 stats.responses.add(1);

@@ -240,12 +240,9 @@ impl Engine for Buffered {
         u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
     }
 
-    fn give_back(mut self: Box<Self>) -> Body {
-        assert_eq!(self.progress.body, 0, "a body is declined before its first byte");
-        // A long head may have gone out in part.
-        if let Some(Op::Send { bytes, .. }) = self.parked {
-            self.body.head = Some(bytes);
-        }
+    fn give_back(self: Box<Self>) -> Body {
+        // Nothing goes out before the first read, not even a long head.
+        assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");
         self.body
     }
 }

@@ -5,12 +5,15 @@
 //! close in place, since a close may block on a slow file system; it hands the number to the
 //! ring's [`Closing`] list, and the ring closes it as an operation.
 
-// Unsafe: borrowing a raw number as a descriptor, and taking it back to close it.
+// Unsafe: borrowing a raw number as a descriptor, taking it back to close it, and an ioctl.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+
+use rustix::io::Errno;
+use rustix::ioctl::{Getter, Opcode, ioctl};
 
 /// Numbers from here on belong to the simulated kernel; no process has so many descriptors
 /// (fs.nr_open is at most 2^30).
@@ -130,6 +133,17 @@ handle! {
 impl Socket {
     pub(crate) fn sends_in_flight(&self) -> u32 {
         self.0.sends_in_flight.get()
+    }
+
+    /// Bytes that were sent and that the peer has not acknowledged (SIOCOUTQ of tcp(7); those it
+    /// has not read of a unix socket).
+    pub(super) fn unacknowledged(&self) -> Result<u32, Errno> {
+        const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+        // SAFETY: SIOCOUTQ, of the same number as TIOCOUTQ, writes one int, as the getter says.
+        let getter = unsafe { Getter::<SIOCOUTQ, i32>::new() };
+        // SAFETY: the getter brings its own memory for the answer, and the descriptor is open.
+        let bytes = unsafe { ioctl(self, getter) }?;
+        Ok(u32::try_from(bytes).unwrap_or(0))
     }
 
     pub(crate) fn send_begins(&self) {

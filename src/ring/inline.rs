@@ -61,6 +61,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             *address = peer.and_then(|peer| std::net::SocketAddr::try_from(peer).ok());
             Ok(0)
         }
+        Op::Unacknowledged { socket } => socket.unacknowledged(),
         Op::Reset { socket } => {
             rustix::net::sockopt::set_socket_linger(&*socket, Some(Duration::ZERO)).map(|()| 0)
         }

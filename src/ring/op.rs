@@ -226,6 +226,11 @@ pub enum Op {
         /// The answer; none for a unix socket.
         address: Option<SocketAddr>,
     },
+    /// Ask how much of what was sent the client has not acknowledged, inline. Result: bytes.
+    Unacknowledged {
+        /// The connection.
+        socket: Socket,
+    },
     /// Arrange that the close of a connection resets it, inline: what was not delivered is thrown
     /// away, and the kernel keeps nothing of it.
     Reset {

@@ -6,14 +6,12 @@ use std::rc::Rc;
 use super::buffer::Lease;
 
 /// Bytes to be sent: a range of a leased buffer or of shared memory.
-#[derive(Debug)]
 pub struct Outgoing {
     source: Source,
     start: u32,
     end: u32,
 }
 
-#[derive(Debug)]
 enum Source {
     Leased(Lease),
     Shared(Rc<[u8]>),
@@ -22,9 +20,16 @@ enum Source {
 
 /// Bytes in memory that know what they are a part of: their owner sees when nobody sends them
 /// any more.
-pub trait Kept: std::fmt::Debug {
+pub trait Kept {
     /// The bytes, always the same, fewer than 4 GiB.
     fn bytes(&self) -> &[u8];
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The bytes are the client's, and many.
+        formatter.debug_tuple("Outgoing").field(&(self.start..self.end)).finish()
+    }
 }
 
 impl Outgoing {

@@ -49,6 +49,7 @@ techniques! {
     Stat "statx" "Facts asked of open files",
     Shutdown "shutdown" "Sending sides of connections shut",
     Peer "getpeername" "Addresses of clients asked, inline",
+    Unacknowledged "siocoutq" "Connections asked for what the client has not acknowledged, inline",
     Reset "reset" "Connections that were told to reset at their close",
     Close "close" "Descriptors closed by the ring",
     ReadDirectory "read_directory" "Directories read by helper threads",
@@ -81,6 +82,7 @@ impl Technique {
             Op::Shutdown { .. } => (Self::Shutdown, 0),
             Op::Close { .. } => (Self::Close, 0),
             Op::Peer { .. } => (Self::Peer, 0),
+            Op::Unacknowledged { .. } => (Self::Unacknowledged, 0),
             Op::Reset { .. } => (Self::Reset, 0),
             Op::Job(Job::ReadDirectory { .. }) => (Self::ReadDirectory, 0),
             Op::Job(Job::Digest { .. }) => (Self::Digest, 0),
@@ -99,7 +101,7 @@ impl Technique {
             Self::DirectRead | Self::SpliceIn => None,
             Self::Accept | Self::Poll | Self::Readv => None,
             Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
-            Self::Peer | Self::Reset => None,
+            Self::Peer | Self::Unacknowledged | Self::Reset => None,
             Self::ReadDirectory | Self::Digest => None,
         }
     }
@@ -114,6 +116,7 @@ impl Technique {
                 | Self::Stat
                 | Self::Shutdown
                 | Self::Peer
+                | Self::Unacknowledged
                 | Self::Reset
                 | Self::Close
                 | Self::ReadDirectory

@@ -206,6 +206,7 @@ impl Uring {
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
             | Op::Peer { .. }
+            | Op::Unacknowledged { .. }
             | Op::Reset { .. } => unreachable!("an inline operation is never submitted"),
             Op::Job(_) => unreachable!("a job goes to the desk"),
         }

@@ -204,6 +204,10 @@ impl<K: Kernel> Rig<K> {
         if end == Step::Finished {
             assert_eq!(engine.in_flight(), 0, "{kind} finished with something in flight");
         }
+        if let Step::Failed(BodyError::Read(_) | BodyError::Truncated) = end {
+            // What was read before shall reach the client: the owner shuts the connection next.
+            assert_eq!(engine.in_flight(), 0, "{kind} failed with a send in flight");
+        }
         progress.head += engine.progress().head;
         progress.body += engine.progress().body;
         Course { end, by: kind, declined, progress, turns }

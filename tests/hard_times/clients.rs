@@ -3,7 +3,9 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::common::{ENGINES, Launch, Pattern, Scratch, Server, Wire, cpu_ticks, eventually, get};
+use super::common::{
+    ENGINES, Fault, Launch, Pattern, Scratch, Server, Wire, cpu_ticks, eventually, get,
+};
 
 const BIG: u64 = 8 << 20;
 
@@ -213,5 +215,42 @@ fn more_names_at_once_than_are_kept_are_all_served() {
         // The file asked for last makes the others go.
         goes_on(&server);
         server.figure_until(&["cache", "entries"], |entries| entries <= 64);
+    }
+}
+
+/// A client that reads slowly, but reads, is served to the end: the kernel takes nothing of its
+/// answer for longer than the time without progress, since a third of a full send buffer has to be
+/// free before it takes more.
+#[test]
+fn a_slow_reader_makes_progress() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "2s"];
+        let server = Server::start(&arguments, scratch.path());
+        let mut wire = server.connect();
+        wire.send(&get("/big.bin", ""));
+        wire.head().unwrap();
+        let mut got = Vec::new();
+        // 200 kB/s for four times as long.
+        for _ in 0..400 {
+            got.extend(wire.exact(4_000).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        got.extend(wire.exact(BIG as usize - got.len()).unwrap());
+        assert!(got == Pattern::new(21).bytes(0, BIG as usize), "{engine}: wrong bytes");
+    }
+}
+
+/// One that reads nothing at all is given up.
+#[test]
+fn a_reader_that_stands_still_is_cut() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "200ms"];
+        let server = Server::start(&arguments, scratch.path());
+        let mut wire = Wire::narrow(server.address());
+        wire.send(&get("/big.bin", ""));
+        server.figure_until(&["farewells", "send_timeout"], |count| count == 1);
+        assert!(matches!(wire.rest().1, Fault::Reset(_)), "{engine}");
     }
 }

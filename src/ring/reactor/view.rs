@@ -25,6 +25,7 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
             | Op::Peer { .. }
+            | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),
             _ => self.reactor.submit(self.owner, op),
         }

@@ -64,7 +64,7 @@ impl Memory {
                         "memory moved while the kernel had it"
                     );
                     assert!(
-                        part.iter().all(|byte| byte == mark),
+                        part.is_empty() || part[0] == *mark && part[1..] == part[..part.len() - 1],
                         "memory was written to while the kernel had it"
                     );
                     let (now, later) = left.split_at(left.len().min(part.len()));

@@ -84,7 +84,7 @@ impl Faults {
             &mut faults.clock_jump,
         ];
         for chance in fatal {
-            *chance = *random.pick(&[0, 0, 0, 2, 10, 50]);
+            *chance = *random.pick(&[0, 0, 0, 5, 30, 150]);
         }
         faults
     }

@@ -65,6 +65,7 @@ impl State {
                 *address = Some(self.stream(socket.as_raw_fd()).address()?);
                 Ok(0)
             }
+            Op::Unacknowledged { socket } => Ok(self.stream(socket.as_raw_fd()).unacknowledged()),
             Op::Reset { socket } => {
                 self.stream(socket.as_raw_fd()).close_resets = true;
                 Ok(0)

@@ -52,6 +52,9 @@ pub(super) struct Stream {
     /// Whether a close resets the connection whatever was read (SO_LINGER of zero).
     pub(super) close_resets: bool,
     pub(super) address: SocketAddr,
+    /// Bytes that the server has sent and read, whatever became of them.
+    pub(super) sent: u64,
+    pub(super) received: u64,
 }
 
 impl Stream {
@@ -74,12 +77,19 @@ impl Stream {
             sends: 0,
             close_resets: false,
             address: (Ipv4Addr::LOCALHOST, 40_000).into(),
+            sent: 0,
+            received: 0,
         }
     }
 
     /// Who is at the other end.
     pub(super) fn address(&self) -> Result<SocketAddr, Errno> {
         if self.reset { Err(Errno::NOTCONN) } else { Ok(self.address) }
+    }
+
+    /// What the client has not taken yet.
+    pub(super) fn unacknowledged(&self) -> u32 {
+        self.outbound.len() as u32
     }
 
     /// What a failed send or read does to the connection.
@@ -111,7 +121,8 @@ impl Stream {
             return Ok(over.then(Vec::new));
         }
         let count = room.min(self.inbound.len());
-        Ok(Some(self.inbound.drain(..count).collect()))
+        self.received += count as u64;
+        Ok(Some(take_front(&mut self.inbound, count)))
     }
 
     /// How many bytes a send of the server may move now; zero when the buffer is full.
@@ -138,6 +149,7 @@ impl Stream {
     /// Sends as the server; the caller asked for room before.
     pub(super) fn send(&mut self, bytes: &[u8], more: bool, now: Instant) {
         assert!(!self.server_ended && !self.server_closed, "the caller has asked for room");
+        self.sent += bytes.len() as u64;
         if self.client_closed {
             self.reset = true;
             return;
@@ -208,7 +220,7 @@ impl Stream {
     /// Reads as the client.
     pub(super) fn client_reads(&mut self, room: usize) -> Vec<u8> {
         let count = room.min(self.visible());
-        self.outbound.drain(..count).collect()
+        take_front(&mut self.outbound, count)
     }
 
     /// Bytes that the client may read.
@@ -298,10 +310,21 @@ impl Pipe {
                 self.pieces.pop_front();
             }
         }
-        self.bytes.drain(..count).collect()
+        take_front(&mut self.bytes, count)
     }
 
     pub(super) fn held(&self) -> usize {
         self.bytes.len()
     }
+}
+
+/// The first bytes of a queue, by slices: one at a time is slow in a build for tests.
+fn take_front(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
+    let (first, second) = queue.as_slices();
+    let of_first = count.min(first.len());
+    let mut bytes = Vec::with_capacity(count);
+    bytes.extend_from_slice(&first[..of_first]);
+    bytes.extend_from_slice(&second[..count - of_first]);
+    queue.drain(..count);
+    bytes
 }

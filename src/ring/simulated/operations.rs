@@ -186,7 +186,11 @@ impl State {
             if events.len() > before || wait == Wait::Not {
                 break;
             }
-            let held_until = self.push_what_waited();
+            let (pushed, held_until) = self.push_what_waited();
+            if pushed {
+                // A client has something to read now.
+                break;
+            }
             let next = self.active.values().map(|active| active.due).filter(|due| *due > self.now);
             // The outside world acts at a time of its own: nobody sleeps past it.
             let Some(then) = next.chain(until).chain(self.alarm).chain(held_until).min() else {

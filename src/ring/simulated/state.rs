@@ -17,6 +17,9 @@ use crate::ring::io::Event;
 use crate::ring::op::How;
 use crate::ring::stats::Technique;
 
+/// Bytes of a file beyond which it grows no more by itself.
+const GROWN_BYTES_MAX: u64 = 200_000;
+
 /// What a descriptor refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
@@ -152,11 +155,12 @@ impl State {
             }
             T::SpliceOut => (&[(reset, network), (again, Errno::AGAIN)], short_send),
             T::Open => {
-                (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again, Errno::AGAIN)], 0)
+                (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again / 4, Errno::AGAIN)], 0)
             }
             T::Stat => (&[(io_error, disk)], 0),
             T::ReadDirectory | T::Digest => (&[(io_error, disk)], 0),
-            T::Accept | T::Poll | T::Shutdown | T::Peer | T::Reset | T::Close => (&[], 0),
+            T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
+            T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
         };
         for (chance, errno) in fails {
             if self.random.chance(*chance) {
@@ -187,8 +191,8 @@ impl State {
         if size > 0 && self.random.chance(self.faults.shrink) {
             let size = self.random.below(size);
             self.shrink(file, size);
-        } else if self.random.chance(self.faults.grow) {
-            let size = size + 1 + self.random.below(100_000);
+        } else if size < GROWN_BYTES_MAX && self.random.chance(self.faults.grow) {
+            let size = size + 1 + self.random.below(20_000);
             self.files.resize(inode, size, self.wall());
         }
     }
@@ -246,9 +250,11 @@ impl State {
         }
     }
 
-    /// Pushes what was held back for too long; says when the next is due.
-    pub(super) fn push_what_waited(&mut self) -> Option<Instant> {
+    /// Pushes what was held back for too long; says whether there was any, and when the next is
+    /// due.
+    pub(super) fn push_what_waited(&mut self) -> (bool, Option<Instant>) {
         let now = self.now;
+        let before = self.waited_out;
         let mut next = None;
         for stream in &mut self.streams {
             match stream.holds() {
@@ -260,7 +266,7 @@ impl State {
                 None => {}
             }
         }
-        next
+        (self.waited_out > before, next)
     }
 
     pub(super) fn is_readable(&mut self, descriptor: RawFd) -> bool {

@@ -24,8 +24,16 @@ use crate::ring::stats::Technique;
 pub struct ListenerId(usize);
 
 /// The simulated kernel and everything outside the process, as a test sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct World(Rc<RefCell<State>>);
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.0.try_borrow();
+        let now = state.map(|state| state.now).ok();
+        formatter.debug_struct("World").field("now", &now).finish_non_exhaustive()
+    }
+}
 
 impl World {
     /// A world without files and faults, where the same seed gives the same course.
@@ -232,6 +240,13 @@ impl World {
     pub fn inject(&self, token: u64, result: Result<u32, Errno>) {
         let event = Event { token, result, more: false, notification: false };
         self.state().injected.push(event);
+    }
+
+    /// Bytes that the server has sent to clients, and those that it has read from them.
+    pub fn traffic(&self) -> (u64, u64) {
+        let state = self.state();
+        let sum = |of: fn(&Stream) -> u64| state.streams.iter().map(of).sum();
+        (sum(|stream| stream.sent), sum(|stream| stream.received))
     }
 
     /// Lets the next entry into the kernel fail, after everything that it does.

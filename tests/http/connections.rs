@@ -1,0 +1,206 @@
+//! What a table of single exchanges does not show: long pipelines, half-closed connections, any
+//! bytes, and counters.
+
+use crate::common::{self, ENGINES, End, Fault, Pattern, Server, Wire, exchange, get};
+use crate::site::{Site, content};
+
+macro_rules! in_each_engine {
+    ($($engine:ident),*) => {$(
+        mod $engine {
+            #[test]
+            fn pipelines() { super::pipelines(stringify!($engine)) }
+            #[test]
+            fn half_closed_clients_get_what_they_are_owed() {
+                super::half_close(stringify!($engine))
+            }
+        }
+    )*};
+}
+
+in_each_engine!(sendfile, splice, uring, direct, copy);
+
+/// HEAD has the fields of GET (RFC 9110 section 9.3.2).
+#[test]
+fn head_says_what_get_would() {
+    let site = Site::new();
+    let server = Server::engine("sendfile", &site.root());
+    for path in ["/", "/plain.txt", "/data.bin", "/empty.bin", "/missing", "/dir", "/noindex/"] {
+        let ask = |method: &str| {
+            let mut wire = server.connect();
+            wire.send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+            let answer = wire.answer(method).unwrap();
+            wire.serves().unwrap();
+            let mut fields = answer.fields;
+            fields.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+            fields.sort();
+            (answer.status, fields)
+        };
+        assert_eq!(ask("HEAD"), ask("GET"), "{path}");
+    }
+}
+
+/// Answers come in the order of their requests (RFC 9112 section 9.3.2), each whole.
+fn pipelines(engine: &str) {
+    let site = Site::new();
+    let server = Server::engine(engine, &site.root());
+    let round = [
+        ("GET", "/plain.txt", 200, "plain.txt"),
+        ("GET", "/data.bin", 200, "data.bin"),
+        ("HEAD", "/data.bin", 200, ""),
+        ("GET", "/missing", 404, ""),
+        ("GET", "/empty.bin", 200, "empty.bin"),
+        ("GET", "/dir/", 200, "dir/index.html"),
+        ("GET", "/app.js", 200, "app.js"),
+    ];
+    for count in [1, 2, 16, 100] {
+        let asked: Vec<_> = round.iter().cycle().take(count).collect();
+        let mut sent = Vec::new();
+        for (method, path, _, _) in &asked {
+            sent.extend(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").into_bytes());
+        }
+        for bytewise in [false, true] {
+            let mut wire = server.connect();
+            if bytewise {
+                wire.send_bytewise(&sent);
+            } else {
+                wire.send(&sent);
+            }
+            for (number, (method, path, status, file)) in asked.iter().enumerate() {
+                let what = format!("{number} of {count}, {method} {path}, bytewise: {bytewise}");
+                let answer = wire.answer(method).unwrap_or_else(|f| panic!("{what}: {f:?}"));
+                assert_eq!(answer.status, *status, "{what}");
+                if !file.is_empty() {
+                    assert!(answer.body == content(file), "{what}: wrong body");
+                }
+            }
+            wire.serves().unwrap();
+        }
+    }
+}
+
+/// Good answers before a bad request are whole, then comes the refusal, then the end.
+#[test]
+fn a_bad_request_ends_a_pipeline_behind_the_good_answers() {
+    let site = Site::new();
+    for engine in ENGINES {
+        let server = Server::engine(engine, &site.root());
+        let mut sent = get("/data.bin", "");
+        sent.extend(get("/plain.txt", ""));
+        sent.extend(b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+        sent.extend(get("/plain.txt", ""));
+        let mut wire = server.connect();
+        wire.send(&sent);
+        assert!(wire.response().unwrap().body == content("data.bin"), "{engine}");
+        assert!(wire.response().unwrap().body == content("plain.txt"), "{engine}");
+        let refusal = wire.response().unwrap();
+        assert_eq!((refusal.status, refusal.says_close()), (400, true), "{engine}");
+        assert_eq!(wire.end(), End::Closed, "{engine}");
+    }
+}
+
+/// More requests than one buffer or one batch of answers holds, with bodies in between.
+#[test]
+fn a_long_pipeline_is_answered_to_its_end() {
+    let site = Site::new();
+    for engine in ENGINES {
+        let server = Server::engine(engine, &site.root());
+        let count = 2_000;
+        let sent = get("/plain.txt", "X-Padding: 0123456789\r\n").repeat(count);
+        let address = server.address();
+        let mut wire = Wire::tcp(address);
+        // Two hands, because neither side may wait for the other with full sockets.
+        std::thread::scope(|scope| {
+            let mut sender = wire.second_hand();
+            scope.spawn(move || sender.send(&sent));
+            for number in 0..count {
+                let answer = wire.response().unwrap_or_else(|f| panic!("{engine} {number}: {f:?}"));
+                assert!(answer.body == content("plain.txt"), "{engine} {number}");
+            }
+        });
+        wire.serves().unwrap();
+    }
+}
+
+/// RFC 9112 section 9.6: a client that has ended its sending side still reads.
+fn half_close(engine: &str) {
+    let site = Site::new();
+    let server = Server::engine(engine, &site.root());
+    let mut sent = get("/big.bin", "");
+    sent.extend(get("/plain.txt", ""));
+    sent.extend(get("/data.bin", "Range: bytes=1-70000\r\n"));
+    for _ in 0..5 {
+        let (answers, end) = exchange(server.connect(), &sent);
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!((statuses, end), (vec![200, 200, 206], End::Closed));
+        assert!(answers[0].body == Pattern::new(6).bytes(0, 6 << 20));
+        assert!(answers[2].body == Pattern::new(5).bytes(1, 70_000));
+    }
+}
+
+/// Bytes of every kind end in a refusal or a close, and the server goes on.
+#[test]
+fn garbage_costs_only_its_own_connection() {
+    let site = Site::new();
+    let server = Server::engine("sendfile", &site.root());
+    for seed in 0..if common::long() { 2_000 } else { 200 } {
+        let garbage = Pattern::new(seed).bytes(0, 1 + (seed as usize * 37) % 3_000);
+        let mut wire = server.connect();
+        let _ = wire.try_send(&garbage);
+        wire.finish();
+        let (rest, fault) = wire.rest();
+        assert_ne!(fault, Fault::Silent, "seed {seed} hangs");
+        let said = String::from_utf8_lossy(&rest);
+        assert!(rest.is_empty() || said.starts_with("HTTP/1.1 "), "seed {seed}: {said}");
+        assert!(!said.starts_with("HTTP/1.1 2"), "seed {seed} is served: {said}");
+    }
+    let mut wire = server.connect();
+    wire.serves().unwrap();
+}
+
+/// What a browser sends when somebody writes https: it waits for an answer, so the server must
+/// not wait for an end of line.
+#[test]
+fn a_tls_hello_is_refused_at_once() {
+    let site = Site::new();
+    let server = Server::engine("sendfile", &site.root());
+    let mut hello = vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
+    hello.extend(Pattern::new(1).bytes(0, 506).iter().map(|byte| byte | 0x80));
+    let mut wire = server.connect();
+    wire.send(&hello);
+    let (rest, fault) = wire.rest();
+    assert_eq!(fault, Fault::Closed);
+    let said = String::from_utf8_lossy(&rest);
+    assert!(rest.is_empty() || said.starts_with("HTTP/1.1 400 "), "{said}");
+}
+
+/// Names that are not text are names all the same.
+#[test]
+fn a_name_of_any_bytes_is_served() {
+    use std::os::unix::ffi::OsStrExt;
+    let site = Site::new();
+    let name = std::ffi::OsStr::from_bytes(b"raw\xff\xfe.bin");
+    std::fs::write(site.root().join(name), b"raw bytes").unwrap();
+    let server = Server::engine("sendfile", &site.root());
+    let mut wire = server.connect();
+    wire.send(&get("/raw%FF%fe.bin", ""));
+    assert_eq!(wire.response().unwrap().body, b"raw bytes");
+}
+
+/// The figures by status add up to the answers that were given.
+#[test]
+fn answers_are_counted_by_status() {
+    let site = Site::new();
+    let server = Server::engine("sendfile", &site.root());
+    let mut wire = server.connect();
+    for (path, status) in [("/plain.txt", 200), ("/plain.txt", 200), ("/missing", 404)] {
+        wire.send(&get(path, ""));
+        assert_eq!(wire.response().unwrap().status, status);
+    }
+    wire.send(&get("/plain.txt", "Range: bytes=0-3\r\n"));
+    assert_eq!(wire.response().unwrap().status, 206);
+    server.figure_until(&["responses", "206"], |count| count == 1);
+    let telemetry = server.telemetry();
+    let figure = |status: &str| common::figure(&telemetry, &["responses", status]);
+    assert_eq!((figure("404"), figure("206")), (1, 1), "{telemetry:#}");
+    assert!(figure("200") >= 2, "{telemetry:#}");
+}

@@ -1,0 +1,478 @@
+//! The table over the simulated kernel: split at every byte, one byte at a time, and with bytes
+//! changed. The whole worker runs here; only the kernel below it is played.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew::connection::{self, Endpoint, Made};
+use pitcrew::engines::Kind;
+use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::http::media::MediaTable;
+use pitcrew::resource::{self, PageMemory, Site};
+use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
+use pitcrew::ring::{File, Options, Reactor, Socket};
+use pitcrew::server::{Control, Parts, State, Worker};
+use pitcrew::telemetry::Shard;
+use pitcrew::{cache, limits};
+
+use crate::case::{After, Case, Setup, each};
+use crate::cases::cases;
+use crate::check::{self, Marks};
+use crate::common::{Wire, long};
+use crate::site::{self, MARKER};
+
+/// Longer than any turn takes, shorter than any deadline.
+const MOMENT: Duration = Duration::from_millis(1);
+/// Longer than any course takes.
+const HOUR: Duration = Duration::from_secs(3600);
+/// The time for heads and bodies where it is short.
+const SHORT: Duration = Duration::from_secs(10);
+
+/// Deadlines are told apart by tenths of a second.
+const SLACK: Duration = Duration::from_millis(200);
+
+/// A worker in a world of its own.
+struct Machine {
+    world: World,
+    listener: ListenerId,
+    control: Arc<Control>,
+    bell: u32,
+    shard: Shard,
+    worker: Worker<Simulated>,
+}
+
+/// Nothing is answered but files.
+struct Nothing;
+
+impl Endpoint for Nothing {
+    fn is_at(&self, _path: &[u8]) -> bool {
+        false
+    }
+
+    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
+        None
+    }
+}
+
+impl Machine {
+    fn new(engine: Kind, setup: Setup) -> Self {
+        let world = World::new(1);
+        site::plant(&world);
+        let shard = Shard::default();
+        let options = Options {
+            operations_max: 256,
+            owners_max: 64,
+            pools: [
+                (limits::HEAD_BUFFER_BYTES, 8),
+                (limits::LARGE_HEAD_BUFFER_BYTES, 8),
+                (limits::ANSWER_BUFFER_BYTES, 8),
+                (limits::BODY_BUFFER_BYTES, 8),
+            ],
+            pipes_max: 4,
+            pipe_bytes: limits::PIPE_BYTES,
+            turn_bytes: limits::TURN_BYTES,
+        };
+        let mut reactor =
+            Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| Some(0))
+                .expect("memory for the pools");
+        let (listening, listener) = world.listen();
+        let bell = world.counter();
+        let root = world.root();
+        let control = Arc::new(Control::default());
+        let hasty = setup == Setup::Hasty;
+        let index: &[&str] = match setup {
+            Setup::TwoIndexes => &["index.html", "other.html"],
+            _ => &["index.html"],
+        };
+        let parts = Parts {
+            root: File::from(reactor.take_in(root)),
+            listeners: vec![Socket::from(reactor.take_in(listening))],
+            bell: Socket::from(reactor.take_in(bell)),
+            control: Arc::clone(&control),
+            site: Site::new(
+                resource::Options {
+                    index: index.iter().map(ToString::to_string).collect(),
+                    dotfiles: setup == Setup::Dotfiles,
+                    listing: false,
+                    media: MediaTable::default(),
+                },
+                0,
+            ),
+            cache: cache::Options {
+                entries_max: 256,
+                valid: Duration::from_secs(1),
+                precompressed: setup != Setup::NoVariants,
+                fresh_only: setup == Setup::FreshVariants,
+                direct: engine == Kind::Direct,
+                follow_links: setup != Setup::NoLinks,
+                content_tags: false,
+            },
+            listing_memory: Arc::new(PageMemory::new(1 << 20)),
+            connection: connection::Options {
+                engine,
+                head: HeadLimits::default(),
+                requests_max: if setup == Setup::TwoRequests { 2 } else { 0 },
+                head_timeout: if hasty { SHORT } else { HOUR },
+                body_timeout: if hasty { SHORT } else { HOUR },
+                idle_timeout: HOUR,
+                send_timeout: HOUR,
+            },
+            connections_max: 16,
+            drain_timeout: HOUR,
+            endpoint: Box::new(Nothing),
+            shard: shard.clone(),
+            // The same boundary each time, so that courses can be compared.
+            nonce: Box::new(|| 0x5eed),
+            reactor,
+        };
+        let worker = Worker::new(parts);
+        Self { world, listener, control, bell, shard, worker }
+    }
+
+    /// Lets the worker do all it can do now.
+    fn settle(&mut self) {
+        let until = self.world.now() + MOMENT;
+        self.world.set_alarm(Some(until));
+        while self.world.now() < until {
+            assert!(!self.worker.turn().expect("the kernel is entered"), "the worker has ended");
+        }
+    }
+
+    fn connect(&mut self) -> Line {
+        let client = self.world.connect(self.listener, 1 << 20, 1 << 20);
+        Line { client, received: Vec::new() }
+    }
+
+    /// Sends all of the bytes and takes in what comes back for them.
+    fn send(&mut self, line: &mut Line, bytes: &[u8]) {
+        line.client.write(bytes);
+        self.take_in(line);
+    }
+
+    fn take_in(&mut self, line: &mut Line) {
+        loop {
+            self.settle();
+            let came = line.client.read(usize::MAX);
+            if came.is_empty() {
+                break;
+            }
+            line.received.extend(came);
+        }
+    }
+
+    /// Plays a course: the pieces of the input, one after the other, then the end.
+    fn play<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>, waits: bool) -> Course {
+        let mut line = self.connect();
+        for piece in pieces {
+            self.send(&mut line, piece);
+        }
+        if waits {
+            self.world.pass(SHORT + SLACK);
+            self.take_in(&mut line);
+        }
+        let end = line.client.end();
+        // A client that ends with a request begun gets no further word.
+        line.client.shut();
+        let before = line.received.len();
+        self.take_in(&mut line);
+        assert_eq!(line.received.len(), before, "something came for the client's end");
+        assert_ne!(line.client.end(), End::Open, "the server follows the client's end");
+        line.client.close();
+        self.settle();
+        assert_eq!(self.worker.open(), 0, "the connection is forgotten");
+        Course { received: without_dates(line.received), end }
+    }
+
+    /// Nothing is left behind.
+    fn is_clean(&mut self) {
+        let (buffers, pipes) = self.worker.reactor().leased();
+        assert_eq!((buffers, pipes), ([0; 4], 0), "buffers and pipes are home");
+    }
+}
+
+/// A client and what it has read.
+struct Line {
+    client: Client,
+    received: Vec<u8>,
+}
+
+/// What came of some input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Course {
+    received: Vec<u8>,
+    end: End,
+}
+
+impl Course {
+    fn is_open(&self) -> bool {
+        self.end == End::Open
+    }
+
+    /// The same bytes and the same state; a part sent after a close brings a reset.
+    fn assert_like(&self, other: &Self, what: &dyn Fn() -> String) {
+        assert!(
+            self.received == other.received && self.is_open() == other.is_open(),
+            "{}:\n{}\n{:?}, instead of\n{}\n{:?}",
+            what(),
+            self.received.escape_ascii(),
+            self.end,
+            other.received.escape_ascii(),
+            other.end
+        );
+    }
+}
+
+/// Time goes on between two courses, and nothing else may differ.
+fn without_dates(mut received: Vec<u8>) -> Vec<u8> {
+    const NAME: &[u8] = b"\r\nDate: ";
+    const VALUE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+    let mut at = 0;
+    while let Some(found) = received[at..].windows(NAME.len()).position(|bytes| bytes == NAME) {
+        at += found + NAME.len();
+        if received.len() >= at + VALUE.len() {
+            received[at..at + VALUE.len()].copy_from_slice(VALUE);
+        }
+    }
+    received
+}
+
+/// The places at which an input is cut: all of them, or enough of a long one.
+fn cuts(len: usize) -> impl Iterator<Item = usize> {
+    const ALL_TO: usize = 700;
+    const EDGE: usize = 120;
+    let step = (len / 40).max(1);
+    (1..len).filter(move |at| {
+        len <= ALL_TO || *at < EDGE || len - *at < EDGE || at.is_multiple_of(step)
+    })
+}
+
+/// Learns the validators of the simulated files.
+fn marks(machine: &mut Machine) -> Marks {
+    Marks::learn(|request| {
+        let mut line = machine.connect();
+        machine.send(&mut line, request);
+        line.client.close();
+        machine.settle();
+        Wire::past(line.received).response().expect("the file is served")
+    })
+}
+
+/// Checks the answers of a case that was played whole with the marker behind it.
+fn check_whole(case: &Case, course: &Course, marked: bool) {
+    // The dates were taken out, and the one put in is of before the files were written.
+    let mut wire = Wire::past(with_date_of_now(&course.received));
+    for (number, expected) in case.answers.iter().enumerate() {
+        let what = format!("{} (answer {}, simulated)", case.name, number + 1);
+        let answer = wire
+            .answer(expected.method)
+            .unwrap_or_else(|fault| panic!("{what}: {fault:?} instead of {expected:?}"));
+        check::check(&what, expected, &answer);
+        check::says_its_end(case, number, &answer);
+    }
+    if case.after == After::Open && marked {
+        let marker = wire.response().unwrap_or_else(|fault| panic!("{}: {fault:?}", case.name));
+        assert_eq!(marker.status, 200, "{}: the marker: {marker:?}", case.name);
+    }
+    assert!(wire.held().is_empty(), "{}: more than was asked for", case.name);
+    assert_eq!(course.is_open(), case.after != After::Closed, "{}: {:?}", case.name, course.end);
+}
+
+fn with_date_of_now(received: &[u8]) -> Vec<u8> {
+    let text: String = received.iter().map(|byte| char::from(*byte)).collect();
+    let text = text.replace("Sun, 06 Nov 1994 08:49:37 GMT", "Sat, 06 Nov 2094 08:49:37 GMT");
+    text.chars().map(|one| u8::try_from(one).expect("it was a byte")).collect()
+}
+
+fn engine(number: usize) -> Kind {
+    Kind::ALL[number % Kind::ALL.len()]
+}
+
+/// RFC 9112 section 2.2: a message is a sequence of octets, and how they are packed means
+/// nothing. Each case whole, cut in two at every byte, and one byte at a time.
+#[test]
+fn a_request_means_the_same_however_it_is_split() {
+    each(cases(), |number, mut case| {
+        let mut machine = Machine::new(engine(number), case.setup);
+        marks(&mut machine).settle(&mut case);
+        let waits = case.setup == Setup::Hasty;
+        let mut input = case.sent.clone();
+        if !case.alone {
+            input.extend(MARKER);
+        }
+        let whole = machine.play([&input[..]], waits);
+        check_whole(&case, &whole, !case.alone);
+        for at in cuts(input.len()) {
+            let (one, two) = input.split_at(at);
+            machine
+                .play([one, two], waits)
+                .assert_like(&whole, &|| format!("{}, cut at {at}", case.name));
+        }
+        // Long ones in steps that have nothing in common with the sizes of buffers.
+        let size = if input.len() <= 20_000 { 1 } else { 37 };
+        machine
+            .play(input.chunks(size), waits)
+            .assert_like(&whole, &|| format!("{}, {size} bytes at a time", case.name));
+        machine.is_clean();
+    });
+}
+
+/// What holds for any input: answers that parse, none of them a fault of the server, and an end
+/// that is said exactly when it comes.
+fn any_input(machine: &mut Machine, input: &[u8]) -> Course {
+    let whole = machine.play([input], false);
+    let mut wire = Wire::past(with_date_of_now(&whole.received));
+    let mut said_close = false;
+    while !wire.held().is_empty() {
+        assert!(!said_close, "{}: an answer behind the last", input.escape_ascii());
+        let answer = wire
+            .response()
+            .unwrap_or_else(|fault| panic!("{}: {fault:?}: {whole:?}", input.escape_ascii()));
+        check::always(&input.escape_ascii().to_string(), "GET", &answer);
+        said_close = answer.says_close();
+    }
+    assert_eq!(said_close, !whole.is_open(), "{}: {whole:?}", input.escape_ascii());
+    whole
+}
+
+/// Every byte at every place of a request.
+#[test]
+fn any_byte_at_any_place_is_answered_or_refused() {
+    let request = b"GET /dir?q HTTP/1.1\r\nHost: a\r\nRange: bytes=1-\r\nContent-Length: 1\r\n\r\n\
+        xGET /one.bin HTTP/1.1\r\nHost: b\r\n\r\n";
+    for at in 0..request.len() {
+        let mut machine = Machine::new(engine(at), Setup::Usual);
+        for byte in 0..=u8::MAX {
+            let mut input = request.to_vec();
+            input[at] = byte;
+            any_input(&mut machine, &input);
+        }
+        machine.is_clean();
+    }
+}
+
+/// Cases with some bytes changed, left out, doubled or exchanged: answered alike in one piece, in
+/// two and byte by byte.
+#[test]
+fn a_damaged_request_is_answered_or_refused() {
+    let usable = |case: &Case| {
+        // Answers to HEAD cannot be told apart from others without knowing the question.
+        let head = case.sent.windows(4).any(|word| word == b"HEAD");
+        case.setup == Setup::Usual && case.sent.len() < 1500 && !head && !case.sent.is_empty()
+    };
+    let cases: Vec<_> = cases().into_iter().filter(usable).collect();
+    for seed in 0..if long() { 60 } else { 6 } {
+        let mut random = Random::new(seed);
+        let mut machine = Machine::new(engine(seed as usize), Setup::Usual);
+        let marks = marks(&mut machine);
+        for _ in 0..100 {
+            let case = random.pick(&cases);
+            let mut case = Case { sent: case.sent.clone(), ..crate::case::raw("", "") };
+            marks.settle(&mut case);
+            damage(&mut case.sent, &mut random);
+            case.sent.extend(MARKER);
+            let input = case.sent;
+            let whole = any_input(&mut machine, &input);
+            let at = 1 + random.below(input.len() as u64 - 1) as usize;
+            let (one, two) = input.split_at(at);
+            let what = || format!("seed {seed}: {}", input.escape_ascii());
+            machine.play([one, two], false).assert_like(&whole, &what);
+            machine.play(input.chunks(1), false).assert_like(&whole, &what);
+        }
+        machine.is_clean();
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+    const ODD: &[u8] = b"\r\n\0\t :,;%/\\?#*\x7f\xff0159aAHx-=\"";
+    for _ in 0..1 + random.below(3) {
+        let at = random.below(bytes.len() as u64) as usize;
+        match random.below(5) {
+            0 => bytes[at] = random.below(256) as u8,
+            1 => bytes[at] = *random.pick(ODD),
+            2 => bytes.insert(at, *random.pick(ODD)),
+            3 => {
+                let end = (at + 1 + random.below(8) as usize).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            _ if bytes.len() > 8 => {
+                let end = (at + 1 + random.below(4) as usize).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            _ => {}
+        }
+        if bytes.is_empty() {
+            bytes.push(b'G');
+        }
+    }
+}
+
+/// An idle connection is closed without an answer, new or used (RFC 9112 section 9.5).
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    for request in [&b""[..], MARKER] {
+        let mut line = machine.connect();
+        machine.send(&mut line, request);
+        let answered = line.received.len();
+        assert_eq!(line.client.end(), End::Open);
+        machine.world.pass(HOUR - SLACK);
+        machine.take_in(&mut line);
+        assert_eq!(line.client.end(), End::Open, "closed too early");
+        machine.world.pass(2 * SLACK);
+        machine.take_in(&mut line);
+        assert_eq!((line.client.end(), line.received.len()), (End::Closed, answered));
+    }
+    assert_eq!(machine.shard.connections.farewells(connection::Farewell::Idle).read(), 2);
+    machine.is_clean();
+}
+
+/// While the server drains, each answer says that the connection closes, and idle ones close at
+/// once (RFC 9112 section 9.6).
+#[test]
+fn a_draining_server_says_close() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    let mut idle = machine.connect();
+    machine.send(&mut idle, MARKER);
+    let answered = idle.received.len();
+    let mut begun = machine.connect();
+    machine.send(&mut begun, b"GET /plain.txt HTT");
+    machine.control.set(State::Draining);
+    machine.world.add(machine.bell, 1);
+    machine.take_in(&mut idle);
+    assert_eq!((idle.client.end(), idle.received.len()), (End::Closed, answered));
+    assert_eq!(begun.client.end(), End::Open, "what has begun may finish");
+    begun.client.write(b"P/1.1\r\nHost: a\r\n\r\n");
+    let mut ended = false;
+    for _ in 0..20 {
+        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
+        ended |= machine.worker.turn().expect("the kernel is entered");
+    }
+    assert!(ended, "the worker has nothing left to do");
+    begun.received.extend(begun.client.read(usize::MAX));
+    let mut wire = Wire::past(begun.received);
+    let answer = wire.response().unwrap();
+    assert_eq!((answer.status, answer.says_close()), (200, true));
+    assert_eq!(begun.client.end(), End::Closed);
+}
+
+/// A file that this process may not read is not told apart from one that is not there (RFC 9110
+/// section 15.5.4).
+#[test]
+fn a_forbidden_file_is_not_found() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    machine.world.file("secret.txt", "not to be read");
+    machine.world.forbid("secret.txt");
+    let mut ask = |path: &str| {
+        let mut line = machine.connect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.send(&mut line, request.as_bytes());
+        line.client.close();
+        machine.settle();
+        without_dates(line.received)
+    };
+    let secret = ask("/secret.txt");
+    assert!(secret.starts_with(b"HTTP/1.1 404 "));
+    assert_eq!(secret, ask("/nothing.txt"));
+}

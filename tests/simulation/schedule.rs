@@ -1,0 +1,357 @@
+//! One schedule: a worker, its world, its clients.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew::cache;
+use pitcrew::connection::{self, Endpoint, Farewell, Made};
+use pitcrew::engines::Kind;
+use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::http::media::Media;
+use pitcrew::http::status::Status;
+use pitcrew::limits::{
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
+    TURNED_AWAY_MAX,
+};
+use pitcrew::resource::{self, PageMemory, Site};
+use pitcrew::ring::simulated::{Faults, ListenerId, Random, Simulated, World};
+use pitcrew::ring::{self, File, Reactor, Socket, Technique};
+use pitcrew::server::{Control, Parts, State, Worker};
+use pitcrew::telemetry::Shard;
+
+use super::answers::{MADE, Tolerance};
+use super::client::Visitor;
+use super::requests::{Content, replace, site};
+
+/// Turns of one schedule at most.
+const TURNS_MAX: u64 = 60_000;
+
+/// What schedules have been through, so that a suite that tests nothing is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) schedules: u64,
+    gentle: u64,
+    turns: u64,
+    accepted: u64,
+    requests: u64,
+    answers: u64,
+    files: u64,
+    listings: u64,
+    hashed: u64,
+    refused: u64,
+    bytes: u64,
+    shrunk: u64,
+    replaced: u64,
+    aborted: u64,
+    truncated: u64,
+    timed_out: u64,
+    turned_away: u64,
+    given_up: u64,
+}
+
+impl Summary {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.schedules += other.schedules;
+        self.gentle += other.gentle;
+        self.turns += other.turns;
+        self.accepted += other.accepted;
+        self.requests += other.requests;
+        self.answers += other.answers;
+        self.files += other.files;
+        self.listings += other.listings;
+        self.hashed += other.hashed;
+        self.refused += other.refused;
+        self.bytes += other.bytes;
+        self.shrunk += other.shrunk;
+        self.replaced += other.replaced;
+        self.aborted += other.aborted;
+        self.truncated += other.truncated;
+        self.timed_out += other.timed_out;
+        self.turned_away += other.turned_away;
+        self.given_up += other.given_up;
+    }
+
+    /// Every kind of trouble was met often enough.
+    pub(crate) fn assert_wide(&self) {
+        let rare = [
+            self.gentle,
+            self.files,
+            self.listings,
+            self.hashed,
+            self.refused,
+            self.shrunk,
+            self.replaced,
+            self.aborted,
+            self.truncated,
+            self.timed_out,
+            self.turned_away,
+            self.given_up,
+        ];
+        assert!(rare.iter().all(|count| *count > 20), "some trouble is hardly ever met: {self:#?}");
+    }
+}
+
+/// Answers one path, so that what is made is on the wire, too.
+struct Answers;
+
+impl Endpoint for Answers {
+    fn is_at(&self, path: &[u8]) -> bool {
+        path == b"/made"
+    }
+
+    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
+        Some(Made { status: Status::Ok, media: Media::new("text/plain"), body: MADE.into() })
+    }
+}
+
+struct Schedule {
+    random: Random,
+    world: World,
+    gentle: bool,
+    site: Vec<Content>,
+    worker: Worker<Simulated>,
+    shard: Shard,
+    control: Arc<Control>,
+    bell: u32,
+    listener: ListenerId,
+    visitors: Vec<Visitor>,
+    turns: u64,
+    replaced: u64,
+}
+
+/// Runs the schedule of a seed.
+pub(crate) fn run(seed: u64) -> Summary {
+    let mut schedule = Schedule::new(seed);
+    let drains_early = !schedule.gentle && schedule.random.chance(100);
+    let drains_at = schedule.world.now() + Duration::from_millis(schedule.random.below(300));
+    while schedule.visitors.iter().any(|visitor| !visitor.done) {
+        if drains_early && schedule.world.now() >= drains_at {
+            break;
+        }
+        schedule.turn();
+    }
+    schedule.drain();
+    schedule.check()
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let world = World::new(random.next());
+        let gentle = random.chance(500);
+        let faults = if gentle { Faults::gentle(&mut random) } else { Faults::some(&mut random) };
+        let site = site(&world);
+        let direct = *random.pick(&[Some((512, 512)), Some((4096, 4096)), Some((4, 512)), None]);
+        world.set_direct(direct);
+        let visitors = 1 + random.below(4) as usize;
+        let connections_max =
+            if gentle { visitors } else { 1 + random.below(visitors as u64 + 1) as usize };
+        let shard = Shard::default();
+        let options = reactor_options(&mut random, connections_max);
+        let kernel = world.kernel();
+        let registered = random.chance(500).then_some(0);
+        let mut reactor =
+            Reactor::new(kernel, options, Arc::clone(&shard.ring), |_, _| registered).unwrap();
+        let root = File::from(reactor.take_in(world.root()));
+        let (raw, listener) = world.listen();
+        let listeners = vec![Socket::from(reactor.take_in(raw))];
+        let bell = world.counter();
+        let control = Arc::new(Control::default());
+        let engine = *random.pick(&Kind::ALL);
+        let parts = Parts {
+            root,
+            listeners,
+            bell: Socket::from(reactor.take_in(bell)),
+            control: Arc::clone(&control),
+            site: Site::new(
+                resource::Options {
+                    index: vec!["index.html".into()],
+                    listing: true,
+                    ..resource::Options::default()
+                },
+                0,
+            ),
+            cache: cache::Options {
+                entries_max: if gentle { 100 } else { *random.pick(&[1, 3, 100]) },
+                valid: Duration::from_millis(*random.pick(&[0, 5, 1000])),
+                precompressed: random.chance(500),
+                fresh_only: false,
+                direct: engine == Kind::Direct,
+                follow_links: true,
+                content_tags: random.chance(500),
+            },
+            listing_memory: Arc::new(PageMemory::new(1 << 20)),
+            connection: connection_options(&mut random, engine, gentle),
+            connections_max,
+            drain_timeout: Duration::from_millis(200),
+            endpoint: Box::new(Answers),
+            shard: shard.clone(),
+            nonce: {
+                let mut numbers = Random::new(seed);
+                Box::new(move || u128::from(numbers.next()))
+            },
+            reactor,
+        };
+        let queue = *random.pick(&[1, 3, 256]);
+        let descriptors = if gentle { 1000 } else { *random.pick(&[8, 12, 20, 1000]) };
+        world.set_bounds(descriptors, queue, *random.pick(&[4096, 65_536, 1 << 20]));
+        world.set_faults(faults);
+        let now = world.now();
+        let visitors = (0..visitors).map(|_| Visitor::new(&mut random, now, gentle)).collect();
+        Self {
+            random,
+            world,
+            gentle,
+            site,
+            worker: Worker::new(parts),
+            shard,
+            control,
+            bell,
+            listener,
+            visitors,
+            turns: 0,
+            replaced: 0,
+        }
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { refusals: !self.gentle, files_change: self.world.shrunk() + self.replaced > 0 }
+    }
+
+    /// The outside acts, then the worker.
+    fn turn(&mut self) -> bool {
+        self.act();
+        let next = self.visitors.iter().filter_map(Visitor::next_act).min();
+        self.world.set_alarm(next);
+        let ended = self.worker.turn().expect("the kernel is entered");
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "no end: {:?}", self.visitors);
+        let hangs = self.world.is_asleep() && next.is_none() && !ended;
+        if hangs && self.visitors.iter().all(|visitor| visitor.next_act().is_none()) {
+            let done = self.visitors.iter().all(|visitor| visitor.done);
+            assert!(done, "everybody waits for the other: {:?}", self.visitors);
+        }
+        ended
+    }
+
+    fn act(&mut self) {
+        if !self.gentle && self.random.chance(3) {
+            replace(&self.world, &mut self.site, &mut self.random);
+            self.replaced += 1;
+        }
+        let tolerance = self.tolerance();
+        for visitor in &mut self.visitors {
+            visitor.act(&self.world, self.listener, &self.site, tolerance);
+        }
+    }
+
+    /// Tells the worker to end, and lets it.
+    fn drain(&mut self) {
+        self.control.set(State::Draining);
+        self.world.add(self.bell, 1);
+        let begun = self.world.now();
+        while !self.turn() {}
+        let took = self.world.now().since(begun);
+        assert!(took < Duration::from_secs(1000), "{took:?} to drain");
+    }
+
+    fn check(mut self) -> Summary {
+        let tolerance = self.tolerance();
+        for visitor in &mut self.visitors {
+            visitor.check(&self.site, tolerance);
+        }
+        assert_eq!(self.worker.open(), 0, "every connection has ended");
+        self.come_home();
+        let Self { worker, world, shard, gentle, .. } = self;
+        drop(worker);
+        assert_eq!(world.in_flight(), 0, "the kernel has nothing");
+        assert_eq!(world.untaken(), 0, "every event has found its operation");
+        let sum = |techniques: &[Technique]| -> u64 {
+            techniques.iter().map(|one| shard.ring.technique(*one).bytes.read()).sum()
+        };
+        let sent =
+            sum(&[Technique::Send, Technique::SendZc, Technique::Sendfile, Technique::SpliceOut]);
+        let (to_clients, from_clients) = world.traffic();
+        assert_eq!(sent, to_clients, "bytes sent are counted once each");
+        assert_eq!(sum(&[Technique::Readv]), from_clients, "and those that were read");
+        let stats = &shard.connections;
+        assert!(stats.bytes.read() <= to_clients, "no more is told than was sent");
+        let farewells: u64 = stats.by_farewell().map(|(_, count)| count.read()).sum();
+        assert_eq!(farewells, stats.accepted.read(), "each connection ends once");
+        let of = |farewell| stats.farewells(farewell).read();
+        let answers: u64 = stats.by_status().map(|(_, count)| count.read()).sum();
+        let read: u64 = self.visitors.iter().map(|visitor| visitor.reading.answers as u64).sum();
+        assert!(read <= answers + of(Farewell::Shutdown), "{read} answers read, {answers} counted");
+        let of_engines = Kind::ALL.map(|kind| shard.engines.engine(kind).bytes.read());
+        assert!(of_engines.iter().sum::<u64>() <= to_clients, "engines count what was sent");
+        Summary {
+            schedules: 1,
+            gentle: u64::from(gentle),
+            turns: self.turns,
+            accepted: stats.accepted.read(),
+            requests: stats.requests.read(),
+            answers: read,
+            files: self.visitors.iter().map(|visitor| visitor.reading.files).sum(),
+            listings: self.visitors.iter().map(|visitor| visitor.reading.listings).sum(),
+            hashed: shard.ring.technique(Technique::Digest).operations.read(),
+            refused: self.visitors.iter().map(|visitor| visitor.reading.refused).sum(),
+            bytes: to_clients,
+            shrunk: world.shrunk(),
+            replaced: self.replaced,
+            aborted: of(Farewell::ClientAbort),
+            truncated: of(Farewell::Truncated),
+            timed_out: of(Farewell::Idle) + of(Farewell::HeadTimeout) + of(Farewell::SendTimeout),
+            turned_away: of(Farewell::TooMany),
+            given_up: of(Farewell::Shutdown),
+        }
+    }
+
+    /// What connections had is home; what the cache has stays.
+    fn come_home(&mut self) {
+        self.world.set_alarm(None);
+        self.world.set_faults(Faults::NONE);
+        let reactor = self.worker.reactor();
+        for _ in 0..50 {
+            if reactor.leased() == ([0; 4], 0) && self.world.is_asleep() {
+                break;
+            }
+            reactor.turn().expect("the kernel is entered");
+            while reactor.next_wake().is_some() {}
+        }
+        assert_eq!(reactor.leased(), ([0; 4], 0), "every buffer and pipe came home");
+    }
+}
+
+fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
+    let mut count = |most: u64| 1 + random.below(most) as usize;
+    ring::Options {
+        pools: [
+            (HEAD_BUFFER_BYTES, count(4)),
+            (LARGE_HEAD_BUFFER_BYTES, count(2)),
+            (ANSWER_BUFFER_BYTES, count(4)),
+            (BODY_BUFFER_BYTES, count(4)),
+        ],
+        operations_max: (connections + 1) * 4 + count(30),
+        owners_max: connections + TURNED_AWAY_MAX + 8,
+        pipes_max: count(3),
+        pipe_bytes: 1 << 18,
+        turn_bytes: *random.pick(&[1000, 50_000, 1 << 19]),
+    }
+}
+
+fn connection_options(random: &mut Random, engine: Kind, gentle: bool) -> connection::Options {
+    let mut time = || {
+        let short = *random.pick(&[5, 100, 2_000, 10_000]);
+        Duration::from_millis(if gentle { 120_000 } else { short })
+    };
+    connection::Options {
+        engine,
+        head: HeadLimits::default(),
+        head_timeout: time(),
+        body_timeout: time(),
+        idle_timeout: time(),
+        send_timeout: time(),
+        requests_max: 0,
+    }
+}
