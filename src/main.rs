@@ -59,7 +59,7 @@ fn configure(given: &Serve) -> Result<Effective, Exit> {
 /// `check`: what is wrong, else what is in force.
 fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
     all.warnings.iter().for_each(complain);
-    let root = &all.settings.server.root;
+    let root = &all.settings.server.site.root;
     Root::open(root).map_err(|error| refuse_root(&check.serve, &error))?;
     let text = match (check.print, check.format) {
         (true, PrintFormat::Toml) => config::toml(all),

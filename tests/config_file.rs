@@ -24,9 +24,9 @@ fn every_key_is_there_with_its_default_and_in_the_order_of_the_help() {
 fn every_value_is_the_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
     let mut all = resolve(&[], [], Some(&path)).unwrap().settings;
-    assert_eq!(all.server.root, Path::new(env!("CARGO_MANIFEST_DIR")).join("www"));
+    assert_eq!(all.server.site.root, Path::new(env!("CARGO_MANIFEST_DIR")).join("www"));
     // The default of the root depends on the directory in which the server is started.
-    all.server.root = PathBuf::from(".");
+    all.server.site.root = PathBuf::from(".");
     assert_eq!(all, Settings::default());
 }
 

@@ -8,7 +8,9 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use common::{End, Fault, Pattern, Scratch, Wire, digest_of_bytes, digest_of_file, head_methods};
+use common::{
+    End, Fault, Pattern, Scratch, Wire, digest_of_bytes, digest_of_file, head_methods, multipart,
+};
 
 /// A connection whose peer sends these bytes and closes.
 fn told(answer: &'static [u8]) -> Wire {
@@ -101,4 +103,33 @@ fn scratch_files_hold_what_was_asked_for() {
 fn methods_are_read_from_pipelined_requests() {
     let requests = b"GET / HTTP/1.1\r\n\r\nHEAD /a HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP";
     assert_eq!(head_methods(requests), ["GET", "HEAD"]);
+}
+
+/// RFC 2046 section 5.1: nothing is forgiven.
+#[test]
+fn a_body_that_is_not_exact_is_seen() {
+    let answer = |body: &str| common::Response {
+        status: 206,
+        reason: String::new(),
+        fields: vec![("content-type".into(), "multipart/byteranges; boundary=x".into())],
+        body: body.replace('\n', "\r\n").into_bytes(),
+    };
+    let right = "--x\nContent-Type: a/b\nContent-Range: bytes 0-1/9\n\nab\n--x--\n";
+    let found = multipart::parts(&answer(right)).unwrap();
+    assert_eq!((found.len(), found[0].range, &found[0].bytes[..]), (1, (0, 1, 9), &b"ab"[..]));
+    for wrong in [
+        "",
+        "--x--\n",
+        "\n--x\nContent-Range: bytes 0-1/9\n\nab\n--x--\n",
+        "--x\nContent-Range: bytes 0-1/9\n\nab\n--x--",
+        "--x\nContent-Range: bytes 0-1/9\n\nab\n--x--\n\n",
+        "--x\nContent-Range: bytes 0-2/9\n\nab\n--x--\n",
+        "--x\nContent-Range: bytes 0-0/9\n\nab\n--x--\n",
+        "--x\nContent-Range: bytes 1-0/9\n\nab\n--x--\n",
+        "--x\nContent-Range: bytes 0-1/1\n\nab\n--x--\n",
+        "--x\nContent-Type: a/b\n\nab\n--x--\n",
+        "--y\nContent-Range: bytes 0-1/9\n\nab\n--y--\n",
+    ] {
+        assert!(multipart::parts(&answer(wrong)).is_err(), "{wrong:?}");
+    }
 }

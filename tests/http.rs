@@ -16,8 +16,6 @@ mod check;
 mod common;
 #[path = "http/connections.rs"]
 mod connections;
-#[path = "http/multipart.rs"]
-mod multipart;
 #[path = "http/real.rs"]
 mod real;
 #[path = "http/refusals.rs"]

@@ -5,6 +5,7 @@ use std::io::{self, Error, ErrorKind};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::http::Client;
 
@@ -71,17 +72,9 @@ pub(crate) struct PerRequest {
 }
 
 impl Figures {
-    /// Asks a server.
+    /// Asks a server for those that are compared.
     pub(crate) fn read(address: SocketAddr) -> io::Result<Self> {
-        let mut body = Vec::new();
-        let answer =
-            Client::connect(address)?.get("/telemetry", |part| body.extend_from_slice(part))?;
-        if answer.status != 200 {
-            let text = format!("/telemetry answers {}", answer.status);
-            return Err(Error::new(ErrorKind::InvalidData, text));
-        }
-        serde_json::from_slice(&body)
-            .map_err(|error| Error::new(ErrorKind::InvalidData, format!("/telemetry: {error}")))
+        Self::deserialize(ask(address)?).map_err(|error| told_badly(&error))
     }
 
     /// What was done since an earlier reading for each of some requests.
@@ -133,6 +126,21 @@ impl Figures {
         }
         None
     }
+}
+
+/// Asks a server for everything that it tells.
+pub(crate) fn ask(address: SocketAddr) -> io::Result<Value> {
+    let mut body = Vec::new();
+    let mut client = Client::connect(address)?;
+    let answer = client.get("/telemetry", |part| body.extend_from_slice(part))?;
+    if answer.status != 200 {
+        return Err(told_badly(&format!("status {}", answer.status)));
+    }
+    serde_json::from_slice(&body).map_err(|error| told_badly(&error))
+}
+
+fn told_badly(what: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("/telemetry: {what}"))
 }
 
 #[cfg(test)]

@@ -294,7 +294,8 @@ fn tools(
         );
         return Err(Failure::Missing(text));
     }
-    Ok(pitcrew)
+    // Servers are started in another directory.
+    Ok(pitcrew.canonicalize().unwrap_or(pitcrew))
 }
 
 fn two_cores(arguments: &Arguments) -> Result<(usize, usize), Failure> {

@@ -161,8 +161,9 @@ impl Stat {
 /// they are threads of the process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
-    /// Nanoseconds on a core by thread, where the kernel tells (CONFIG_SCHED_INFO).
-    threads: BTreeMap<u32, u64>,
+    /// Nanoseconds on a core, and ready but waiting for it, by thread, where the kernel tells
+    /// (CONFIG_SCHED_INFO).
+    threads: BTreeMap<u32, [u64; 2]>,
     user_ticks: u64,
     system_ticks: u64,
     storage_bytes: u64,
@@ -173,6 +174,8 @@ pub(crate) struct Usage {
 pub(crate) struct Used {
     /// Seconds on a core.
     pub(crate) seconds: f64,
+    /// Seconds that its threads waited for a core that somebody else had, added up.
+    pub(crate) waited_seconds: f64,
     /// The part of them in user space, to a tick.
     pub(crate) user_share: f64,
     /// Bytes that were read from storage for the process.
@@ -194,9 +197,10 @@ impl Usage {
             let name = thread.file_name();
             let number = name.to_str().and_then(|name| name.parse::<u32>().ok());
             let spent = fs::read_to_string(thread.path().join("schedstat")).ok();
-            let spent = spent.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-            if let (Some(number), Some(spent)) = (number, spent) {
-                self.threads.insert(number, spent);
+            let mut spent =
+                spent.iter().flat_map(|text| text.split(' ')).map_while(|field| field.parse().ok());
+            if let (Some(number), Some(ran), Some(waited)) = (number, spent.next(), spent.next()) {
+                self.threads.insert(number, [ran, waited]);
             }
         }
     }
@@ -210,15 +214,15 @@ impl Usage {
         let ticks = user + self.system_ticks.saturating_sub(earlier.system_ticks);
         let whole = !earlier.threads.is_empty()
             && earlier.threads.keys().all(|id| self.threads.contains_key(id));
-        let seconds = if whole {
-            let before = |id| earlier.threads.get(id).copied().unwrap_or(0);
-            let spent = self.threads.iter().map(|(id, spent)| spent.saturating_sub(before(id)));
-            spent.sum::<u64>() as f64 / 1e9
-        } else {
-            ticks as f64 / ticks_per_second()
+        let told = |which: usize| {
+            let before = |id| earlier.threads.get(id).map_or(0, |times| times[which]);
+            let grown = self.threads.iter().map(|(id, now)| now[which].saturating_sub(before(id)));
+            grown.sum::<u64>() as f64 / 1e9
         };
+        let seconds = if whole { told(0) } else { ticks as f64 / ticks_per_second() };
         Used {
             seconds,
+            waited_seconds: told(1),
             user_share: if ticks == 0 { 0.0 } else { user as f64 / ticks as f64 },
             storage_bytes: self.storage_bytes.saturating_sub(earlier.storage_bytes),
         }
@@ -237,7 +241,7 @@ mod tests {
         assert!(Stat::parse("7 (a)").is_none());
     }
 
-    fn usage(threads: &[(u32, u64)], user_ticks: u64, system_ticks: u64) -> Usage {
+    fn usage(threads: &[(u32, [u64; 2])], user_ticks: u64, system_ticks: u64) -> Usage {
         Usage {
             threads: threads.iter().copied().collect(),
             user_ticks,
@@ -248,11 +252,13 @@ mod tests {
 
     #[test]
     fn threads_are_exact_and_ticks_take_over_when_one_is_gone() {
-        let before = usage(&[(1, 1_000), (2, 500)], 10, 10);
-        let grown = usage(&[(1, 2_000), (2, 500), (3, 4_000)], 20, 40).since(&before);
+        let before = usage(&[(1, [1_000, 5]), (2, [500, 0])], 10, 10);
+        let grown =
+            usage(&[(1, [2_000, 8]), (2, [500, 0]), (3, [4_000, 7])], 20, 40).since(&before);
         assert!((grown.seconds - 5e-6).abs() < 1e-12);
+        assert!((grown.waited_seconds - 10e-9).abs() < 1e-15);
         assert_eq!(grown.user_share, 0.25);
-        let gone = usage(&[(1, 2_000)], 20, 40).since(&before);
+        let gone = usage(&[(1, [2_000, 5])], 20, 40).since(&before);
         assert!((gone.seconds - 40.0 / ticks_per_second()).abs() < 1e-9);
     }
 

@@ -80,8 +80,18 @@ impl Outcome {
         let to = measure.map_or("", |lane| lane.name.as_str());
         let _ = writeln!(
             out,
-            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>6} {:>6} {:>5}  cost to {to}",
-            "server", "req/s", "us/req", "user", "p50 us", "p99 us", "enter", "inline", "gen."
+            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5}  cost to {to}",
+            "server",
+            "req/s",
+            "us/req",
+            "user",
+            "p50 us",
+            "p99 us",
+            "wait",
+            "enter",
+            "inline",
+            "gen. us",
+            "gen."
         );
         for lane in &self.lanes {
             let _ = write!(out, "{:<17} ", lane.name);
@@ -96,14 +106,16 @@ impl Outcome {
             };
             let _ = write!(
                 out,
-                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>6} {:>6} {:>4.0}%",
+                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>4.0}% {:>6} {:>6} {:>7.1} {:>4.0}%",
                 of(|round| round.rate),
                 cost.median,
                 of(|round| round.user_share * 100.0),
                 of(|round| round.load.p50_us),
                 of(|round| round.load.p99_us),
+                of(|round| round.waited_share * 100.0),
                 ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.enters)),
                 ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.inline_calls)),
+                of(|round| round.generator_cost_us),
                 of(|round| round.load.busy * 100.0),
             );
             if let Some(ratio) = measure
@@ -209,6 +221,8 @@ mod tests {
             rate: 1e6 / cost_us,
             cost_us,
             user_share: 0.25,
+            waited_share: 0.0,
+            generator_cost_us: 5.0,
             storage_bytes: 0.0,
             ring: None,
             void: (cost_us > 90.0).then(|| Void::Wrong("1 of 2 bodies".to_owned())),
@@ -220,6 +234,7 @@ mod tests {
             configuration: String::new(),
             head_bytes: name.len() * 10,
             rounds: costs.iter().map(round).collect(),
+            telemetry: None,
         }
     }
 

@@ -4,8 +4,9 @@ use std::io::{self, Error, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::figures::{Figures, PerRequest};
+use crate::figures::{self, Figures, PerRequest};
 use crate::generator::{self, Load};
 use crate::http::Client;
 use crate::process::Used;
@@ -37,6 +38,8 @@ pub(crate) struct Lane {
     pub(crate) head_bytes: usize,
     /// What was measured.
     pub(crate) rounds: Vec<Round>,
+    /// All that pitcrew tells of itself at the end, the rounds that do not count included.
+    pub(crate) telemetry: Option<Value>,
 }
 
 /// One round of one server.
@@ -50,6 +53,10 @@ pub(crate) struct Round {
     pub(crate) cost_us: f64,
     /// The part of them in user space.
     pub(crate) user_share: f64,
+    /// The part of the time that its threads were ready and did not run, added up.
+    pub(crate) waited_share: f64,
+    /// Microseconds of the generator's core for a request.
+    pub(crate) generator_cost_us: f64,
     /// Bytes read from storage for a request.
     pub(crate) storage_bytes: f64,
     /// What pitcrew says of itself.
@@ -92,6 +99,7 @@ pub(crate) fn run(
             configuration: server.configuration.clone(),
             head_bytes,
             rounds: Vec::new(),
+            telemetry: None,
         });
         servers.push(server);
     }
@@ -109,6 +117,9 @@ pub(crate) fn run(
             let round = field.round(contestant, &mut servers[index], extent.seconds, number)?;
             lanes[index].rounds.push(round);
         }
+    }
+    for (lane, server) in lanes.iter_mut().zip(&servers).filter(|(lane, _)| !lane.peer) {
+        lane.telemetry = Some(figures::ask(server.address)?);
     }
     Ok(lanes)
 }
@@ -185,6 +196,8 @@ impl Field<'_> {
             rate: load.requests as f64 / load.seconds,
             cost_us: each(used.seconds * 1e6),
             user_share: used.user_share,
+            waited_share: used.waited_seconds / load.seconds,
+            generator_cost_us: each(load.busy * load.seconds * 1e6),
             storage_bytes: each(used.storage_bytes as f64),
             load,
             ring,

@@ -1,5 +1,6 @@
 //! The servers that take part: pitcrew by engine, and its peers by configuration.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -125,6 +126,13 @@ impl Ground<'_> {
         let mut command = Command::new(self.pitcrew);
         let arguments = ["--engine", engine, "--listen", "127.0.0.1:0", "--workers", "1"];
         command.args(arguments).arg(site.root());
+        // Neither a configuration file nor the environment may change what is measured.
+        command.current_dir(self.scratch.path());
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("PITCREW_") {
+                command.env_remove(name);
+            }
+        }
         let mut process = Process::start(command, self.core, &self.output(number))?;
         let end = Instant::now() + START_PATIENCE;
         loop {

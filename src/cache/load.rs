@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::open_files::Found;
-use super::version::{Digest, Direct, Directory, Name, Version};
+use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::limits::OPEN_TRIES_MAX;
@@ -60,6 +60,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) started: Instant,
+    /// Which of the directories that were there it began in, whatever takes its place meanwhile.
+    pub(super) generation: u32,
     pub(super) waiters: Vec<Owner>,
     /// Operations that are queued or in flight.
     pub(super) pending: u32,
@@ -73,9 +75,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(started: Instant, waiter: Owner) -> Self {
+    pub(super) fn new(started: Instant, generation: u32, waiter: Owner) -> Self {
         Self {
             started,
+            generation,
             waiters: vec![waiter],
             pending: 0,
             tries: 0,
@@ -132,7 +135,7 @@ impl Load {
         if part == Part::ORIGINAL {
             let directory = facts.kind == FileKind::Directory;
             self.refused = Some(match directory {
-                true => Found::Directory(Directory { file, facts }),
+                true => Found::Directory(OpenDirectory { file, facts }),
                 false => Found::Nothing,
             });
         }
@@ -264,7 +267,7 @@ mod tests {
 
     /// A load whose original is a file.
     fn begun() -> Load {
-        let mut load = Load::new(Instant::default(), WAITER);
+        let mut load = Load::new(Instant::default(), 0, WAITER);
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
         let op = Op::Stat { file: file(), facts: Box::new(facts) };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));

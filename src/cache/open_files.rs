@@ -1,5 +1,7 @@
 //! The table of names, bounded, with second-chance eviction.
 //!
+//! A name is that of a file in one of the directories of [`super::Directory`].
+//!
 //! Invariants: an entry that is being loaded is never put out, nor one in the turn in which its
 //! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
 //! however it ends; no answer is older than the revalidation time, but for a request that has
@@ -16,7 +18,8 @@ use rustix::io::Errno;
 
 use super::load::{Load, Part, Stage};
 use super::stats::Stats;
-use super::version::{Directory, Name};
+use super::tree::{Directory, Followed, Root, Tree};
+use super::version::{Name, OpenDirectory};
 use crate::base::{Instant, Key, Slab};
 use crate::limits::{CONTENT_TAG_BYTES_MAX, DIGESTS_AT_ONCE, LOADS_MAX};
 use crate::ring::{Completion, File, How, Io, Op, Owner, Start, Ticket, Wake};
@@ -46,7 +49,7 @@ pub enum Found {
     /// A regular file.
     File(Rc<Name>),
     /// A directory.
-    Directory(Directory),
+    Directory(OpenDirectory),
     /// Nothing that is served: no such name, a link that leaves the root, a device, a FIFO.
     Nothing,
     /// Something that this process may not read.
@@ -68,6 +71,9 @@ pub enum Lookup {
 
 #[derive(Debug)]
 struct Entry {
+    tree: Tree,
+    /// Which of the directories that were there it was found in.
+    generation: u32,
     name: Rc<[u8]>,
     found: Option<Found>,
     /// When `found` was found out: the start of its load.
@@ -81,38 +87,44 @@ struct Entry {
     load: Option<Box<Load>>,
 }
 
+/// What an operation is for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Entry(Key, Part),
+    Root(Tree),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct OpenFiles {
-    root: File,
+    roots: Vec<Root>,
     options: Options,
-    names: HashMap<Rc<[u8]>, Key>,
     entries: Slab<Entry>,
     hand: Vec<Key>,
     /// Entries that are being found out.
     loading: usize,
     /// Operations that wait to be started.
-    queue: Vec<(Key, Part, Op)>,
+    queue: Vec<(Purpose, Op)>,
     /// Files that wait to be hashed, and how many are.
     to_hash: VecDeque<(Key, Part, Op)>,
     hashing: usize,
     /// Whether the helpers had no room; the next wake says that they may.
     helpers_are_full: bool,
     /// Operations in flight.
-    pending: HashMap<Ticket, (Key, Part)>,
+    pending: HashMap<Ticket, Purpose>,
     woken: Vec<Owner>,
     stats: Arc<Stats>,
 }
 
 impl OpenFiles {
-    /// A cache of the files beneath a directory.
-    pub fn new(root: File, options: Options, stats: Arc<Stats>) -> Self {
+    /// A cache of the files beneath some directories, the first of which is `Tree(0)`.
+    pub fn new(directories: Vec<Directory>, options: Options, stats: Arc<Stats>) -> Self {
         assert!(options.entries_max > 0, "a lookup needs an entry");
+        assert!(u16::try_from(directories.len()).is_ok(), "a directory has a number");
         stats.entries_max.set(options.entries_max as u64);
         Self {
-            root,
+            roots: directories.into_iter().map(Root::new).collect(),
             options,
-            names: HashMap::new(),
             entries: Slab::new(options.entries_max + LOADS_MAX),
             hand: Vec::new(),
             loading: 0,
@@ -126,17 +138,34 @@ impl OpenFiles {
         }
     }
 
-    /// What a path beneath the root leads to, for a request that began at `since`. The path is
-    /// relative and holds no NUL; the empty one is the root.
-    pub fn lookup(&mut self, path: &[u8], since: Instant, now: Instant, waiter: Owner) -> Lookup {
-        let known = self.names.get(path).copied();
+    /// What a path beneath a directory leads to, for a request that began at `since`. The path is
+    /// relative and holds no NUL; the empty one is the directory.
+    pub fn lookup(
+        &mut self,
+        tree: Tree,
+        path: &[u8],
+        since: Instant,
+        now: Instant,
+        waiter: Owner,
+    ) -> Lookup {
+        let root = &mut self.roots[usize::from(tree.0)];
+        match root.follow(since, now, self.options.valid, waiter) {
+            Followed::Good => {}
+            Followed::Waiting => return Lookup::Waiting,
+            Followed::Begun(op) => {
+                self.queue.push((Purpose::Root(tree), op));
+                return Lookup::Waiting;
+            }
+        }
+        let generation = root.generation;
+        let known = root.names.get(path).copied();
         if let Some(entry) = known.and_then(|key| self.entries.get_mut(key)) {
             entry.used = true;
             if let Some(found) = &entry.found {
                 let settled = !matches!(found, Found::Unavailable(_));
                 let young = now.since(entry.checked) < self.options.valid;
-                let good = settled && young && !entry.distrusted;
-                if good || entry.checked >= since && !entry.distrusted {
+                let trusted = !entry.distrusted && entry.generation == generation;
+                if trusted && (settled && young || entry.checked >= since) {
                     self.stats.hits.add(1);
                     return Lookup::Known(found.clone());
                 }
@@ -144,7 +173,7 @@ impl OpenFiles {
         }
         let key = match known {
             Some(key) => key,
-            None => match self.add(path, now) {
+            None => match self.add(tree, path, now) {
                 Some(key) => key,
                 None => {
                     self.stats.refused.add(1);
@@ -159,7 +188,7 @@ impl OpenFiles {
             Some(load) => load.waiters.push(waiter),
             None => {
                 let revalidates = entry.found.is_some();
-                entry.load = Some(Box::new(Load::new(now, waiter)));
+                entry.load = Some(Box::new(Load::new(now, generation, waiter)));
                 self.loading += 1;
                 let counter =
                     if revalidates { &self.stats.revalidations } else { &self.stats.misses };
@@ -171,19 +200,20 @@ impl OpenFiles {
     }
 
     /// What is known of a path is not true any more; the next lookup finds it out anew.
-    pub fn distrust(&mut self, path: &[u8]) {
-        let entry = self.names.get(path).and_then(|key| self.entries.get_mut(*key));
+    pub fn distrust(&mut self, tree: Tree, path: &[u8]) {
+        let names = &self.roots[usize::from(tree.0)].names;
+        let entry = names.get(path).and_then(|key| self.entries.get_mut(*key));
         if let Some(entry) = entry {
             entry.distrusted = true;
         }
     }
 
-    /// The directory that everything is beneath.
-    pub fn root(&self) -> &File {
-        &self.root
+    /// The directory of a number: the one that what was found in it just now is beneath.
+    pub fn root(&self, tree: Tree) -> &File {
+        &self.roots[usize::from(tree.0)].directory.file
     }
 
-    /// Whether symbolic links beneath the root are followed.
+    /// Whether symbolic links beneath the directories are followed.
     pub fn follows_links(&self) -> bool {
         self.options.follow_links
     }
@@ -192,16 +222,16 @@ impl OpenFiles {
     pub fn pump(&mut self, io: &mut dyn Io) {
         let mut busy = Vec::new();
         while !self.queue.is_empty() {
-            for (key, part, op) in std::mem::take(&mut self.queue) {
+            for (purpose, op) in std::mem::take(&mut self.queue) {
                 match io.start(op) {
                     Start::Submitted(ticket) => {
-                        self.pending.insert(ticket, (key, part));
+                        self.pending.insert(ticket, purpose);
                     }
                     // What ran at once may have queued what follows from it.
                     Start::Executed(completion) => {
-                        self.completed(key, part, completion, io.now());
+                        self.completed(purpose, completion, io.now());
                     }
-                    Start::Busy(op) | Start::Blocked(op, _) => busy.push((key, part, op)),
+                    Start::Busy(op) | Start::Blocked(op, _) => busy.push((purpose, op)),
                 }
             }
         }
@@ -212,7 +242,7 @@ impl OpenFiles {
             match io.start(op) {
                 Start::Submitted(ticket) => {
                     self.hashing += 1;
-                    self.pending.insert(ticket, (key, part));
+                    self.pending.insert(ticket, Purpose::Entry(key, part));
                 }
                 Start::Busy(op) | Start::Blocked(op, _) => {
                     self.to_hash.push_front((key, part, op));
@@ -231,10 +261,9 @@ impl OpenFiles {
     pub fn wake(&mut self, wake: Wake, now: Instant) {
         self.helpers_are_full = false;
         if let Wake::Done(completion) = wake
-            && let Some((key, part)) =
-                completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
+            && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
-            self.completed(key, part, completion, now);
+            self.completed(purpose, completion, now);
         }
     }
 
@@ -255,11 +284,22 @@ impl OpenFiles {
         let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
         let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
             .expect("a path that came out of a target holds no NUL");
-        let how = How { direct, no_links: !self.options.follow_links };
-        self.queue.push((key, part, Op::Open { root: self.root.clone(), path, how }));
+        let how = How { direct, no_links: !self.options.follow_links, anywhere: false };
+        let root = self.roots[usize::from(entry.tree.0)].directory.file.clone();
+        self.queue.push((Purpose::Entry(key, part), Op::Open { root, path, how }));
     }
 
-    fn completed(&mut self, key: Key, part: Part, completion: Completion, now: Instant) {
+    fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
+        match purpose {
+            Purpose::Entry(key, part) => self.found_out(key, part, completion, now),
+            Purpose::Root(tree) => match self.roots[usize::from(tree.0)].take(completion) {
+                Ok(op) => self.queue.push((purpose, op)),
+                Err(waiters) => self.woken.extend(waiters),
+            },
+        }
+    }
+
+    fn found_out(&mut self, key: Key, part: Part, completion: Completion, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
@@ -269,7 +309,7 @@ impl OpenFiles {
         match load.take(part, completion) {
             Stage::Ask(op) => {
                 load.pending += 1;
-                self.queue.push((key, part, op));
+                self.queue.push((Purpose::Entry(key, part), op));
             }
             Stage::Again => self.open(key, part, part.direct),
             Stage::Open => self.opened(key, part),
@@ -315,6 +355,7 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
+        entry.generation = load.generation;
         let before = entry.found.take();
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {
@@ -335,13 +376,15 @@ impl OpenFiles {
         }
     }
 
-    fn add(&mut self, path: &[u8], now: Instant) -> Option<Key> {
+    fn add(&mut self, tree: Tree, path: &[u8], now: Instant) -> Option<Key> {
         while self.entries.len() >= self.options.entries_max && self.evict(now) {}
         if self.entries.len() == self.entries.count_max() {
             return None;
         }
         let name: Rc<[u8]> = path.into();
         let entry = Entry {
+            tree,
+            generation: 0,
             name: Rc::clone(&name),
             found: None,
             checked: Instant::default(),
@@ -351,7 +394,7 @@ impl OpenFiles {
             load: None,
         };
         let key = self.entries.insert(entry).expect("room was made");
-        self.names.insert(name, key);
+        self.roots[usize::from(tree.0)].names.insert(name, key);
         self.stats.entries.set(self.entries.len() as u64);
         Some(key)
     }
@@ -372,7 +415,7 @@ impl OpenFiles {
                 continue;
             }
             let entry = self.entries.remove(key).expect("it was just there");
-            self.names.remove(&entry.name);
+            self.roots[usize::from(entry.tree.0)].names.remove(&entry.name);
             self.stats.evicted.add(1);
             self.stats.entries.set(self.entries.len() as u64);
             return true;

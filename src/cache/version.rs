@@ -23,18 +23,28 @@ pub struct Version {
     pub digest: Option<Digest>,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
-    lines: RefCell<Option<Kept>>,
+    lines: RefCell<Option<(LinesKey, Lines)>>,
 }
 
-/// Lines with the rules that they were made under, and whether there were variants.
-type Kept = ((u32, bool), Rc<EntityLines>);
+/// The lines of an answer with a file, and a note of who made them.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// The lines.
+    pub entity: Rc<EntityLines>,
+    /// What the maker wants to know when it gets them again, such as a rule that they depend on.
+    pub note: Option<u16>,
+}
+
+/// What the lines were made under: the version of the rules, and whatever else makes a difference
+/// to them for one file.
+pub type LinesKey = (u32, u8);
 
 /// XXH3 of all bytes of a file, in 128 bits.
 pub type Digest = u128;
 
 /// An open directory.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct OpenDirectory {
     /// The descriptor.
     pub file: File,
     /// What statx said.
@@ -92,15 +102,14 @@ impl Version {
         }
     }
 
-    /// The lines that were made for this file under these rules, with or without variants beside
-    /// it, or fresh ones, which are kept.
-    pub fn lines(&self, rules: (u32, bool), make: impl FnOnce() -> EntityLines) -> Rc<EntityLines> {
+    /// The lines that were made for this file under this key, or fresh ones, which are kept.
+    pub fn lines(&self, key: LinesKey, make: impl FnOnce() -> Lines) -> Lines {
         let mut kept = self.lines.borrow_mut();
         match &*kept {
-            Some((version, lines)) if *version == rules => Rc::clone(lines),
+            Some((of, lines)) if *of == key => lines.clone(),
             _ => {
-                let lines = Rc::new(make());
-                *kept = Some((rules, Rc::clone(&lines)));
+                let lines = make();
+                *kept = Some((key, lines.clone()));
                 lines
             }
         }

@@ -11,9 +11,11 @@ use toml::Value;
 
 use super::address::{allow, join, listen_all};
 use super::key::{Key, Section};
+use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
+use crate::resource::options::Forbidden;
 use crate::server::options::{Etag, Kind, Precompressed, WORKERS_MAX, default_workers};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,16 +23,26 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 28] = [
+pub static KEYS: [Key; 31] = [
     Key::one(
         Section::Serving,
         "root",
         "DIR",
         "Directory to serve [default: www if it is there, else .]",
-        |all, written, base| written.path().map(|path| all.server.root = join(base, path)),
-        |all| Value::from(all.server.root.to_string_lossy().into_owned()),
+        |all, written, base| written.path().map(|path| all.server.site.root = join(base, path)),
+        |all| Value::from(all.server.site.root.to_string_lossy().into_owned()),
     )
     .common(),
+    Key::one(
+        Section::Serving,
+        "root-follow",
+        "BOOL",
+        "Open directories by their paths again when those were switched, as when a link is \
+         deployed [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.root_follow = on),
+        |all| Value::from(all.server.root_follow),
+    )
+    .switch(),
     Key::one(
         Section::Serving,
         "listen",
@@ -68,10 +80,10 @@ pub static KEYS: [Key; 28] = [
         |all, written, _| {
             let names = written.list("names")?;
             names.iter().try_for_each(|name| file_name(name))?;
-            all.server.index = names;
+            all.server.site.index = names;
             Ok(())
         },
-        |all| strings(all.server.index.iter()),
+        |all| strings(all.server.site.index.iter()),
     )
     .many(),
     Key::one(
@@ -92,8 +104,8 @@ pub static KEYS: [Key; 28] = [
         "dotfiles",
         "BOOL",
         "Serve names that begin with a dot; .well-known always is [default: false]",
-        |all, written, _| written.boolean().map(|on| all.server.dotfiles = on),
-        |all| Value::from(all.server.dotfiles),
+        |all, written, _| written.boolean().map(|on| all.server.site.dotfiles = on),
+        |all| Value::from(all.server.site.dotfiles),
     )
     .switch(),
     Key::one(
@@ -110,8 +122,8 @@ pub static KEYS: [Key; 28] = [
         "listing",
         "BOOL",
         "List a directory that has no index file [default: false]",
-        |all, written, _| written.boolean().map(|on| all.server.listing = on),
-        |all| Value::from(all.server.listing),
+        |all, written, _| written.boolean().map(|on| all.server.site.listing = on),
+        |all| Value::from(all.server.site.listing),
     )
     .switch(),
     Key::one(
@@ -125,6 +137,27 @@ pub static KEYS: [Key; 28] = [
             Ok(())
         },
         |all| Value::from(all.server.etag.name()),
+    ),
+    Key::one(
+        Section::Files,
+        "fallback",
+        "FILE",
+        "File beneath the root that stands for pages that are not there, for applications of \
+         one page; off is none [default: off]",
+        |all, written, _| fallback(written).map(|file| all.server.site.fallback = file),
+        |all| Value::from(all.server.site.fallback.as_deref().unwrap_or("off")),
+    ),
+    Key::one(
+        Section::Files,
+        "forbidden",
+        "STATUS",
+        "What is said of files that may not be read: 404 or 403 [default: 404]",
+        |all, written, _| {
+            all.server.site.forbidden =
+                written.choice("status", &Forbidden::ALL, Forbidden::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.site.forbidden.name()),
     ),
     Key::one(
         Section::Workers,
@@ -340,45 +373,6 @@ pub(super) const HEAD_SHARE_MIN: u64 = 64 << 10;
 /// Memory for bodies that one worker needs at least, for a few buffers of a useful size.
 pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
 
-fn as_usize(number: u64) -> usize {
-    usize::try_from(number).expect("io_uring and this program exist on 64 bits only")
-}
-
-/// A count that the file can hold; ranges keep every count within it.
-fn count(number: u64) -> Value {
-    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn strings(all: impl Iterator<Item = impl ToString>) -> Value {
-    Value::Array(all.map(|one| Value::String(one.to_string())).collect())
-}
-
-fn file_name(name: &str) -> Result<(), String> {
-    match name {
-        "" | "." | ".." => Err(format!("'{name}' is not the name of a file")),
-        name if name.contains('/') => {
-            Err(format!("'{name}' is a path; an index file is named without a directory"))
-        }
-        name if name.contains('\0') => Err("a name cannot hold a NUL byte".to_owned()),
-        _ => Ok(()),
-    }
-}
-
-/// A path of a target that no dot segment or escape gives a second spelling.
-fn url_path(path: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-    if !path.starts_with('/') || path.len() < 2 {
-        return Err(format!("'{path}' is not a path of the server; write /telemetry"));
-    }
-    if !path.bytes().all(plain) {
-        return Err(format!("'{path}' may hold letters, digits and / - . _ ~ only"));
-    }
-    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-        return Err(format!("'{path}' has an empty part or a dot segment"));
-    }
-    Ok(path.to_owned())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -427,21 +421,5 @@ mod tests {
     fn the_help_names_every_engine() {
         let help = Key::find("engine").unwrap().help;
         assert!(Kind::ALL.iter().all(|kind| help.contains(kind.name())));
-    }
-
-    #[test]
-    fn paths_of_the_server_have_one_spelling() {
-        assert!(url_path("/telemetry").is_ok());
-        for bad in ["", "/", "telemetry", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a/"] {
-            assert!(url_path(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_index_is_a_name() {
-        assert!(file_name("index.html").is_ok());
-        for bad in ["", ".", "..", "a/b", "a\0b"] {
-            assert!(file_name(bad).is_err());
-        }
     }
 }

@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::catalogue::{BODY_SHARE_MIN, HEAD_SHARE_MIN};
-use super::file;
+use super::rules::{Places, Rules};
 use super::written::show_size;
-use super::{KEYS, Key, Log, Problem, Source, Written, nearest};
+use super::{KEYS, Key, Log, Problem, Source, Written, conflicts, file, nearest};
 use crate::server::options::Options;
 
 /// What every key means together.
@@ -76,11 +76,12 @@ pub fn resolve(
     let mut merge = Merge::new();
     if let Some(path) = &file {
         let base = path.parent().unwrap_or(Path::new(""));
-        let (entries, problems) = file::read(path);
-        merge.problems.extend(problems);
-        for entry in entries {
+        let contents = file::read(path);
+        merge.problems.extend(contents.problems);
+        for entry in contents.entries {
             merge.apply(entry.key, &entry.written, base, entry.source);
         }
+        merge.rules(contents.rules, contents.hosts);
     }
     for (name, value) in &environment {
         merge.variable(name, value);
@@ -96,6 +97,9 @@ pub fn resolve(
 struct Merge {
     settings: Settings,
     sources: Vec<Source>,
+    /// Where the rules stand, of the site and of each host.
+    site: Places,
+    hosts: Vec<Places>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -104,11 +108,13 @@ impl Merge {
     fn new() -> Self {
         let mut settings = Settings::default();
         if Path::new("www").is_dir() {
-            settings.server.root = PathBuf::from("www");
+            settings.server.site.root = PathBuf::from("www");
         }
         Self {
             settings,
             sources: vec![Source::Default; KEYS.len()],
+            site: Places::default(),
+            hosts: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -129,6 +135,27 @@ impl Merge {
                 self.problems.push(Problem { source, message });
             }
         }
+    }
+
+    /// Takes in the tables of the file.
+    fn rules(&mut self, rules: Rules, hosts: Vec<Rules>) {
+        let server = &mut self.settings.server;
+        // For the site, only its tables are read into a host.
+        server.site = rules.host.over(&server.site);
+        self.site = rules.places;
+        for host in hosts {
+            server.hosts.push(host.host);
+            self.hosts.push(host.places);
+        }
+    }
+
+    /// What is odd between rules, which flags and variables may change, too.
+    fn check_rules(&mut self) {
+        let key = |name| KEYS.iter().position(|key| key.name == name);
+        self.site.fallback = key("fallback").map(|index| self.sources[index].clone());
+        let conflicts = conflicts::find(&self.settings, &self.site, &self.hosts);
+        self.problems.extend(conflicts.errors);
+        self.warnings.extend(conflicts.warnings);
     }
 
     fn variable(&mut self, name: &str, value: &OsStr) {
@@ -154,6 +181,7 @@ impl Merge {
     fn finish(mut self, file: Option<PathBuf>) -> Result<Effective, Vec<Problem>> {
         if self.problems.is_empty() {
             self.check_shares();
+            self.check_rules();
         }
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -271,9 +299,9 @@ mod tests {
     fn paths_of_the_file_begin_at_the_file() {
         let (dir, path) = config("root = \"site\"\n");
         let all = resolve(&[], [], Some(&path)).unwrap();
-        assert_eq!(all.settings.server.root, dir.path().join("site"));
+        assert_eq!(all.settings.server.site.root, dir.path().join("site"));
         let all = resolve(&[flag("root", "site")], [], Some(&path)).unwrap();
-        assert_eq!(all.settings.server.root, Path::new("site"));
+        assert_eq!(all.settings.server.site.root, Path::new("site"));
     }
 
     #[test]

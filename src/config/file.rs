@@ -1,14 +1,15 @@
-//! The file: TOML, flat, one key a line.
+//! The file: TOML, one key a line, and the tables of rules.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Source};
+use super::rules::{self, Rules, TABLES};
+use super::table::Reader;
 use super::{KEYS, Key, Written, nearest};
 
 /// A file larger than this is not a configuration; the longest that is has a few KiB.
@@ -22,12 +23,25 @@ pub(super) struct Entry {
     pub(super) source: Source,
 }
 
-/// Reads a file. Every problem is reported, in the order of the file; the entries are those
-/// that could be read.
-pub(super) fn read(path: &Path) -> (Vec<Entry>, Vec<Problem>) {
+/// What a file says, as far as it could be read.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) entries: Vec<Entry>,
+    /// The tables of the site as a whole.
+    pub(super) rules: Rules,
+    pub(super) hosts: Vec<Rules>,
+    /// Every problem, in the order of the file.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads a file.
+pub(super) fn read(path: &Path) -> Contents {
     match load(path) {
         Ok(text) => parse(path, &text),
-        Err(message) => (Vec::new(), vec![Problem { source: Source::file(path), message }]),
+        Err(message) => Contents {
+            problems: vec![Problem { source: Source::file(path), message }],
+            ..Contents::default()
+        },
     }
 }
 
@@ -51,52 +65,60 @@ fn load(path: &Path) -> Result<String, String> {
     })
 }
 
-fn parse(path: &Path, text: &str) -> (Vec<Entry>, Vec<Problem>) {
-    let source = |span: Range<usize>| Source::File {
-        path: path.to_owned(),
-        place: Some(line_and_column(text, span.start)),
-    };
+fn parse(path: &Path, text: &str) -> Contents {
+    let mut reader = Reader::new(path, text);
+    let mut contents = Contents::default();
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What follows a mistake of syntax may be misread, so nothing more is said about it.
         let problem = |error: &toml::de::Error| Problem {
-            source: error.span().map_or_else(|| Source::file(path), source),
+            source: error.span().map_or_else(|| Source::file(path), |span| reader.source(span)),
             message: error.message().lines().collect::<Vec<_>>().join(", "),
         };
-        return (Vec::new(), errors.iter().map(problem).collect());
+        contents.problems = errors.iter().map(problem).collect();
+        return contents;
     }
     let mut rows: Vec<_> = table.get_ref().iter().collect();
     rows.sort_by_key(|(name, _)| name.span().start);
-    let mut entries = Vec::new();
-    let mut problems = Vec::new();
     for (name, value) in rows {
-        match Key::find(name.get_ref()) {
-            Some(key) => entries.push(Entry {
+        let word: &str = name.get_ref();
+        if let Some(key) = Key::find(word) {
+            contents.entries.push(Entry {
                 key,
                 written: Written::from(value.get_ref()),
-                source: source(value.span()),
-            }),
-            None => problems.push(Problem {
-                source: source(name.span()),
-                message: unknown(name.get_ref(), value),
-            }),
+                source: reader.source(value.span()),
+            });
+        } else if word == "hosts" {
+            contents.hosts = rules::hosts(&mut reader, value);
+        } else if let Some(table) = TABLES.into_iter().find(|table| *table == word) {
+            rules::read(&mut reader, table, value, &mut contents.rules);
+        } else {
+            reader.problem(name.span(), unknown(word, value));
         }
     }
-    (entries, problems)
+    contents.problems = reader.problems;
+    contents
 }
 
 fn unknown(name: &str, value: &Spanned<DeValue<'_>>) -> String {
-    if value.get_ref().is_table() {
-        return format!("unknown table '{name}'; every key stands at the top of the file");
+    let tables = value
+        .get_ref()
+        .as_array()
+        .is_some_and(|all| !all.is_empty() && all.iter().all(|one| one.get_ref().is_table()));
+    if value.get_ref().is_table() || tables {
+        return match nearest(name, TABLES) {
+            Some(near) => format!("unknown table '{name}'; did you mean '{near}'?"),
+            None => format!("unknown table '{name}'; there are {}", TABLES.join(", ")),
+        };
     }
-    match nearest(name, KEYS.iter().map(|key| key.name)) {
+    match nearest(name, KEYS.iter().map(|key| key.name).chain(TABLES)) {
         Some(near) => format!("unknown key '{name}'; did you mean '{near}'?"),
         None => format!("unknown key '{name}'; 'pitcrew check --print' shows every key"),
     }
 }
 
 /// Both count from 1; a column is a character, as editors count.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
@@ -135,7 +157,7 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        parse(Path::new("config.toml"), text).1.iter().map(ToString::to_string).collect()
+        parse(Path::new("config.toml"), text).problems.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -169,7 +191,7 @@ mod tests {
     #[test]
     fn values_keep_their_kind() {
         let text = "pin = true\nworkers = 0x10\nindex = [\"a\"]\nroot = 1.5\n";
-        let (entries, _) = parse(Path::new("c"), text);
+        let entries = parse(Path::new("c"), text).entries;
         let kinds: Vec<_> = entries.into_iter().map(|entry| entry.written).collect();
         assert_eq!(
             kinds,
@@ -185,7 +207,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_read_says_why() {
         let dir = tempfile::tempdir().unwrap();
-        let message = |path: &Path| read(path).1.remove(0).message;
+        let message = |path: &Path| read(path).problems.remove(0).message;
         assert_eq!(message(&dir.path().join("none")), "there is no such file");
         assert_eq!(message(dir.path()), "this is a directory, not a file");
         let path = dir.path().join("c");

@@ -5,12 +5,16 @@
 //! in the help, how it is read and how it is printed; flags, variables, file and the printed
 //! configuration all follow that table.
 //!
+//! Rules are tables of the file and stand nowhere else. Each is checked where it is written, and
+//! what is odd between them is said as a warning.
+//!
 //! A file is read only when it is named, by `--config` or by `PITCREW_CONFIG`: a server must
 //! not change with the directory in which it is started. Every problem is one line with its
 //! place, and all of them are reported at once. No value is clamped.
 
 mod address;
 mod catalogue;
+mod conflicts;
 mod effective;
 mod file;
 mod key;
@@ -18,6 +22,10 @@ mod log;
 mod nearest;
 mod print;
 mod problem;
+mod rules;
+mod shapes;
+mod show;
+mod table;
 mod written;
 
 pub use catalogue::KEYS;

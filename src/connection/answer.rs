@@ -9,25 +9,22 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::context::Context;
-use super::notice::{self, Notice};
 use super::outbox::{NoRoom, Outbox};
 use crate::base::Instant;
-use crate::cache::{Lookup, Name, Version};
+use crate::cache::{Name, Version};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
 use crate::http::head::{Head, Method, Version as HttpVersion};
-use crate::http::media::Media;
 use crate::http::multipart::{self, Boundary};
-use crate::http::negotiate::{self, Available, Coding, Codings, Form};
-use crate::http::notice::{FORMS, notice as sentence};
+use crate::http::negotiate::{Available, Coding, Codings};
 use crate::http::range::{self, Selection, Span};
-use crate::http::refusal::{ALLOW, Refusal};
+use crate::http::refusal::Refusal;
 use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
-use crate::resource::{Asker, Page, Resolution};
+use crate::resource::{Asked, Asker, At, HostId, Known, Page, Resolution};
 use crate::ring::{Op, Socket, Start};
 
 /// A request whose answer is not put in yet.
@@ -35,6 +32,8 @@ use crate::ring::{Op, Socket, Start};
 pub(super) struct Request {
     /// When its first byte was read.
     pub(super) begun: Instant,
+    /// Whether its first bytes lay in the buffer behind another request.
+    pub(super) behind_another: bool,
     /// How often it waited for the cache.
     waits: u32,
     /// Whether its client was told to go on.
@@ -78,16 +77,17 @@ pub(super) fn answer(
     }
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
     let keep = head.keep_alive && !cx.draining && !last && !unread;
-    let mut reply = Reply { head, keep, varies: false, begun: request.begun, outbox, cx };
+    let host = cx.site.host(head.authority);
+    let mut reply = Reply { head, host, keep, varies: false, begun: request.begun, outbox, cx };
     if let Some(refusal) = head.refusal {
-        return reply.refuse(refusal);
+        return reply.refuse(refusal, request);
     }
     let resolution = match reply.resolve(request, socket) {
         Ok(resolution) => resolution,
         Err(answered) => return answered,
     };
     match resolution {
-        Target::Refused(refusal) => reply.refuse(refusal),
+        Target::Refused(refusal) => reply.refuse(refusal, request),
         _ if unread && !too_long => {
             match reply.outbox.write(reply.cx.io, |out| out.put(response::CONTINUE)) {
                 Ok(()) => {
@@ -97,9 +97,10 @@ pub(super) fn answer(
                 Err(no_room) => answered(no_room),
             }
         }
-        Target::File(name) => reply.file(&name, request),
+        Target::File(name, at) => reply.file(&name, at, request),
         Target::Listing(page) => reply.listing(&page),
         Target::Redirect => reply.redirect(),
+        Target::Moved(redirect) => reply.moved(redirect),
         Target::Options => reply.options(),
         Target::Made(made) => reply.made(&made),
     }
@@ -118,23 +119,25 @@ impl Request {
 }
 
 enum Target {
-    File(Rc<Name>),
+    File(Rc<Name>, At),
     Listing(Rc<Page>),
     Redirect,
+    Moved(usize),
     Options,
     Made(super::context::Made),
     Refused(Refusal),
 }
 
 /// A request and where its answer goes.
-struct Reply<'a, 'b, 'h> {
-    head: &'a Head<'h>,
-    keep: bool,
+pub(super) struct Reply<'a, 'b, 'h> {
+    pub(super) head: &'a Head<'h>,
+    pub(super) host: HostId,
+    pub(super) keep: bool,
     /// The name has variants, so that every answer about it depends on Accept-Encoding.
-    varies: bool,
-    begun: Instant,
-    outbox: &'a mut Outbox,
-    cx: &'a mut Context<'b>,
+    pub(super) varies: bool,
+    pub(super) begun: Instant,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) cx: &'a mut Context<'b>,
 }
 
 impl<'b> Reply<'_, 'b, '_> {
@@ -157,31 +160,30 @@ impl<'b> Reply<'_, 'b, '_> {
         }
         let asker = self.asker();
         let cx = &mut *self.cx;
-        match cx.site.resolve(self.head.path, cx.path, cx.cache, asker) {
-            Resolution::File(name) => Ok(Target::File(name)),
-            Resolution::Listing(directory, dotfiles) => {
-                self.find_listing(&directory, dotfiles, request)
-            }
+        match cx.site.resolve(self.host, self.head.path, cx.path, cx.cache, asker) {
+            Resolution::File(name, at) => Ok(Target::File(name, at)),
+            Resolution::Listing(listed) => self.find_listing(&listed, request),
             Resolution::Redirect => Ok(Target::Redirect),
+            Resolution::Moved(redirect) => Ok(Target::Moved(redirect)),
             Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),
             Resolution::Waiting => Err(self.wait(request)),
         }
     }
 
     /// Waits for the cache, a bounded number of times.
-    fn wait(&mut self, request: &mut Request) -> Answered {
+    pub(super) fn wait(&mut self, request: &mut Request) -> Answered {
         request.waits += 1;
         if request.waits > RESOLVE_WAITS_MAX {
-            return self.refuse(Refusal::Overloaded);
+            return self.refuse_plainly(Refusal::Overloaded);
         }
         Answered::Waiting
     }
 
-    fn asker(&self) -> Asker {
+    pub(super) fn asker(&self) -> Asker {
         Asker { owner: self.cx.owner, since: self.begun, now: self.cx.io.now() }
     }
 
-    fn persistence(&self) -> Persistence {
+    pub(super) fn persistence(&self) -> Persistence {
         match (self.keep, self.head.version) {
             (false, _) => Persistence::Close,
             (true, HttpVersion::Http10) => Persistence::KeepAlive,
@@ -190,7 +192,7 @@ impl<'b> Reply<'_, 'b, '_> {
     }
 
     /// A file, by its conditions and ranges.
-    fn file(&mut self, name: &Name, request: &mut Request) -> Answered {
+    fn file(&mut self, name: &Name, at: At, request: &mut Request) -> Answered {
         let fields = &self.head.fields;
         let available = Available {
             br: name.variants[0].is_some(),
@@ -205,16 +207,11 @@ impl<'b> Reply<'_, 'b, '_> {
         };
         let version = name.version(coding).unwrap_or(&name.original);
         if !version.holds(request.begun, self.cx.io) {
-            // It changed since it was opened: found out anew, its facts are of this request.
-            self.cx.cache.distrust(self.cx.path);
-            let asker = self.asker();
-            return match self.cx.cache.lookup(self.cx.path, asker.since, asker.now, asker.owner) {
-                Lookup::Waiting => self.wait(request),
-                Lookup::Known(_) | Lookup::Full => self.refuse(Refusal::Overloaded),
-            };
+            return self.look_again(at, request);
         }
         let wall = self.cx.io.wall();
-        let (lines, tag, modified) = self.cx.site.lines(self.cx.path, name, version, wall);
+        let asked = Asked { at, path: self.cx.path, raw: self.head.path, origin: fields.origin };
+        let known = self.cx.site.known(asked, name, version, wall);
         let conditions = Conditions {
             if_match: fields.if_match.values(),
             if_none_match: fields.if_none_match.values(),
@@ -222,13 +219,16 @@ impl<'b> Reply<'_, 'b, '_> {
             if_unmodified_since: fields.if_unmodified_since,
             if_range: fields.if_range,
         };
-        let validators = Validators { tag: Some(tag.as_bytes()), last_modified: Some(modified) };
+        let validators =
+            Validators { tag: Some(known.tag.as_bytes()), last_modified: Some(known.modified) };
         let range_allowed = match conditions::evaluate(conditions, validators, wall.seconds) {
-            Outcome::PreconditionFailed => return self.refuse(Refusal::PreconditionFailed),
+            Outcome::PreconditionFailed => {
+                return self.refuse_plainly(Refusal::PreconditionFailed);
+            }
             Outcome::NotModified => {
-                let frame = self.frame(&[]);
+                let frame = self.frame(&known.extra);
                 let wrote = self.outbox.write(self.cx.io, |out| {
-                    response::bare(out, Status::NotModified, &lines, frame);
+                    response::bare(out, Status::NotModified, &known.lines, frame);
                 });
                 return self.end(wrote, Status::NotModified);
             }
@@ -242,16 +242,17 @@ impl<'b> Reply<'_, 'b, '_> {
             _ => Selection::Ignored,
         };
         match selection {
-            Selection::Ignored | Selection::Whole => self.whole(version, &lines),
-            Selection::One(span) => self.partial(version, &lines, span),
-            Selection::Many(spans) => self.multipart(version, &lines, &spans),
+            Selection::Ignored | Selection::Whole => self.whole(version, &known),
+            Selection::One(span) => self.partial(version, &known, span),
+            Selection::Many(spans) => self.multipart(version, &known, &spans),
             Selection::Unsatisfiable => self.unsatisfiable(size),
         }
     }
 
-    fn whole(&mut self, version: &Rc<Version>, lines: &EntityLines) -> Answered {
+    fn whole(&mut self, version: &Rc<Version>, known: &Known) -> Answered {
         let size = version.facts.size;
-        let frame = self.frame(&[]);
+        let lines = &*known.lines;
+        let frame = self.frame(&known.extra);
         let wrote = self
             .outbox
             .write(self.cx.io, |out| response::whole(out, Status::Ok, lines, size, frame));
@@ -261,9 +262,10 @@ impl<'b> Reply<'_, 'b, '_> {
         self.end(wrote, Status::Ok)
     }
 
-    fn partial(&mut self, version: &Rc<Version>, lines: &EntityLines, span: Span) -> Answered {
+    fn partial(&mut self, version: &Rc<Version>, known: &Known, span: Span) -> Answered {
+        let lines = &*known.lines;
         let total = version.facts.size;
-        let frame = self.frame(&[]);
+        let frame = self.frame(&known.extra);
         let wrote =
             self.outbox.write(self.cx.io, |out| response::partial(out, lines, span, total, frame));
         if wrote.is_ok() {
@@ -273,18 +275,14 @@ impl<'b> Reply<'_, 'b, '_> {
     }
 
     /// Several parts, each with its head (RFC 9110 section 15.3.7.2).
-    fn multipart(
-        &mut self,
-        version: &Rc<Version>,
-        lines: &EntityLines,
-        spans: &[Span],
-    ) -> Answered {
+    fn multipart(&mut self, version: &Rc<Version>, known: &Known, spans: &[Span]) -> Answered {
+        let lines = &*known.lines;
         let total = version.facts.size;
         let boundary = Boundary::new((self.cx.nonce)());
         let Some(length) = multipart::length(&boundary, lines, spans, total) else {
-            return self.whole(version, lines);
+            return self.whole(version, known);
         };
-        let frame = self.frame(&[]);
+        let frame = self.frame(&known.extra);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::multipart(out, lines, boundary.as_bytes(), length, frame);
         });
@@ -302,40 +300,6 @@ impl<'b> Reply<'_, 'b, '_> {
         self.end(wrote, Status::PartialContent)
     }
 
-    fn unsatisfiable(&mut self, total: u64) -> Answered {
-        let refusal = Refusal::RangeUnsatisfiable;
-        let form = self.form();
-        let mut body = Vec::with_capacity(128);
-        sentence(&mut body, refusal.status(), refusal.text(), form);
-        let lines = notice::lines(form, self.varies);
-        let frame = self.frame(&[]);
-        let wrote = self.outbox.write(self.cx.io, |out| {
-            response::unsatisfiable(out, &lines, total, body.len() as u64, frame);
-            out.put(&body);
-        });
-        if wrote.is_ok() {
-            self.cx.stats.refusals(refusal).add(1);
-        }
-        self.end(wrote, refusal.status())
-    }
-
-    /// To the directory's own name, with its slash (the scratch holds it).
-    fn redirect(&mut self) -> Answered {
-        let mut extra = Vec::with_capacity(128);
-        response::location_line(self.cx.path, self.head.query, &mut extra);
-        self.notice(Status::MovedPermanently, "", &extra)
-    }
-
-    fn options(&mut self) -> Answered {
-        let lines = EntityLines::new(&Entity::of_text(Media::new("text/plain")), &[]);
-        let extra = format!("Allow: {ALLOW}\r\n");
-        let frame = self.frame(extra.as_bytes());
-        let wrote = self.outbox.write(self.cx.io, |out| {
-            response::bare(out, Status::NoContent, &lines, frame);
-        });
-        self.end(wrote, Status::NoContent)
-    }
-
     fn made(&mut self, made: &super::context::Made) -> Answered {
         let edits: Vec<_> = FieldEdit::set("Cache-Control", "no-store").into_iter().collect();
         let lines = EntityLines::new(&Entity::of_text(made.media), &edits);
@@ -349,44 +313,20 @@ impl<'b> Reply<'_, 'b, '_> {
         self.end(wrote, made.status)
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> Answered {
-        self.keep &= !refusal.closes();
-        let answered =
-            self.notice(refusal.status(), refusal.text(), &notice::refusal_lines(refusal));
-        if matches!(answered, Answered::Put { .. }) {
-            self.cx.stats.refusals(refusal).add(1);
-        }
-        answered
-    }
-
-    fn notice(&mut self, status: Status, text: &str, extra: &[u8]) -> Answered {
-        let form = self.form();
-        let persistence = self.persistence();
-        let with_body = self.head.method != Method::Head;
-        let varies = self.varies;
-        Notice { status, text, extra, form, varies, persistence, with_body }
-            .put(self.begun, self.outbox, self.cx)
-            .map_or_else(answered, |()| Answered::Put { keep: self.keep })
-    }
-
-    fn form(&self) -> Form {
-        negotiate::form(self.head.fields.accept.values(), &FORMS)
-    }
-
-    fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
+    pub(super) fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
     where
         'b: 'e,
     {
         Frame { date: self.cx.date, persistence: self.persistence(), extra }
     }
 
-    fn end(&mut self, wrote: Result<(), NoRoom>, status: Status) -> Answered {
+    pub(super) fn end(&mut self, wrote: Result<(), NoRoom>, status: Status) -> Answered {
         match wrote {
             Ok(()) => {
                 self.outbox.end_answer(status, self.begun);
                 Answered::Put { keep: self.keep }
             }
-            Err(NoRoom::TooLong) => self.refuse(Refusal::TargetTooLong),
+            Err(NoRoom::TooLong) => self.refuse_plainly(Refusal::TargetTooLong),
             Err(no_room) => answered(no_room),
         }
     }

@@ -284,8 +284,9 @@ impl Connection {
                 self.served += 1;
                 self.unread |= unread;
                 cx.stats.requests.add(u64::from(head_bytes > 0));
-                cx.stats.pipelined.add(u64::from(gathering));
+                cx.stats.pipelined.add(u64::from(self.request.behind_another));
                 self.request = Request::begun_at(cx.io.now());
+                self.request.behind_another = !self.input.is_empty();
                 if !keep {
                     self.farewell = Some(Farewell::Closed);
                 }

@@ -1,9 +1,9 @@
 //! Connections: from the first byte of a request to the last byte of its answer.
 //!
 //! A [`Connection`] is a step machine without a descriptor of its own doing: wakes come in,
-//! operations go out through [`crate::ring::Io`], and each step says with a [`Turn`] how it
-//! left off. `phase.rs` holds the state diagram, `answer.rs` what is owed for a request,
-//! `outbox.rs` what is owed in all.
+//! operations go out through [`crate::ring::Io`], and each step says with a [`Turn`] how it left
+//! off. `phase.rs` holds the state diagram, `answer.rs` and `refusing.rs` what is owed for a
+//! request, `outbox.rs` what is owed in all.
 
 mod answer;
 mod context;
@@ -13,6 +13,7 @@ mod notice;
 mod options;
 mod outbox;
 mod phase;
+mod refusing;
 mod sending;
 mod stats;
 

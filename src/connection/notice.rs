@@ -7,9 +7,10 @@ use crate::http::media::Media;
 use crate::http::negotiate::Form;
 use crate::http::notice;
 use crate::http::refusal::Refusal;
-use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
+use crate::http::response::{self, Entity, EntityLines, Frame, Persistence, Vary};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
+use crate::resource::Marks;
 
 /// What is said, and how.
 #[derive(Debug)]
@@ -19,9 +20,9 @@ pub(super) struct Notice<'a> {
     pub(super) text: &'a str,
     /// Whole field lines.
     pub(super) extra: &'a [u8],
+    /// What the rules add to its fields.
+    pub(super) marks: &'a Marks,
     pub(super) form: Form,
-    /// Whether it is about a name with variants.
-    pub(super) varies: bool,
     pub(super) persistence: Persistence,
     /// Whether the body goes out, which it does not after HEAD.
     pub(super) with_body: bool,
@@ -37,7 +38,7 @@ impl Notice<'_> {
     ) -> Result<(), NoRoom> {
         let mut body = Vec::with_capacity(128);
         notice::notice(&mut body, self.status, self.text, self.form);
-        let lines = lines(self.form, self.varies);
+        let lines = lines(self.form, self.marks);
         let frame = Frame { date: cx.date, persistence: self.persistence, extra: self.extra };
         outbox.write(cx.io, |out| {
             response::whole(out, self.status, &lines, body.len() as u64, frame);
@@ -62,8 +63,9 @@ pub(super) fn refuse_unasked(
         status: refusal.status(),
         text: refusal.text(),
         extra: &refusal_lines(refusal),
+        // Its path is not known, so no rule goes by it.
+        marks: &Marks::default(),
         form: Form::Plain,
-        varies: false,
         persistence: Persistence::Close,
         with_body: true,
     };
@@ -72,13 +74,11 @@ pub(super) fn refuse_unasked(
     Ok(())
 }
 
-/// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5), and one
-/// about a name that has variants depends on Accept-Encoding as its other answers do.
-pub(super) fn lines(form: Form, varies: bool) -> EntityLines {
+/// The lines of a notice. Which form it has depends on Accept (RFC 9110 section 12.5.5).
+pub(super) fn lines(form: Form, marks: &Marks) -> EntityLines {
     let essence = form.content_type().split(';').next().unwrap_or("text/plain");
-    let vary = if varies { "Accept, Accept-Encoding" } else { "Accept" };
-    let edits: Vec<_> = FieldEdit::set("Vary", vary).into_iter().collect();
-    EntityLines::new(&Entity::of_text(Media::new(essence)), &edits)
+    let vary = Vary { accept: true, ..marks.vary };
+    EntityLines::new(&Entity { vary, ..Entity::of_text(Media::new(essence)) }, &marks.edits)
 }
 
 /// Allow and Retry-After, where a refusal has them.

@@ -46,11 +46,20 @@ pub enum MediaError {
     Type,
 }
 
+impl std::fmt::Display for MediaError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Extension => "an extension is what follows a dot: html, tar.gz",
+            Self::Type => "a media type is type/subtype in plain ASCII: text/html",
+        })
+    }
+}
+
 /// Content types by extension, those that the caller added first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaTable {
     /// Extension without its dot in lower case, and type; sorted by extension.
-    additions: Vec<(Vec<u8>, String)>,
+    additions: Vec<(String, String)>,
 }
 
 impl MediaTable {
@@ -71,12 +80,17 @@ impl MediaTable {
         if !visible || named.iter().any(|name| name.is_empty() || !name.bytes().all(is_token)) {
             return Err(MediaError::Type);
         }
-        let extension = extension.to_ascii_lowercase().into_bytes();
+        let extension = extension.to_ascii_lowercase();
         match self.additions.binary_search_by(|(known, _)| known.cmp(&extension)) {
             Ok(at) => self.additions[at].1 = essence.to_owned(),
             Err(at) => self.additions.insert(at, (extension, essence.to_owned())),
         }
         Ok(())
+    }
+
+    /// What was added: extensions without their dots, and their types.
+    pub fn additions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.additions.iter().map(|(extension, essence)| (extension.as_str(), essence.as_str()))
     }
 
     /// The content type of a file by its name, which may be a path.
@@ -101,7 +115,7 @@ impl MediaTable {
     fn added(&self, extension: &[u8]) -> Option<&str> {
         let lower = |byte: &u8| byte.to_ascii_lowercase();
         let by_extension =
-            |(known, _): &(Vec<u8>, String)| known.iter().copied().cmp(extension.iter().map(lower));
+            |(known, _): &(String, String)| known.bytes().cmp(extension.iter().map(lower));
         self.additions.binary_search_by(by_extension).ok().map(|at| self.additions[at].1.as_str())
     }
 }

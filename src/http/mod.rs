@@ -5,7 +5,9 @@
 
 pub mod body;
 pub mod conditions;
+pub mod cors;
 pub mod date;
+pub mod glob;
 pub mod head;
 pub mod listing;
 mod markup;
@@ -13,6 +15,7 @@ pub mod media;
 pub mod multipart;
 pub mod negotiate;
 pub mod notice;
+pub mod place;
 pub mod range;
 pub mod refusal;
 pub mod response;

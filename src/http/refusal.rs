@@ -197,6 +197,9 @@ refusals! {
     /// Nothing is served under this name; also a name longer than the file system allows.
     NotFound: NotFound, keeps, "not_found",
         "There is nothing here under this name.";
+    /// A name that was ended by the rules (RFC 9110 section 15.5.11).
+    Gone: Gone, keeps, "gone",
+        "What was here is gone for good.";
     /// A file the server may not read, where the rules let that be told.
     Forbidden: Forbidden, keeps, "forbidden",
         "This may not be read.";

@@ -31,15 +31,36 @@ pub struct Entity<'a> {
     pub last_modified: Option<i64>,
     /// Ranges of it are served.
     pub ranges: bool,
-    /// The name has variants, so that the answer depends on Accept-Encoding.
-    pub vary: bool,
+    /// What the answer depends on beside the target.
+    pub vary: Vary,
+}
+
+/// The request fields that an answer depends on (RFC 9110 section 12.5.5). Caches mix up answers
+/// when one is missing, so they are named whatever is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vary {
+    /// Accept: there are other forms of it.
+    pub accept: bool,
+    /// Accept-Encoding: the name has variants.
+    pub encoding: bool,
+    /// Origin: it is shared with some origins and not with others.
+    pub origin: bool,
+}
+
+impl Vary {
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let all =
+            [(self.accept, "Accept"), (self.encoding, "Accept-Encoding"), (self.origin, "Origin")];
+        all.into_iter().filter(|(varies, _)| *varies).map(|(_, name)| name)
+    }
 }
 
 impl<'a> Entity<'a> {
     /// An answer that is made and not a file: no validators, no ranges.
     pub fn of_text(media: Media<'a>) -> Entity<'a> {
         let coding = Coding::Identity;
-        Entity { media, coding, tag: None, last_modified: None, ranges: false, vary: false }
+        let vary = Vary::default();
+        Entity { media, coding, tag: None, last_modified: None, ranges: false, vary }
     }
 }
 
@@ -64,8 +85,8 @@ impl EntityLines {
         if let Some(tag) = &entity.tag {
             lines.field("ETag", tag.as_bytes());
         }
-        if entity.vary {
-            lines.vary();
+        if entity.vary != Vary::default() {
+            lines.vary(entity.vary);
         }
         lines.others();
         let kept = lines.out.len();
@@ -122,6 +143,16 @@ pub enum FieldError {
     Reserved,
 }
 
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Name => "this is not a name of a field",
+            Self::Value => "a value holds visible ASCII, spaces and tabs only",
+            Self::Reserved => "the server computes this field; it cannot be configured",
+        })
+    }
+}
+
 impl FieldEdit {
     /// The field is sent with this value, instead of any that the server would send.
     ///
@@ -171,6 +202,11 @@ impl FieldEdit {
     /// The name as it is sent.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The value; none when the field is not sent.
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
     }
 
     fn is_of(&self, name: &str) -> bool {
@@ -343,17 +379,21 @@ impl Builder<'_> {
         }
     }
 
-    /// Accept-Encoding has to be named whatever is configured, or caches mix up the variants.
-    fn vary(&mut self) {
+    /// What the answer depends on, beside what is configured.
+    fn vary(&mut self, vary: Vary) {
         self.generated.push("Vary");
-        let edit = self.edits.iter().rev().find(|edit| edit.is_of("Vary"));
-        match edit.and_then(|edit| edit.value.as_deref()) {
-            None | Some("") => self.line("Vary", b"Accept-Encoding"),
-            Some(value) if names(value, "Accept-Encoding") || names(value, "*") => {
-                self.line("Vary", value.as_bytes());
-            }
-            Some(value) => self.line("Vary", format!("Accept-Encoding, {value}").as_bytes()),
+        let edits = self.edits;
+        let edit = edits.iter().rev().find(|edit| edit.is_of("Vary"));
+        let configured: &str = edit.and_then(|edit| edit.value.as_deref()).unwrap_or_default();
+        if names(configured, "*") {
+            return self.line("Vary", configured.as_bytes());
         }
+        let mut all: Vec<&str> = Vec::new();
+        for name in vary.names().filter(|name| !names(configured, name)) {
+            all.push(name);
+        }
+        all.extend(Some(configured).filter(|list| !list.is_empty()));
+        self.line("Vary", all.join(", ").as_bytes());
     }
 
     /// The configured fields that the server does not generate itself; the last of a name counts.
@@ -390,6 +430,8 @@ mod tests {
     use super::super::sink::{HeadWriter, Overflow};
     use super::*;
 
+    const ENCODING: Vary = Vary { accept: false, encoding: true, origin: false };
+
     fn entity() -> Entity<'static> {
         Entity {
             media: Media::new("image/png"),
@@ -397,7 +439,7 @@ mod tests {
             tag: Some(Tag::of_file(1_763_900_000, 123_456_789, 40_000, Coding::Identity)),
             last_modified: Some(784_111_777),
             ranges: true,
-            vary: false,
+            vary: Vary::default(),
         }
     }
 
@@ -442,7 +484,7 @@ mod tests {
     /// RFC 9110 section 15.4.5: the fields that would have been in a 200, but no length.
     #[test]
     fn not_modified_describes_no_bytes() {
-        let entity = Entity { vary: true, coding: Coding::Br, ..entity() };
+        let entity = Entity { vary: ENCODING, coding: Coding::Br, ..entity() };
         let cache = FieldEdit::set("Cache-Control", "max-age=60").unwrap();
         let lines = EntityLines::new(&entity, &[cache]);
         let head = text(|out, frame| bare(out, Status::NotModified, &lines, frame));
@@ -517,7 +559,7 @@ mod tests {
             FieldEdit::set("Vary", "Origin").unwrap(),
             FieldEdit::remove("ETag").unwrap(),
         ];
-        let lines = EntityLines::new(&Entity { vary: true, ..entity() }, &edits);
+        let lines = EntityLines::new(&Entity { vary: ENCODING, ..entity() }, &edits);
         assert_eq!(
             std::str::from_utf8(lines.all()).unwrap(),
             "server: other\r\n\
@@ -530,13 +572,13 @@ mod tests {
         );
         let vary = |value| {
             let edits = [FieldEdit::set("Vary", value).unwrap()];
-            let lines = EntityLines::new(&Entity { vary: true, ..entity() }, &edits);
+            let lines = EntityLines::new(&Entity { vary: ENCODING, ..entity() }, &edits);
             String::from_utf8(lines.all().to_vec()).unwrap()
         };
         assert!(vary("Origin, accept-encoding").contains("\r\nVary: Origin, accept-encoding\r\n"));
         assert!(vary("*").contains("\r\nVary: *\r\n"));
         let edits = [FieldEdit::remove("Vary").unwrap()];
-        let lines = EntityLines::new(&Entity { vary: true, ..entity() }, &edits);
+        let lines = EntityLines::new(&Entity { vary: ENCODING, ..entity() }, &edits);
         assert!(lines.all().windows(21).any(|at| at == b"Vary: Accept-Encoding"));
     }
 

@@ -122,9 +122,14 @@ pub fn location(path: &[u8], query: Option<&[u8]>, out: &mut Vec<u8>) {
     encode(&path[skipped..], out);
     if let Some(query) = query {
         out.push(b'?');
-        for piece in percent_encode(query, QUERY) {
-            out.extend_from_slice(piece.as_bytes());
-        }
+        encode_query(query, out);
+    }
+}
+
+/// Appends a query as it was on the wire, but for what could end it or its line.
+pub fn encode_query(query: &[u8], out: &mut Vec<u8>) {
+    for piece in percent_encode(query, QUERY) {
+        out.extend_from_slice(piece.as_bytes());
     }
 }
 

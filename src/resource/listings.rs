@@ -14,15 +14,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::fields::Marks;
 use super::site::Asker;
 use super::stats::Stats;
 use crate::base::Instant;
-use crate::cache::Directory;
+use crate::cache::{OpenDirectory, Tree};
 use crate::http::listing::{Kind, Listing, View};
 use crate::http::media::Media;
 use crate::http::negotiate::{Coding, Form};
 use crate::http::refusal::Refusal;
-use crate::http::response::{Entity, EntityLines, FieldEdit};
+use crate::http::response::{Entity, EntityLines, FieldEdit, Vary};
 use crate::http::tag::Tag;
 use crate::http::target;
 use crate::limits::{LISTING_ENTRIES_MAX, LISTING_KEPT, LISTINGS_MAX};
@@ -55,10 +56,22 @@ pub struct Page {
     bytes: Box<[u8]>,
     /// The tag of these bytes.
     pub tag: Tag,
-    /// The lines of its head.
-    pub lines: EntityLines,
+    form: Form,
     memory: Arc<PageMemory>,
     stats: Arc<Stats>,
+}
+
+impl Page {
+    /// The lines of its head. Rules may change all but what it depends on.
+    pub fn lines(&self, marks: &Marks) -> EntityLines {
+        let essence = self.form.content_type().split(';').next().unwrap_or("text/html");
+        // The form depends on Accept (RFC 9110 section 12.5.5), and any entry may change unseen.
+        let vary = Vary { accept: true, ..marks.vary };
+        let entity = Entity { tag: Some(self.tag), vary, ..Entity::of_text(Media::new(essence)) };
+        let own = FieldEdit::set("Cache-Control", "no-cache").into_iter();
+        let edits: Vec<_> = own.chain(marks.edits.iter().cloned()).collect();
+        EntityLines::new(&entity, &edits)
+    }
 }
 
 impl Kept for Page {
@@ -80,11 +93,15 @@ impl Drop for Page {
 #[derive(Debug)]
 pub struct Wanted<'a> {
     /// The directory.
-    pub directory: &'a Directory,
-    /// Its path beneath the root, as the title says it.
+    pub directory: &'a OpenDirectory,
+    /// The path that is asked for, as the title says it.
     pub path: &'a [u8],
-    /// The root.
+    /// Which of the directories that are served it lies in.
+    pub tree: Tree,
+    /// That directory, which links may not leave.
     pub root: &'a File,
+    /// The path from there.
+    pub beneath: &'a [u8],
     /// Whether links are listed.
     pub follow_links: bool,
     /// Whether names that begin with a dot are listed.
@@ -110,6 +127,7 @@ pub enum Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
     directory: ((u32, u32), u64),
+    tree: Tree,
     path: Box<[u8]>,
     follow_links: bool,
     dotfiles: bool,
@@ -155,6 +173,7 @@ impl Listings {
         let facts = &wanted.directory.facts;
         let name = Name {
             directory: (facts.device, facts.inode),
+            tree: wanted.tree,
             path: wanted.path.into(),
             follow_links: wanted.follow_links,
             dotfiles: wanted.dotfiles,
@@ -276,7 +295,7 @@ fn job(wanted: &Wanted<'_>, name: &Name) -> Job {
         directory: wanted.directory.file.clone(),
         mount: wanted.directory.facts.mount,
         root: wanted.root.clone(),
-        path: wanted.path.into(),
+        path: wanted.beneath.into(),
         follow_links: wanted.follow_links,
         reader: Some(Box::new(Maker {
             listing: Listing::new(LISTING_ENTRIES_MAX),
@@ -286,13 +305,11 @@ fn job(wanted: &Wanted<'_>, name: &Name) -> Job {
     }
 }
 
-/// What the errno of reading a directory means for the client. One that may not be read is not
-/// there, as with files.
+/// What the errno of reading a directory means for the client.
 fn refusal(errno: Errno) -> Refusal {
     match errno {
-        Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
-            Refusal::NotFound
-        }
+        Errno::ACCESS | Errno::PERM => Refusal::Forbidden,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Refusal::NotFound,
         _ => Refusal::StorageUnavailable,
     }
 }
@@ -343,13 +360,7 @@ fn page(
     stats: &Arc<Stats>,
 ) -> Page {
     let tag = Tag::of_content(&digest.to_be_bytes(), Coding::Identity);
-    let essence = form.content_type().split(';').next().unwrap_or("text/html");
-    let entity = Entity { tag: Some(tag), ..Entity::of_text(Media::new(essence)) };
-    // The form depends on Accept (RFC 9110 section 12.5.5), and any entry may change unseen.
-    let edits = [FieldEdit::set("Vary", "Accept"), FieldEdit::set("Cache-Control", "no-cache")];
-    let edits: Vec<_> = edits.into_iter().flatten().collect();
-    let lines = EntityLines::new(&entity, &edits);
     memory.used.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     stats.page_bytes.set(stats.page_bytes.read() + bytes.len() as u64);
-    Page { bytes, tag, lines, memory: Arc::clone(memory), stats: Arc::clone(stats) }
+    Page { bytes, tag, form, memory: Arc::clone(memory), stats: Arc::clone(stats) }
 }

@@ -198,7 +198,8 @@ pub enum Op {
         /// Whether more follows at once.
         more: bool,
     },
-    /// Open beneath a directory (openat2, never leaving it). The completion brings the handle.
+    /// Open beneath a directory (openat2, never leaving it but where `how` says so). The completion
+    /// brings the handle.
     Open {
         /// The directory.
         root: File,
@@ -253,6 +254,9 @@ pub struct How {
     pub direct: bool,
     /// Symbolic links are an error.
     pub no_links: bool,
+    /// A directory to be served, by an absolute path that may lead anywhere: it is not read
+    /// itself, names beneath it are opened.
+    pub anywhere: bool,
 }
 
 /// A started operation, to cancel it.

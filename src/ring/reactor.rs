@@ -12,6 +12,7 @@
 //! - while a send of a socket is in flight, nothing is sent on that socket inline
 
 mod budget;
+mod deadlines;
 mod jobs;
 mod table;
 mod view;
@@ -82,6 +83,8 @@ struct OwnerState {
     /// The first of the owner's operations, by place.
     first: u32,
     deadline: Option<(Deadline, Instant)>,
+    /// Whether the deadline has passed, and the owner was not told yet.
+    due: bool,
     /// The tick of the owner's valid entry in the wheel.
     wheel: Option<Tick>,
     budget: u32,
@@ -236,7 +239,11 @@ impl<K: Kernel> Reactor<K> {
     pub fn next_wake(&mut self) -> Option<(Owner, Wake)> {
         loop {
             let (owner, wake) = self.wakes.pop_front()?;
-            if self.owners.get(owner).is_some_and(|state| !state.retired) {
+            let Some(state) = self.owners.get_mut(owner) else { continue };
+            // A deadline that was set anew since it passed is void: what came before it in this
+            // turn was what it waited for.
+            let void = matches!(wake, Wake::Deadline(_)) && !std::mem::take(&mut state.due);
+            if !state.retired && !void {
                 return Some((owner, wake));
             }
         }
@@ -371,29 +378,6 @@ impl<K: Kernel> Reactor<K> {
         }
         self.free_if_idle(owner);
     }
-
-    fn fire_deadlines(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.now, &mut due);
-        for (owner, tick) in due.drain(..) {
-            let Some(state) = self.owners.get_mut(owner) else { continue };
-            if state.wheel != Some(tick) {
-                continue;
-            }
-            state.wheel = None;
-            match state.deadline {
-                Some((which, at)) if at <= self.now => {
-                    state.deadline = None;
-                    self.wakes.push_back((owner, Wake::Deadline(which)));
-                }
-                Some((_, at)) => {
-                    state.wheel = Some(self.wheel.insert(owner, self.wheel.tick_of(at)));
-                }
-                None => {}
-            }
-        }
-        self.due = due;
-    }
 }
 
 impl<K: Kernel> Drop for Reactor<K> {
@@ -435,6 +419,7 @@ impl OwnerState {
             in_flight: 0,
             first: NONE,
             deadline: None,
+            due: false,
             wheel: None,
             budget: 0,
             turn: 0,

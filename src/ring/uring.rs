@@ -364,6 +364,10 @@ fn send_flags(more: bool) -> i32 {
 /// Always for reading, without blocking on a FIFO, without becoming a controlling terminal, and
 /// never leaving the directory.
 fn open_how(how: How) -> types::OpenHow {
+    if how.anywhere {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return types::OpenHow::new().flags(u64::from(flags.bits()));
+    }
     let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if how.direct {
         flags |= OFlags::DIRECT;

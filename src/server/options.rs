@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::engines::Kind;
+use crate::resource::options::{Host, Options as SiteOptions};
 pub use crate::sys::Listen;
 
 /// Everything that the server room is told at start.
@@ -20,8 +21,12 @@ pub struct Options {
     /// Whether an IPv6 address that this machine lacks is a fault. It is only worth a note
     /// when no IPv6 address was written out: with the defaults, or for a bare port.
     pub ipv6_required: bool,
-    /// The directory that is served.
-    pub root: PathBuf,
+    /// What is served to whoever asks for no other host.
+    pub site: SiteOptions,
+    /// Other hosts.
+    pub hosts: Vec<Host>,
+    /// Whether directories are opened by their paths again when those were switched.
+    pub root_follow: bool,
     /// How bodies travel.
     pub engine: Kind,
     /// Worker threads, each with its ring and its listener. Never 0.
@@ -29,16 +34,10 @@ pub struct Options {
     /// Whether each worker stays on one processor.
     pub pin: bool,
 
-    /// Names of index files, in the order in which they are tried. May be empty.
-    pub index: Vec<String>,
     /// Whether compressed neighbours of a file are served.
     pub precompressed: Precompressed,
-    /// Whether names that begin with a dot are served. `.well-known` always is.
-    pub dotfiles: bool,
     /// Whether relative links that stay beneath the root are followed.
     pub symlinks: bool,
-    /// Whether a directory without an index file is listed.
-    pub listing: bool,
     /// Memory for listings on their way, in bytes, in all workers.
     pub listing_memory: u64,
     /// What entity tags are made of.
@@ -78,15 +77,18 @@ impl Default for Options {
         Self {
             listen: Listen::loopback(PORT).to_vec(),
             ipv6_required: false,
-            root: PathBuf::from("."),
+            site: SiteOptions {
+                root: PathBuf::from("."),
+                index: vec!["index.html".to_owned()],
+                ..SiteOptions::default()
+            },
+            hosts: Vec::new(),
+            root_follow: false,
             engine: Kind::Sendfile,
             workers: default_workers(),
             pin: false,
-            index: vec!["index.html".to_owned()],
             precompressed: Precompressed::Off,
-            dotfiles: false,
             symlinks: true,
-            listing: false,
             listing_memory: 64 << 20,
             etag: Etag::Modified,
             connections: 16_384,
@@ -114,6 +116,12 @@ impl Options {
     pub fn share(&self, total: usize) -> usize {
         assert!(self.workers > 0, "a server has at least one worker");
         if total == 0 { 0 } else { (total / self.workers).max(1) }
+    }
+
+    /// What every host serves, the one for all other names first.
+    pub fn sites(&self) -> Vec<SiteOptions> {
+        let others = self.hosts.iter().map(|host| host.over(&self.site));
+        std::iter::once(self.site.clone()).chain(others).collect()
     }
 }
 

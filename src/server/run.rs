@@ -4,10 +4,12 @@
 //! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
 //! thread waits for signals.
 
+use std::ffi::CString;
 use std::fmt;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -16,16 +18,15 @@ use std::time::Instant;
 use super::endpoint::Figures;
 use super::options::{Etag, Options, Precompressed};
 use super::worker::{Control, Parts, State, Worker};
-use crate::cache;
+use crate::cache::{self, Directory};
 use crate::connection;
 use crate::http::head::HeadLimits;
-use crate::http::media::MediaTable;
 use crate::limits::{
     ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DRAIN_LOOK, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
     OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
     TURNED_AWAY_MAX, WORKERS_LOOK,
 };
-use crate::resource::{self, PageMemory, Site};
+use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
@@ -89,7 +90,7 @@ enum Report {
 pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let signals = Signals::block().map_err(|e| Fault::System("signals cannot be taken", e))?;
     let descriptors = sys::descriptors::raise();
-    let root = sys::Root::open(&options.root).map_err(Fault::Root)?;
+    let directories = open_directories(options)?;
     sys::probe::io_uring().map_err(Fault::Ring)?;
     let mut bound = bind_all(options)?;
     note_descriptors(options, descriptors);
@@ -100,7 +101,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let mut bells = Vec::new();
     let mut threads = Vec::new();
     let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
-    if options.listing || options.etag == Etag::Content {
+    if options.site.listing || options.etag == Etag::Content {
         // Here, where no thread is bound to a processor yet.
         ring::start_helpers();
     }
@@ -110,7 +111,10 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
         let start = Start {
             number,
             options: options.clone(),
-            root: owned(root.as_fd())?,
+            directories: directories
+                .iter()
+                .map(|(root, follow)| Ok((owned(root.as_fd())?, follow.clone())))
+                .collect::<Result<_, _>>()?,
             listeners: bound.iter().map(|b| owned(b.socket(number))).collect::<Result<_, _>>()?,
             bell: heard,
             control: Arc::clone(&control),
@@ -179,11 +183,25 @@ fn wait(
     }
 }
 
+/// Opens every directory that is served, in the order of the site's, with its absolute path where
+/// it is followed.
+fn open_directories(options: &Options) -> Result<Vec<(sys::Root, Option<CString>)>, Fault> {
+    let sites = options.sites();
+    let open = |path: &Path| {
+        let follow = options.root_follow.then(|| {
+            let path = std::path::absolute(path).ok()?;
+            CString::new(path.into_os_string().into_encoded_bytes()).ok()
+        });
+        Ok((sys::Root::open(path).map_err(Fault::Root)?, follow.flatten()))
+    };
+    Site::directories(&sites).map(open).collect()
+}
+
 /// What a worker's thread begins with.
 struct Start {
     number: usize,
     options: Options,
-    root: OwnedFd,
+    directories: Vec<(OwnedFd, Option<CString>)>,
     listeners: Vec<OwnedFd>,
     bell: OwnedFd,
     control: Arc<Control>,
@@ -251,20 +269,13 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
 fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
     let options = start.options;
     let socket = |fd| Socket::from(reactor.adopt(fd));
+    let directory = |(fd, follow)| Directory { file: File::from(reactor.adopt(fd)), follow };
     Parts {
-        root: File::from(reactor.adopt(start.root)),
+        directories: start.directories.into_iter().map(directory).collect(),
         listeners: start.listeners.into_iter().map(socket).collect(),
         bell: socket(start.bell),
         control: start.control,
-        site: Site::new(
-            resource::Options {
-                index: options.index.clone(),
-                dotfiles: options.dotfiles,
-                listing: options.listing,
-                media: MediaTable::default(),
-            },
-            0,
-        ),
+        site: Site::new(options.sites(), 0),
         cache: cache::Options {
             entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
             valid: options.open_files_valid,
@@ -388,7 +399,7 @@ fn announce(options: &Options, bound: &[Bound], quiet: bool) {
     tracing::info!(
         engine = %options.engine,
         workers = options.workers,
-        root = %options.root.display(),
+        root = %options.site.root.display(),
         "serving"
     );
     if quiet {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::base::Instant;
-use crate::cache::{self, OpenFiles};
+use crate::cache::{self, Directory, OpenFiles};
 use crate::connection::{self, Connection, Context, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
 use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
 use crate::resource::{Listings, PageMemory, Site};
 use crate::ring::{
-    Completion, Deadline, Descriptor, File, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
+    Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
 };
 use crate::telemetry::Shard;
 
@@ -54,8 +54,8 @@ impl Control {
 pub struct Parts<K: Kernel> {
     /// Its ring.
     pub reactor: Reactor<K>,
-    /// The directory that is served.
-    pub root: File,
+    /// The directories that are served, in the order of the site's.
+    pub directories: Vec<Directory>,
     /// Its listeners.
     pub listeners: Vec<Socket>,
     /// Becomes readable when the control says something new.
@@ -171,7 +171,7 @@ impl<K: Kernel> Worker<K> {
             reactor.wake(owner, Wake::Begin);
         }
         Self {
-            cache: OpenFiles::new(parts.root, parts.cache, Arc::clone(&parts.shard.cache)),
+            cache: OpenFiles::new(parts.directories, parts.cache, Arc::clone(&parts.shard.cache)),
             date: DateLine::new(reactor.wall().seconds),
             listings: Listings::new(parts.listing_memory, Arc::clone(&parts.shard.resource)),
             listings_owner,

@@ -3,6 +3,7 @@
 //!
 //! - [`Server`]: the built program on a free port of loopback, ended by its own process id
 //! - [`Wire`]: one connection; a parser that accepts only what RFC 9112 allows
+//! - [`multipart`]: bodies of several parts, read as strictly
 //! - [`Pattern`], [`Digest`]: bytes and their hashes, streamed, so that no large body is held
 //! - [`Scratch`]: a root below the target directory, gone with the value
 //!
@@ -12,6 +13,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
 mod content;
+pub mod multipart;
 mod scratch;
 mod server;
 mod wire;

@@ -130,11 +130,17 @@ impl Wire {
     /// A connection whose receive buffer is as small as the kernel allows (socket(7): the given
     /// size is doubled and has a floor), so that the server meets a full socket early and often.
     pub fn narrow(address: SocketAddr) -> Self {
+        Self::with_receive_buffer(address, 1)
+    }
+
+    /// A connection whose receive buffer has about so many bytes. One that the kernel may let grow
+    /// tells of free room only after a sixteenth of some megabytes was read.
+    pub fn with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
         use socket2::{Domain, Protocol, Socket, Type};
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).unwrap();
         // Before connect, because the window is agreed on in the handshake.
-        socket.set_recv_buffer_size(1).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
         socket.connect_timeout(&address.into(), PATIENCE).unwrap();
         Self::over_tcp(socket.into())
     }

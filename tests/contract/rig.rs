@@ -293,7 +293,7 @@ impl Simulation {
         let socket = Socket::from(reactor.take_in(raw));
         let raw = world.open(FILE, How::default()).expect("it was just made");
         let file = File::from(reactor.take_in(raw));
-        let direct = world.open(FILE, How { direct: true, no_links: false }).ok();
+        let direct = world.open(FILE, How { direct: true, ..How::default() }).ok();
         let direct = direct.map(|raw| File::from(reactor.take_in(raw)));
         Self { world, client, rig: Rig::new(reactor, socket, file, direct) }
     }

@@ -223,22 +223,29 @@ fn more_names_at_once_than_are_kept_are_all_served() {
 /// free before it takes more.
 #[test]
 fn a_slow_reader_makes_progress() {
-    for engine in ENGINES {
-        let scratch = tree();
-        let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "2s"];
-        let server = Server::start(&arguments, scratch.path());
-        let mut wire = server.connect();
-        wire.send(&get("/big.bin", ""));
-        wire.head().unwrap();
-        let mut got = Vec::new();
-        // 200 kB/s for four times as long.
-        for _ in 0..400 {
-            got.extend(wire.exact(4_000).unwrap());
-            std::thread::sleep(Duration::from_millis(20));
+    std::thread::scope(|scope| {
+        for engine in ENGINES {
+            scope.spawn(move || read_slowly(engine));
         }
-        got.extend(wire.exact(BIG as usize - got.len()).unwrap());
-        assert!(got == Pattern::new(21).bytes(0, BIG as usize), "{engine}: wrong bytes");
+    });
+}
+
+fn read_slowly(engine: &str) {
+    let scratch = tree();
+    let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "3s"];
+    let server = Server::start(&arguments, scratch.path());
+    let mut wire = Wire::with_receive_buffer(server.address(), 64 << 10);
+    wire.send(&get("/big.bin", ""));
+    wire.head().unwrap();
+    let mut got = Vec::new();
+    // 200 kB/s for three times as long.
+    for _ in 0..450 {
+        got.extend(wire.exact(4_000).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
     }
+    wire.widen();
+    got.extend(wire.exact(BIG as usize - got.len()).unwrap());
+    assert!(got == Pattern::new(21).bytes(0, BIG as usize), "{engine}: wrong bytes");
 }
 
 /// One that reads nothing at all is given up.

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::case::{After, Answer, Body, Case, Want};
-use crate::common::Response;
-use crate::{multipart, site};
+use crate::common::{Response, multipart};
+use crate::site;
 
 /// The validators of some files, as the server gives them; they take the place of marks.
 #[derive(Debug)]

@@ -98,6 +98,22 @@ fn a_bad_request_ends_a_pipeline_behind_the_good_answers() {
     }
 }
 
+/// A request that lay behind another one is counted as such, whether the answer before it was
+/// gathered or was the body of a file.
+#[test]
+fn pipelined_requests_are_counted() {
+    let site = Site::new();
+    let server = Server::engine("sendfile", &site.root());
+    let mut wire = server.connect();
+    for (path, count) in [("/missing", 5), ("/data.bin", 4), ("/plain.txt", 1)] {
+        wire.send(&get(path, "").repeat(count));
+        for _ in 0..count {
+            wire.response().unwrap();
+        }
+    }
+    assert_eq!(server.figure(&["connections", "pipelined"]), 4 + 3);
+}
+
 /// More requests than one buffer or one batch of answers holds, with bodies in between.
 #[test]
 fn a_long_pipeline_is_answered_to_its_end() {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pitcrew::cache::Directory;
 use pitcrew::connection::{self, Endpoint, Made};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
-use pitcrew::http::media::MediaTable;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket};
@@ -86,17 +86,16 @@ impl Machine {
             _ => &["index.html"],
         };
         let parts = Parts {
-            root: File::from(reactor.take_in(root)),
+            directories: vec![Directory { file: File::from(reactor.take_in(root)), follow: None }],
             listeners: vec![Socket::from(reactor.take_in(listening))],
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
-                resource::Options {
+                vec![resource::Options {
                     index: index.iter().map(ToString::to_string).collect(),
                     dotfiles: setup == Setup::Dotfiles,
-                    listing: false,
-                    media: MediaTable::default(),
-                },
+                    ..resource::Options::default()
+                }],
                 0,
             ),
             cache: cache::Options {
@@ -438,23 +437,28 @@ fn a_draining_server_says_close() {
     let answered = idle.received.len();
     let mut begun = machine.connect();
     machine.send(&mut begun, b"GET /plain.txt HTT");
+    let fresh = machine.connect();
+    machine.settle();
     machine.control.set(State::Draining);
     machine.world.add(machine.bell, 1);
     machine.take_in(&mut idle);
     assert_eq!((idle.client.end(), idle.received.len()), (End::Closed, answered));
     assert_eq!(begun.client.end(), End::Open, "what has begun may finish");
+    assert_eq!(fresh.client.end(), End::Open, "a first request may be on its way");
     begun.client.write(b"P/1.1\r\nHost: a\r\n\r\n");
+    fresh.client.write(MARKER);
     let mut ended = false;
     for _ in 0..20 {
         machine.world.set_alarm(Some(machine.world.now() + MOMENT));
         ended |= machine.worker.turn().expect("the kernel is entered");
     }
     assert!(ended, "the worker has nothing left to do");
-    begun.received.extend(begun.client.read(usize::MAX));
-    let mut wire = Wire::past(begun.received);
-    let answer = wire.response().unwrap();
-    assert_eq!((answer.status, answer.says_close()), (200, true));
-    assert_eq!(begun.client.end(), End::Closed);
+    for mut line in [begun, fresh] {
+        line.received.extend(line.client.read(usize::MAX));
+        let answer = Wire::past(line.received).response().unwrap();
+        assert_eq!((answer.status, answer.says_close()), (200, true));
+        assert_eq!(line.client.end(), End::Closed);
+    }
 }
 
 /// A file that this process may not read is not told apart from one that is not there (RFC 9110

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache;
+use pitcrew::cache::{self, Directory};
 use pitcrew::connection::{self, Endpoint, Made};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
-use pitcrew::http::media::MediaTable;
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Fault, ListenerId, Simulated, World};
@@ -58,17 +57,19 @@ impl Rig {
         let bell = world.counter();
         let control = Arc::new(Control::default());
         let parts = Parts {
-            root: File::from(reactor.take_in(world.root())),
+            directories: vec![Directory {
+                file: File::from(reactor.take_in(world.root())),
+                follow: None,
+            }],
             listeners: vec![Socket::from(reactor.take_in(raw))],
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
-                resource::Options {
+                vec![resource::Options {
                     index: vec!["index.html".to_owned()],
-                    dotfiles: false,
                     listing: true,
-                    media: MediaTable::default(),
-                },
+                    ..resource::Options::default()
+                }],
                 0,
             ),
             cache: cache::Options {

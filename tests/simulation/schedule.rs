@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache;
+use pitcrew::cache::{self, Directory};
 use pitcrew::connection::{self, Endpoint, Farewell, Made};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
@@ -160,16 +160,16 @@ impl Schedule {
         let control = Arc::new(Control::default());
         let engine = *random.pick(&Kind::ALL);
         let parts = Parts {
-            root,
+            directories: vec![Directory { file: root, follow: None }],
             listeners,
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
-                resource::Options {
+                vec![resource::Options {
                     index: vec!["index.html".into()],
                     listing: true,
                     ..resource::Options::default()
-                },
+                }],
                 0,
             ),
             cache: cache::Options {

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use super::{Answered, Reply, Request, Target};
-use crate::cache::Directory;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
 use crate::http::head::Method;
 use crate::http::listing::{FORMS, View};
@@ -11,15 +10,14 @@ use crate::http::negotiate;
 use crate::http::refusal::Refusal;
 use crate::http::response;
 use crate::http::status::Status;
-use crate::resource::{Listed, Page, Wanted};
+use crate::resource::{Listable, Listed, Page, Wanted};
 use crate::ring::Kept;
 
 impl Reply<'_, '_, '_> {
     /// Has the listing made, in the form that is asked for (RFC 9110 section 12.5.1).
     pub(super) fn find_listing(
         &mut self,
-        directory: &Directory,
-        dotfiles: bool,
+        listed: &Listable,
         request: &mut Request,
     ) -> Result<Target, Answered> {
         let view = View::parse(self.head.query);
@@ -28,17 +26,19 @@ impl Reply<'_, '_, '_> {
         let asker = self.asker();
         let cx = &mut *self.cx;
         let wanted = Wanted {
-            directory,
+            directory: &listed.directory,
             path: cx.path,
-            root: cx.cache.root(),
+            tree: listed.tree,
+            root: cx.cache.root(listed.tree),
+            beneath: cx.path.get(listed.skip..).unwrap_or_default(),
             follow_links: cx.cache.follows_links(),
-            dotfiles,
+            dotfiles: listed.dotfiles,
             view,
             form,
         };
         match cx.listings.ask(&wanted, asker) {
             Listed::Page(page) => Ok(Target::Listing(page)),
-            Listed::Refused(refusal) => Ok(Target::Refused(refusal)),
+            Listed::Refused(refusal) => Ok(Target::Refused(self.cx.site.told(self.host, refusal))),
             Listed::Waiting => Err(self.wait(request)),
         }
     }
@@ -55,19 +55,21 @@ impl Reply<'_, '_, '_> {
         };
         let validators = Validators { tag: Some(page.tag.as_bytes()), last_modified: None };
         let now = self.cx.io.wall().seconds;
-        let frame = self.frame(&[]);
+        let marks = self.cx.site.listing_marks(self.host, self.head.path, fields.origin);
+        let lines = page.lines(&marks);
+        let frame = self.frame(&marks.lines);
         let length = page.bytes().len() as u64;
         match conditions::evaluate(conditions, validators, now) {
-            Outcome::PreconditionFailed => self.refuse(Refusal::PreconditionFailed),
+            Outcome::PreconditionFailed => self.refuse_plainly(Refusal::PreconditionFailed),
             Outcome::NotModified => {
                 let wrote = self.outbox.write(self.cx.io, |out| {
-                    response::bare(out, Status::NotModified, &page.lines, frame);
+                    response::bare(out, Status::NotModified, &lines, frame);
                 });
                 self.end(wrote, Status::NotModified)
             }
             Outcome::Proceed { .. } => {
                 let wrote = self.outbox.write(self.cx.io, |out| {
-                    response::whole(out, Status::Ok, &page.lines, length, frame);
+                    response::whole(out, Status::Ok, &lines, length, frame);
                 });
                 if wrote.is_ok() && self.head.method == Method::Get {
                     self.outbox.put_kept(Rc::clone(page) as Rc<dyn Kept>);

@@ -256,6 +256,32 @@ fn an_earlier_deadline_comes_first_and_one_taken_back_never() {
     assert!(matches!(rig.wake(), (_, Wake::Deadline(Deadline::Retry))));
 }
 
+/// What comes before it in the same turn may have moved it: then the owner waits for something
+/// else by now, which has its own time.
+#[test]
+fn a_deadline_that_is_set_anew_in_its_own_turn_does_not_come() {
+    let mut rig = Rig::new();
+    let [moved, taken_back, kept] = std::array::from_fn(|_| rig.owner());
+    let at = rig.reactor.now() + SECOND;
+    for owner in [moved, taken_back, kept] {
+        rig.reactor.io(owner).deadline(Some((Deadline::Send, at)));
+        rig.reactor.wake_next_turn(owner);
+    }
+    rig.world.pass(SECOND * 2);
+    rig.reactor.turn().unwrap();
+    for owner in [moved, taken_back, kept] {
+        assert!(matches!(rig.reactor.next_wake(), Some((woken, Wake::Turn)) if woken == owner));
+    }
+    let later = rig.reactor.now() + SECOND * 5;
+    rig.reactor.io(moved).deadline(Some((Deadline::Send, later)));
+    rig.reactor.io(taken_back).deadline(None);
+    let (woken, wake) = rig.reactor.next_wake().unwrap();
+    assert!(woken == kept && matches!(wake, Wake::Deadline(Deadline::Send)));
+    assert!(rig.reactor.next_wake().is_none());
+    assert!(matches!(rig.wake(), (woken, Wake::Deadline(_)) if woken == moved));
+    assert!(rig.reactor.now() >= later);
+}
+
 #[test]
 fn who_starves_is_woken_once_in_turn_and_never_in_vain() {
     let mut rig = Rig::new();

@@ -38,6 +38,7 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
     fn deadline(&mut self, at: Option<(Deadline, Instant)>) {
         let Some(state) = self.reactor.owners.get_mut(self.owner) else { return };
         state.deadline = at;
+        state.due = false;
         if let Some((_, at)) = at {
             let tick = self.reactor.wheel.tick_of(at);
             if state.wheel.is_none_or(|placed| tick < placed) {

@@ -1,0 +1,117 @@
+//! The directories whose files are served, told apart by number.
+//!
+//! A directory that is followed is opened by its path again once in the revalidation time: when
+//! the path leads to another directory by then, what was known of the one before is no longer
+//! good. Files that are open stay open for who reads them.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::{Instant, Key};
+use crate::ring::{Completion, Facts, File, How, Op, Owner};
+
+/// The number of a directory: its place in what the cache was made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tree(pub u16);
+
+/// A directory, open.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// Its descriptor.
+    pub file: File,
+    /// Its absolute path, when it is to be followed.
+    pub follow: Option<CString>,
+}
+
+/// What the cache keeps of a directory.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) directory: Directory,
+    pub(super) names: HashMap<Rc<[u8]>, Key>,
+    /// Counts the directories that were here.
+    pub(super) generation: u32,
+    /// Device and inode, once they were asked for.
+    identity: Option<((u32, u32), u64)>,
+    /// When its path was last looked up: the start of that.
+    checked: Instant,
+    check: Option<Check>,
+}
+
+#[derive(Debug)]
+struct Check {
+    started: Instant,
+    waiters: Vec<Owner>,
+}
+
+/// What follows from a lookup of a followed directory.
+pub(super) enum Followed {
+    /// What is known of it is good.
+    Good,
+    /// It is being looked up; the owner was noted.
+    Waiting,
+    /// The same, and this starts it.
+    Begun(Op),
+}
+
+impl Root {
+    pub(super) fn new(directory: Directory) -> Self {
+        Self {
+            directory,
+            names: HashMap::new(),
+            generation: 0,
+            identity: None,
+            checked: Instant::default(),
+            check: None,
+        }
+    }
+
+    /// Whether the directory is still the one of its path, for a request that began at `since`.
+    pub(super) fn follow(
+        &mut self,
+        since: Instant,
+        now: Instant,
+        valid: Duration,
+        waiter: Owner,
+    ) -> Followed {
+        let Some(path) = &self.directory.follow else { return Followed::Good };
+        let known = self.checked > Instant::default();
+        if known && (now.since(self.checked) < valid || self.checked >= since) {
+            return Followed::Good;
+        }
+        if let Some(check) = &mut self.check {
+            check.waiters.push(waiter);
+            return Followed::Waiting;
+        }
+        self.check = Some(Check { started: now, waiters: vec![waiter] });
+        let how = How { anywhere: true, ..How::default() };
+        let root = self.directory.file.clone();
+        Followed::Begun(Op::Open { root, path: path.clone(), how })
+    }
+
+    /// Takes in the end of an operation of the lookup; the next one, or at its end the waiters.
+    /// A path that leads nowhere just now changes nothing: what was served still is.
+    pub(super) fn take(&mut self, completion: Completion) -> Result<Op, Vec<Owner>> {
+        match (completion.op, completion.result, completion.handle) {
+            (Some(Op::Open { .. }), Ok(_), Some(handle)) => {
+                return Ok(Op::Stat { file: handle.into(), facts: Box::default() });
+            }
+            (Some(Op::Stat { file, facts }), Ok(_), _) => self.replace(file, &facts),
+            _ => {}
+        }
+        let check = self.check.take().expect("its operation was in flight");
+        self.checked = check.started;
+        Err(check.waiters)
+    }
+
+    fn replace(&mut self, file: File, facts: &Facts) {
+        let identity = Some((facts.device, facts.inode));
+        if self.identity != identity {
+            // The first time it may well be the same; looking up its names again does no harm.
+            self.identity = identity;
+            self.directory.file = file;
+            self.generation += 1;
+        }
+    }
+}

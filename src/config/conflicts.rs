@@ -1,0 +1,238 @@
+//! What is wrong or odd between rules that are each right by themselves: those that can never
+//! apply because of another, and files and directories that they name and that are not there.
+
+use std::path::Path;
+
+use super::effective::Settings;
+use super::problem::{Problem, Source};
+use super::rules::Places;
+use crate::resource::options::{Glob, Host, Options as SiteOptions};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Conflicts {
+    /// What cannot be meant.
+    pub(super) errors: Vec<Problem>,
+    /// What has no effect, or none today.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Looks at the rules of all hosts. `hosts` are the places of [`Settings`]' hosts, in order.
+pub(super) fn find(settings: &Settings, site: &Places, hosts: &[Places]) -> Conflicts {
+    let mut found = Conflicts::default();
+    let server = &settings.server;
+    let telemetry = server.telemetry.on.then_some(server.telemetry.path.as_str());
+    found.host(&server.site, site, telemetry);
+    found.names(&server.hosts, hosts);
+    for (host, places) in server.hosts.iter().zip(hosts) {
+        // Rules that are inherited were looked at where they stand.
+        let own = own_rules(host, &server.site);
+        found.host(&own, places, telemetry);
+        if let Some(source) = &places.root {
+            found.root(&own.root, source);
+        }
+    }
+    found
+}
+
+/// The rules of a host without those that it inherits.
+fn own_rules(host: &Host, site: &SiteOptions) -> SiteOptions {
+    let mut own = host.over(site);
+    own.fields = host.fields.clone().unwrap_or_default();
+    own.cors = host.cors.clone().unwrap_or_default();
+    own.errors = host.errors.clone().unwrap_or_default();
+    own.redirects = host.redirects.clone().unwrap_or_default();
+    own.mounts = host.mounts.clone().unwrap_or_default();
+    own
+}
+
+impl Conflicts {
+    fn warn(&mut self, source: &Source, message: String) {
+        self.warnings.push(Problem { source: source.clone(), message });
+    }
+
+    fn refuse(&mut self, source: &Source, message: String) {
+        self.errors.push(Problem { source: source.clone(), message });
+    }
+
+    fn host(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
+        self.redirects(host, places, telemetry);
+        self.mounts(host, places, telemetry);
+        self.globs(host, places);
+        self.files(host, places);
+    }
+
+    fn names(&mut self, hosts: &[Host], places: &[Places]) {
+        let mut seen: Vec<(&str, &Source)> = Vec::new();
+        for (host, places) in hosts.iter().zip(places) {
+            for (name, source) in host.names.iter().zip(&places.names) {
+                match seen.iter().find(|(known, _)| *known == name.text()) {
+                    Some((_, first)) => {
+                        let message = format!(
+                            "the name '{}' belongs to a host already, at {first}; leave one out",
+                            name.text()
+                        );
+                        self.refuse(source, message);
+                    }
+                    None => seen.push((name.text(), source)),
+                }
+            }
+        }
+    }
+
+    fn redirects(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
+        for (at, (redirect, source)) in host.redirects.iter().zip(&places.redirects).enumerate() {
+            let earlier = host.redirects[..at].iter().zip(&places.redirects);
+            let mut covering = earlier.filter(|(one, _)| one.from.covers(&redirect.from));
+            if let Some((one, first)) = covering.next() {
+                let message = format!(
+                    "the redirect from '{}' never applies: that from '{}' at {first} comes \
+                     first; put it behind or leave it out",
+                    redirect.from, one.from
+                );
+                self.warn(source, message);
+                continue;
+            }
+            // Where it leads to is asked for next, and must not lead here again.
+            let path = redirect.to.as_ref().and_then(|to| to.path());
+            if let Some(path) = path
+                && redirect.from.matches(path.trim_start_matches('/').as_bytes())
+            {
+                let message = format!(
+                    "the redirect from '{}' leads to itself by '{path}'; move one out of the \
+                     other",
+                    redirect.from
+                );
+                self.refuse(source, message);
+            }
+            if let Some(path) = telemetry
+                && redirect.from.literal() == Some(&path.as_bytes()[1..])
+            {
+                let message = format!(
+                    "the redirect from '{path}' does not apply to who may read the figures \
+                     there; set telemetry-path to another path"
+                );
+                self.warn(source, message);
+            }
+        }
+    }
+
+    fn mounts(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
+        for (at, (mount, source)) in host.mounts.iter().zip(&places.mounts).enumerate() {
+            let mut earlier = host.mounts[..at].iter().zip(&places.mounts);
+            if let Some((_, first)) = earlier.find(|(one, _)| one.path == mount.path) {
+                let message =
+                    format!("'{}' is mounted already, at {first}; leave one out", mount.path);
+                self.refuse(source, message);
+            }
+            if let Ok(all) = Glob::new(&format!("{}**", mount.path)) {
+                let hidden = host.redirects.iter().find(|one| one.from.covers(&all));
+                if let Some(redirect) = hidden {
+                    let message = format!(
+                        "nothing of the mount '{}' is served: the redirect from '{}' comes first",
+                        mount.path, redirect.from
+                    );
+                    self.warn(source, message);
+                }
+            }
+            if mount.path.split('/').any(is_hidden) && !host.dotfiles {
+                let message = format!(
+                    "nothing of the mount '{}' is served: its name begins with a dot; set \
+                     dotfiles = true or name it otherwise",
+                    mount.path
+                );
+                self.warn(source, message);
+            }
+            if let Some(path) = telemetry
+                && path.starts_with(&mount.path)
+            {
+                let message = format!(
+                    "'{path}' of the mount is hidden by the figures; set telemetry-path to \
+                     another path"
+                );
+                self.warn(source, message);
+            }
+            self.root(&mount.root, source);
+        }
+    }
+
+    /// Globs that match nothing that is ever served, and rules behind one that takes all.
+    fn globs(&mut self, host: &SiteOptions, places: &Places) {
+        let fields = host.fields.iter().map(|rule| &rule.globs).zip(&places.fields);
+        let cors = host.cors.iter().map(|rule| &rule.globs).zip(&places.cors);
+        for (globs, source) in fields.chain(cors) {
+            for glob in globs {
+                if glob.text().split('/').any(is_hidden) && !host.dotfiles {
+                    let message = format!(
+                        "'{glob}' never matches: names that begin with a dot are not served; \
+                         set dotfiles = true or leave it out"
+                    );
+                    self.warn(source, message);
+                }
+                if let Some(redirect) = host.redirects.iter().find(|one| one.from.covers(glob)) {
+                    let message = format!(
+                        "'{glob}' never matches a file: the redirect from '{}' comes first",
+                        redirect.from
+                    );
+                    self.warn(source, message);
+                }
+            }
+        }
+        for (rule, source) in host.fields.iter().zip(&places.fields) {
+            let directories = |glob: &&Glob| glob.text().ends_with('/');
+            if let Some(glob) =
+                rule.globs.iter().find(directories).filter(|_| !rule.always && !host.listing)
+            {
+                let message = format!(
+                    "'{glob}' never matches: no path of a file ends in a slash; write '{glob}**'"
+                );
+                self.warn(source, message);
+            }
+        }
+        for (at, (rule, source)) in host.cors.iter().zip(&places.cors).enumerate() {
+            let earlier = || host.cors[..at].iter().flat_map(|rule| &rule.globs);
+            let covered = |glob: &Glob| earlier().any(|one| one.covers(glob));
+            if !rule.globs.is_empty() && rule.globs.iter().all(covered) {
+                let message = "this cors rule never applies: those before it match all of its \
+                               paths; put it first or leave it out";
+                self.warn(source, message.to_owned());
+            }
+        }
+    }
+
+    /// Files that are named and not there. They may come with the next deployment.
+    fn files(&mut self, host: &SiteOptions, places: &Places) {
+        let missing = |file: &str| !host.root.join(file).is_file();
+        for (page, source) in host.errors.iter().zip(&places.errors) {
+            if missing(&page.file) {
+                let message = format!(
+                    "the page '{}' is not a file beneath '{}'; {} gets the plain notice",
+                    page.file,
+                    host.root.display(),
+                    page.status.code()
+                );
+                self.warn(source, message);
+            }
+        }
+        if let (Some(file), Some(source)) = (&host.fallback, &places.fallback)
+            && missing(file)
+        {
+            let root = host.root.display();
+            self.warn(source, format!("the fallback '{file}' is not a file beneath '{root}'"));
+        }
+    }
+
+    fn root(&mut self, root: &Path, source: &Source) {
+        if !root.is_dir() {
+            let message = format!(
+                "'{}' is not a directory; create it or name the one that is meant",
+                root.display()
+            );
+            self.refuse(source, message);
+        }
+    }
+}
+
+fn is_hidden(segment: &str) -> bool {
+    segment.starts_with('.') && segment != ".well-known"
+}

@@ -1,0 +1,76 @@
+//! Shapes that values of several keys have.
+
+use toml::Value;
+
+use super::Written;
+use crate::resource::options::check_file;
+
+pub(super) fn as_usize(number: u64) -> usize {
+    usize::try_from(number).expect("io_uring and this program exist on 64 bits only")
+}
+
+/// A count that the file can hold; ranges keep every count within it.
+pub(super) fn count(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+pub(super) fn strings(all: impl Iterator<Item = impl ToString>) -> Value {
+    Value::Array(all.map(|one| Value::String(one.to_string())).collect())
+}
+
+pub(super) fn file_name(name: &str) -> Result<(), String> {
+    match name {
+        "" | "." | ".." => Err(format!("'{name}' is not the name of a file")),
+        name if name.contains('/') => {
+            Err(format!("'{name}' is a path; an index file is named without a directory"))
+        }
+        name if name.contains('\0') => Err("a name cannot hold a NUL byte".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// A path of a target that no dot segment or escape gives a second spelling.
+pub(super) fn url_path(path: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    if !path.starts_with('/') || path.len() < 2 {
+        return Err(format!("'{path}' is not a path of the server; write /telemetry"));
+    }
+    if !path.bytes().all(plain) {
+        return Err(format!("'{path}' may hold letters, digits and / - . _ ~ only"));
+    }
+    if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!("'{path}' has an empty part or a dot segment"));
+    }
+    Ok(path.to_owned())
+}
+
+/// The file for pages that are not there; `off` is none.
+pub(super) fn fallback(written: &Written) -> Result<Option<String>, String> {
+    let file = written.text("a file beneath the root, or off")?;
+    if file == "off" {
+        return Ok(None);
+    }
+    check_file(file)?;
+    Ok(Some(file.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_server_have_one_spelling() {
+        assert!(url_path("/telemetry").is_ok());
+        for bad in ["", "/", "telemetry", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a/"] {
+            assert!(url_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_a_name() {
+        assert!(file_name("index.html").is_ok());
+        for bad in ["", ".", "..", "a/b", "a\0b"] {
+            assert!(file_name(bad).is_err());
+        }
+    }
+}
