@@ -238,3 +238,55 @@ fn listings_pipeline_with_files() {
         assert_eq!(statuses, [200, 200, 200, 404, 200], "{engine}");
     }
 }
+
+#[test]
+fn rules_hold_for_listings() {
+    let scratch = Scratch::new();
+    scratch.write("site/dir/a.txt", "x");
+    scratch.write("site/media/hidden-by-the-mount", "x");
+    scratch.write("site/lost.html", "lost");
+    scratch.write("media/sub/clip.mp4", "clip");
+    symlink("../sub/clip.mp4", scratch.join("media/sub/inside")).unwrap();
+    symlink("../../site/lost.html", scratch.join("media/sub/outside")).unwrap();
+    let rules = r#"
+        root = "site"
+        listing = true
+        [errors]
+        404 = "lost.html"
+        [[fields]]
+        match = "/media/**"
+        set = { Cache-Control = "max-age=5", X-Media = "1" }
+        [[cors]]
+        match = "/dir/**"
+        origins = ["https://a.example", "https://b.example"]
+        [[mounts]]
+        path = "/media/"
+        root = "media"
+        [[hosts]]
+        names = ["b.example"]
+        root = "media"
+        mounts = []
+        "#;
+    let config = scratch.write("config.toml", rules);
+    let options = ["--workers", "1", "--config", config.to_str().unwrap()];
+    let server = Launch::new(&options).start();
+
+    assert_eq!(names(&ask(&server, "/media/", JSON)), ["sub"]);
+    let mounted = ask(&server, "/media/sub/", JSON);
+    assert_eq!(names(&mounted), ["clip.mp4", "inside"]);
+    assert!(mounted.text().starts_with("{\"path\":\"/media/sub/\""));
+    assert_eq!(mounted.field("cache-control"), Some("max-age=5"));
+    assert_eq!((mounted.field("x-media"), mounted.field("vary")), (Some("1"), Some("Accept")));
+    assert_eq!(ask(&server, "/media/sub", "").field("location"), Some("/media/sub/"));
+
+    let shared = ask(&server, "/dir/", "Origin: https://b.example\r\n");
+    assert_eq!(shared.field("access-control-allow-origin"), Some("https://b.example"));
+    assert_eq!(shared.field("vary"), Some("Accept, Origin"));
+    assert_eq!(shared.field("cache-control"), Some("no-cache"));
+
+    let none = ask(&server, "/media/none/", "");
+    assert_eq!((none.status, &none.body[..]), (404, &b"lost"[..]));
+    let mut wire = server.connect();
+    wire.send(format!("GET /sub/ HTTP/1.1\r\nHost: b.example\r\n{JSON}\r\n").as_bytes());
+    assert_eq!(names(&wire.response().unwrap()), ["clip.mp4", "inside"]);
+}
