@@ -11,6 +11,25 @@ use std::time::Duration;
 pub const DROP_TURNS_MAX: usize = 64;
 /// How long each of these turns waits at most.
 pub const DROP_TURN: Duration = Duration::from_millis(250);
+
+/// Helper threads of the process: one that hangs in a file system leaves one to the others. More
+/// would compete with the workers for the processors.
+pub const HELPERS: usize = 2;
+
+/// How much later than a worker a helper gets its turn on the processor (nice(1)).
+pub const HELPER_NICE: i32 = 5;
+
+/// Jobs that one worker has at the helpers, running or queued: some seconds of work for them. Who
+/// asks beyond that waits or is refused.
+pub const JOBS_MAX: usize = 64;
+
+/// Jobs of one worker for one mount: half of all, so that a mount that hangs leaves the rest.
+pub const JOBS_PER_MOUNT_MAX: usize = JOBS_MAX / 2;
+
+/// Bytes that a helper reads at once to hash a file: enough that the system calls weigh little,
+/// and little enough to stay in the processor's cache.
+pub const DIGEST_READ_BYTES: usize = 256 * 1024;
+
 // http: request heads and bodies
 
 /// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any
@@ -86,6 +105,17 @@ pub const PLACE_BYTES_MAX: usize = 8000;
 /// Times that an open is tried again when a rename got in its way.
 pub const OPEN_TRIES_MAX: u32 = 8;
 
+/// Bytes of a file whose entity tag is made of its content: 64 MiB take some tens of
+/// milliseconds out of memory and a second from a slow disk, during which no other file of the
+/// mount is hashed. A larger file is known by its time of change and its size.
+pub const CONTENT_TAG_BYTES_MAX: u64 = 64 << 20;
+
+/// Files that one worker has at the helpers to be hashed: the next is there when one is done, and
+/// other jobs find room.
+pub const DIGESTS_AT_ONCE: usize = 4;
+
+const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
+
 /// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
 /// ask for names that are not known in one moment. Each holds one to eight descriptors.
 pub const LOADS_MAX: usize = 1024;
@@ -99,13 +129,26 @@ pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
 /// Room for a response head before a block, so that both leave in one send. A page, so that the
 /// block stays aligned for O_DIRECT.
 pub const BODY_HEAD_ROOM: usize = 4096;
-/// Entries of one directory listing. Some 2 MiB of HTML: a page with more is of no use to a reader,
-/// and the memory for it is a client's to spend. The listing says that it was cut.
-pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
-/// Bytes of the names of one directory listing together. A name grows up to ninefold in HTML,
-/// link and text, so this holds a page of hostile names under some 12 MiB.
-pub const LISTING_NAMES_BYTES_MAX: usize = 1 << 20;
+// http: listings
+
+/// Entries of one directory listing: as many as a browser still shows, in some 20 MiB of HTML.
+/// A listing that was cut says so.
+pub const LISTING_ENTRIES_MAX: usize = 100_000;
+
+/// Bytes of the names of one directory listing together: 80 for each entry. A name grows up to
+/// ninefold in HTML, link and text, and a row has 140 bytes beside it: a page of hostile names
+/// stays below 90 MiB, one of common names below 20.
+pub const LISTING_NAMES_BYTES_MAX: usize = 8 << 20;
+
+// resource
+
+/// Listings of one worker that are being made or wait to be sent: more than a helper makes in
+/// the time a client waits.
+pub const LISTINGS_MAX: usize = 64;
+
+/// How long a listing is kept for those who asked for it while it was made.
+pub const LISTING_KEPT: Duration = Duration::from_secs(1);
 
 // connection
 
@@ -137,6 +180,9 @@ pub const HEAD_BUFFER_BYTES: usize = 4096;
 /// Bytes of a buffer for large or pipelined heads: the small part's bytes, the largest head, and
 /// the empty lines before it.
 pub const LARGE_HEAD_BUFFER_BYTES: usize = 24 * 1024;
+
+/// Bytes that one send takes of an answer in memory, so that its copy does not hold up the turn.
+pub const SEND_BYTES_MAX: usize = 512 * 1024;
 
 /// Bytes of room below which a read is given a larger buffer, if there is one: a body of
 /// [`DISCARD_BYTES_MAX`] is then read in 64 pieces at most, however long its head is.

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::open_files::Found;
-use super::version::{Direct, Name, Version};
+use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::limits::OPEN_TRIES_MAX;
-use crate::ring::{Completion, Facts, File, FileKind, Op, Owner};
+use crate::ring::{Completion, Facts, File, FileKind, Job, Op, Owner};
 
 /// One descriptor of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,17 @@ impl Part {
     ];
 
     fn index(self) -> usize {
-        let coding = match self.coding {
+        2 * self.place() + usize::from(self.direct)
+    }
+
+    /// Where the coding stands among all.
+    fn place(self) -> usize {
+        match self.coding {
             Coding::Identity => 0,
             Coding::Br => 1,
             Coding::Zstd => 2,
             Coding::Gzip => 3,
-        };
-        2 * coding + usize::from(self.direct)
+        }
     }
 }
 
@@ -44,11 +48,11 @@ impl Part {
 pub(super) enum Stage {
     /// The part was opened; this asks what it is.
     Ask(Op),
-    /// A rename got in the way; open it again.
+    /// A rename or a change got in the way; open it again.
     Again,
-    /// The original is a file of this many bytes.
-    Neighbours { size: u64 },
-    /// The part is known.
+    /// The part is a file, open and asked.
+    Open,
+    /// No more is to be learnt of the part.
     Known,
 }
 
@@ -62,7 +66,10 @@ pub(super) struct Load {
     /// Operations that are queued or in flight.
     pub(super) pending: u32,
     tries: u32,
+    /// Whether the neighbours are being looked for.
+    pub(super) neighbours: bool,
     parts: [Option<(File, Facts)>; 8],
+    digests: [Option<Digest>; 4],
     /// What became of the original when it is not an open file.
     refused: Option<Found>,
 }
@@ -75,7 +82,9 @@ impl Load {
             waiters: vec![waiter],
             pending: 0,
             tries: 0,
+            neighbours: false,
             parts: Default::default(),
+            digests: [None; 4],
             refused: None,
         }
     }
@@ -94,6 +103,15 @@ impl Load {
                 Stage::Again
             }
             (Some(Op::Stat { file, facts }), Ok(_), _) => self.know(part, file, *facts),
+            (Some(Op::Job(Job::Digest { digest, .. })), Ok(_), _) => {
+                self.digests[part.place()] = Some(digest);
+                Stage::Known
+            }
+            (Some(Op::Job(_)), Err(Errno::STALE), _) => self.changed(part),
+            (Some(Op::Job(_)), Err(errno), _) => {
+                self.refused = Some(Found::Unavailable(errno));
+                Stage::Known
+            }
             (_, Err(errno), _) => {
                 let found = refusal(errno);
                 // Whether there is a neighbour decides what is sent and what Vary says: as long as
@@ -111,16 +129,53 @@ impl Load {
 
     fn know(&mut self, part: Part, file: File, facts: Facts) -> Stage {
         if facts.kind == FileKind::Regular {
-            let size = facts.size;
             self.parts[part.index()] = Some((file, facts));
-            if part == Part::ORIGINAL {
-                return Stage::Neighbours { size };
-            }
-        } else if part == Part::ORIGINAL {
+            return Stage::Open;
+        }
+        if part == Part::ORIGINAL {
             let directory = facts.kind == FileKind::Directory;
-            self.refused = Some(if directory { Found::Directory } else { Found::Nothing });
+            self.refused = Some(match directory {
+                true => Found::Directory(OpenDirectory { file, facts }),
+                false => Found::Nothing,
+            });
         }
         Stage::Known
+    }
+
+    /// The file of a part has changed while it was hashed. One that does so all the time is known
+    /// by its time of change alone.
+    fn changed(&mut self, part: Part) -> Stage {
+        if self.tries == OPEN_TRIES_MAX {
+            return Stage::Known;
+        }
+        self.tries += 1;
+        self.parts[part.index()] = None;
+        Stage::Again
+    }
+
+    /// The bytes of a part.
+    pub(super) fn size(&self, part: Part) -> u64 {
+        self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.size)
+    }
+
+    /// The job that hashes a part, unless it is the same file as before, or larger than
+    /// `bytes_max`.
+    pub(super) fn to_hash(
+        &self,
+        part: Part,
+        before: Option<&Found>,
+        bytes_max: u64,
+    ) -> Option<Job> {
+        let (file, facts) = self.parts[part.index()].as_ref()?;
+        let same = match before {
+            Some(Found::File(name)) => name.version(part.coding),
+            _ => None,
+        };
+        let wanted = !part.direct && facts.size <= bytes_max;
+        if !wanted || same.is_some_and(|version| version.is_still(facts)) {
+            return None;
+        }
+        Some(Job::Digest { file: file.clone(), facts: Box::new(*facts), digest: 0 })
     }
 
     /// The answer, and whether it is another file than before. A file that is still the same
@@ -154,6 +209,7 @@ impl Load {
             return Some(Rc::clone(same));
         }
         let mut version = Version::new(file, facts, part.coding, self.started);
+        version.digest = self.digests[part.place()];
         // A rename between the two opens would mix two files.
         version.direct = direct.filter(|(_, facts)| version.is_still(facts)).and_then(direct_of);
         Some(Rc::new(version))
@@ -215,7 +271,7 @@ mod tests {
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
         let op = Op::Stat { file: file(), facts: Box::new(facts) };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));
-        assert!(matches!(stage, Stage::Neighbours { size: 3 }), "{stage:?}");
+        assert!(matches!(stage, Stage::Open), "{stage:?}");
         load
     }
 

@@ -15,4 +15,4 @@ mod version;
 pub use open_files::{Found, Lookup, OpenFiles, Options};
 pub use stats::Stats;
 pub use tree::{Directory, Tree};
-pub use version::{Direct, Lines, LinesKey, Name, Version};
+pub use version::{Digest, Direct, Lines, LinesKey, Name, OpenDirectory, Version};

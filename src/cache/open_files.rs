@@ -8,7 +8,7 @@
 //! waited for it since before. Names that are asked for at once may be more than are kept: then
 //! the table is larger for as long as they are being found out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use super::load::{Load, Part, Stage};
 use super::stats::Stats;
 use super::tree::{Directory, Followed, Root, Tree};
-use super::version::Name;
+use super::version::{Name, OpenDirectory};
 use crate::base::{Instant, Key, Slab};
-use crate::limits::LOADS_MAX;
-use crate::ring::{Completion, How, Io, Op, Owner, Start, Ticket, Wake};
+use crate::limits::{CONTENT_TAG_BYTES_MAX, DIGESTS_AT_ONCE, LOADS_MAX};
+use crate::ring::{Completion, File, How, Io, Op, Owner, Start, Ticket, Wake};
 
 /// What the cache may use and how it opens. Counts are for one worker.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub struct Options {
     pub direct: bool,
     /// Whether symbolic links beneath the root are followed.
     pub follow_links: bool,
+    /// Whether files are hashed for their entity tags.
+    pub content_tags: bool,
 }
 
 /// What a path leads to.
@@ -47,7 +49,7 @@ pub enum Found {
     /// A regular file.
     File(Rc<Name>),
     /// A directory.
-    Directory,
+    Directory(OpenDirectory),
     /// Nothing that is served: no such name, a link that leaves the root, a device, a FIFO.
     Nothing,
     /// Something that this process may not read.
@@ -103,6 +105,11 @@ pub struct OpenFiles {
     loading: usize,
     /// Operations that wait to be started.
     queue: Vec<(Purpose, Op)>,
+    /// Files that wait to be hashed, and how many are.
+    to_hash: VecDeque<(Key, Part, Op)>,
+    hashing: usize,
+    /// Whether the helpers had no room; the next wake says that they may.
+    helpers_are_full: bool,
     /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
     woken: Vec<Owner>,
@@ -122,6 +129,9 @@ impl OpenFiles {
             hand: Vec::new(),
             loading: 0,
             queue: Vec::new(),
+            to_hash: VecDeque::new(),
+            hashing: 0,
+            helpers_are_full: false,
             pending: HashMap::new(),
             woken: Vec::new(),
             stats,
@@ -198,6 +208,16 @@ impl OpenFiles {
         }
     }
 
+    /// The directory of a number: the one that what was found in it just now is beneath.
+    pub fn root(&self, tree: Tree) -> &File {
+        &self.roots[usize::from(tree.0)].directory.file
+    }
+
+    /// Whether symbolic links beneath the directories are followed.
+    pub fn follows_links(&self) -> bool {
+        self.options.follow_links
+    }
+
     /// Starts what lookups have asked for.
     pub fn pump(&mut self, io: &mut dyn Io) {
         let mut busy = Vec::new();
@@ -216,10 +236,30 @@ impl OpenFiles {
             }
         }
         self.queue = busy;
+        while self.may_hash()
+            && let Some((key, part, op)) = self.to_hash.pop_front()
+        {
+            match io.start(op) {
+                Start::Submitted(ticket) => {
+                    self.hashing += 1;
+                    self.pending.insert(ticket, Purpose::Entry(key, part));
+                }
+                Start::Busy(op) | Start::Blocked(op, _) => {
+                    self.to_hash.push_front((key, part, op));
+                    self.helpers_are_full = true;
+                }
+                Start::Executed(_) => unreachable!("a job is done by a helper"),
+            }
+        }
+    }
+
+    fn may_hash(&self) -> bool {
+        self.hashing < DIGESTS_AT_ONCE && !self.helpers_are_full
     }
 
     /// Takes in a wake of the cache's own operations.
     pub fn wake(&mut self, wake: Wake, now: Instant) {
+        self.helpers_are_full = false;
         if let Wake::Done(completion) = wake
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
@@ -229,7 +269,7 @@ impl OpenFiles {
 
     /// Whether `pump` has something to start.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.may_hash() && !self.to_hash.is_empty()
     }
 
     /// The next owner whose lookup may be answered now.
@@ -263,13 +303,16 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
+        if matches!(completion.op, Some(Op::Job(_))) {
+            self.hashing -= 1;
+        }
         match load.take(part, completion) {
             Stage::Ask(op) => {
                 load.pending += 1;
                 self.queue.push((Purpose::Entry(key, part), op));
             }
             Stage::Again => self.open(key, part, part.direct),
-            Stage::Neighbours { size } => self.open_neighbours(key, size),
+            Stage::Open => self.opened(key, part),
             Stage::Known => {}
         }
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
@@ -278,7 +321,22 @@ impl OpenFiles {
         }
     }
 
-    /// The original is a regular file: what else belongs to it?
+    /// A part is a regular file: what else belongs to it, and has it to be hashed?
+    fn opened(&mut self, key: Key, part: Part) {
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        let load = entry.load.as_mut().expect("the part was its");
+        if self.options.content_tags
+            && let Some(job) = load.to_hash(part, entry.found.as_ref(), CONTENT_TAG_BYTES_MAX)
+        {
+            load.pending += 1;
+            self.to_hash.push_back((key, part, Op::Job(job)));
+        }
+        let size = load.size(part);
+        if part == Part::ORIGINAL && !std::mem::replace(&mut load.neighbours, true) {
+            self.open_neighbours(key, size);
+        }
+    }
+
     fn open_neighbours(&mut self, key: Key, size: u64) {
         if self.options.direct && size > 0 {
             self.open(key, Part { direct: true, ..Part::ORIGINAL }, true);

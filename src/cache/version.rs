@@ -19,6 +19,8 @@ pub struct Version {
     pub facts: Facts,
     /// How the bytes are coded, seen from the original's name.
     pub coding: Coding,
+    /// The digest of the bytes, where tags are made of it.
+    pub digest: Option<Digest>,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
     lines: RefCell<Option<(LinesKey, Lines)>>,
@@ -37,6 +39,18 @@ pub struct Lines {
 /// to them for one file.
 pub type LinesKey = (u32, u8);
 
+/// XXH3 of all bytes of a file, in 128 bits.
+pub type Digest = u128;
+
+/// An open directory.
+#[derive(Clone, Debug)]
+pub struct OpenDirectory {
+    /// The descriptor.
+    pub file: File,
+    /// What statx said.
+    pub facts: Facts,
+}
+
 /// A descriptor opened with O_DIRECT, of the same file.
 #[derive(Clone, Debug)]
 pub struct Direct {
@@ -52,14 +66,13 @@ impl Version {
     /// A version with a descriptor and what statx said of it; without one past the page cache.
     pub fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
         let confirmed = Cell::new(at);
-        Self { file, direct: None, facts, confirmed, coding, lines: RefCell::new(None) }
+        let lines = RefCell::new(None);
+        Self { file, direct: None, facts, confirmed, coding, digest: None, lines }
     }
 
     /// Whether facts are of this same file, unchanged.
     pub fn is_still(&self, facts: &Facts) -> bool {
-        let mine = &self.facts;
-        (mine.device, mine.inode, mine.size, mine.modified, mine.changed)
-            == (facts.device, facts.inode, facts.size, facts.modified, facts.changed)
+        self.facts.is_still(facts)
     }
 
     /// Takes note that the facts were seen to be true at a time.

@@ -5,125 +5,25 @@
 //! settings and how it is printed from them. What is printed reads back as the same value.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use toml::Value;
 
 use super::address::{allow, join, listen_all};
-use super::effective::Settings;
+use super::key::{Key, Section};
 use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
 use crate::resource::options::Forbidden;
-use crate::server::options::{Kind, Precompressed, WORKERS_MAX, default_workers};
-
-/// One key of the configuration.
-#[derive(Debug)]
-pub struct Key {
-    /// The name, in kebab case.
-    pub name: &'static str,
-    /// The heading it stands under.
-    pub section: Section,
-    /// What a value is called in the help.
-    pub value: &'static str,
-    /// One line of help, without a full stop.
-    pub help: &'static str,
-    /// How many values it takes.
-    pub arity: Arity,
-    /// Whether the short help shows it.
-    pub common: bool,
-    /// Reads a value; paths of the file are relative to the directory, which is empty for
-    /// flags and variables.
-    pub(super) set: fn(&mut Settings, &Written, &Path) -> Result<(), String>,
-    /// The value as the file would have it.
-    pub(super) show: fn(&Settings) -> Value,
-}
-
-/// How many values a key takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arity {
-    /// One value.
-    One,
-    /// `true` or `false`; the bare flag is `true`.
-    Switch,
-    /// A list; the flag may be repeated.
-    Many,
-}
-
-/// The headings of the help and of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Section {
-    /// What is served, where and how.
-    Serving,
-    /// Which files, and by which names.
-    Files,
-    /// Threads and memory.
-    Workers,
-    /// Limits of what clients may take.
-    Limits,
-    /// The figures.
-    Telemetry,
-    /// What the program says.
-    Log,
-}
-
-impl Section {
-    /// The heading.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Serving => "Serving",
-            Self::Files => "Files",
-            Self::Workers => "Workers and memory",
-            Self::Limits => "Limits and times",
-            Self::Telemetry => "Telemetry",
-            Self::Log => "Log",
-        }
-    }
-}
-
-impl Key {
-    /// The variable of the environment.
-    pub fn variable(&self) -> String {
-        format!("PITCREW_{}", self.name.to_ascii_uppercase().replace('-', "_"))
-    }
-
-    /// The row of this name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-
-    const fn one(
-        section: Section,
-        name: &'static str,
-        value: &'static str,
-        help: &'static str,
-        set: fn(&mut Settings, &Written, &Path) -> Result<(), String>,
-        show: fn(&Settings) -> Value,
-    ) -> Self {
-        Self { name, section, value, help, arity: Arity::One, common: false, set, show }
-    }
-
-    const fn switch(self) -> Self {
-        Self { arity: Arity::Switch, ..self }
-    }
-
-    const fn many(self) -> Self {
-        Self { arity: Arity::Many, ..self }
-    }
-
-    const fn common(self) -> Self {
-        Self { common: true, ..self }
-    }
-}
+use crate::server::options::{Etag, Kind, Precompressed, WORKERS_MAX, default_workers};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Below this a time limit would cut clients that are merely on another continent.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 28] = [
+pub static KEYS: [Key; 31] = [
     Key::one(
         Section::Serving,
         "root",
@@ -219,6 +119,27 @@ pub static KEYS: [Key; 28] = [
     .switch(),
     Key::one(
         Section::Files,
+        "listing",
+        "BOOL",
+        "List a directory that has no index file [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.site.listing = on),
+        |all| Value::from(all.server.site.listing),
+    )
+    .switch(),
+    Key::one(
+        Section::Files,
+        "etag",
+        "SOURCE",
+        "Make entity tags of a file's time and size, or of its bytes: modified or content \
+         [default: modified]",
+        |all, written, _| {
+            all.server.etag = written.choice("source", &Etag::ALL, Etag::name)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.etag.name()),
+    ),
+    Key::one(
+        Section::Files,
         "fallback",
         "FILE",
         "File beneath the root that stands for pages that are not there, for applications of \
@@ -286,6 +207,17 @@ pub static KEYS: [Key; 28] = [
             Ok(())
         },
         |all| Value::from(show_size(all.server.body_buffers as u64)),
+    ),
+    Key::one(
+        Section::Workers,
+        "listing-memory",
+        "SIZE",
+        "Memory for listings on their way, in all workers; beyond it 503 [default: 64MiB]",
+        |all, written, _| {
+            all.server.listing_memory = written.size(1 << 20..=1 << 40)?;
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.listing_memory)),
     ),
     Key::one(
         Section::Workers,
@@ -444,6 +376,9 @@ pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::effective::Settings;
     use super::*;
 
     #[test]

@@ -201,7 +201,9 @@ impl Conflicts {
         }
         for (rule, source) in host.fields.iter().zip(&places.fields) {
             let directories = |glob: &&Glob| glob.text().ends_with('/');
-            if let Some(glob) = rule.globs.iter().find(directories).filter(|_| !rule.always) {
+            if let Some(glob) =
+                rule.globs.iter().find(directories).filter(|_| !rule.always && !host.listing)
+            {
                 let message = format!(
                     "'{glob}' never matches: no path of a file ends in a slash; write '{glob}**'"
                 );

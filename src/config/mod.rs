@@ -17,6 +17,7 @@ mod catalogue;
 mod conflicts;
 mod effective;
 mod file;
+mod key;
 mod log;
 mod nearest;
 mod print;
@@ -27,8 +28,9 @@ mod show;
 mod table;
 mod written;
 
-pub use catalogue::{Arity, KEYS, Key, Section};
+pub use catalogue::KEYS;
 pub use effective::{Effective, Given, Settings, resolve};
+pub use key::{Arity, Key, Section};
 pub use log::{Format, Level, Log};
 pub use nearest::nearest;
 pub use print::{json, toml};

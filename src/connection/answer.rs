@@ -3,6 +3,8 @@
 //! The order is that of RFC 9110 section 13.2.1: what the request itself forbids, then what it
 //! names, then its conditions, then the range.
 
+mod listing;
+
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -22,7 +24,7 @@ use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
-use crate::resource::{Asked, Asker, At, HostId, Known, Resolution};
+use crate::resource::{Asked, Asker, At, HostId, Known, Page, Resolution};
 use crate::ring::{Op, Socket, Start};
 
 /// A request whose answer is not put in yet.
@@ -96,6 +98,7 @@ pub(super) fn answer(
             }
         }
         Target::File(name, at) => reply.file(&name, at, request),
+        Target::Listing(page) => reply.listing(&page),
         Target::Redirect => reply.redirect(),
         Target::Moved(redirect) => reply.moved(redirect),
         Target::Options => reply.options(),
@@ -117,6 +120,7 @@ impl Request {
 
 enum Target {
     File(Rc<Name>, At),
+    Listing(Rc<Page>),
     Redirect,
     Moved(usize),
     Options,
@@ -158,6 +162,7 @@ impl<'b> Reply<'_, 'b, '_> {
         let cx = &mut *self.cx;
         match cx.site.resolve(self.host, self.head.path, cx.path, cx.cache, asker) {
             Resolution::File(name, at) => Ok(Target::File(name, at)),
+            Resolution::Listing(listed) => self.find_listing(&listed, request),
             Resolution::Redirect => Ok(Target::Redirect),
             Resolution::Moved(redirect) => Ok(Target::Moved(redirect)),
             Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),

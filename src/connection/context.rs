@@ -11,7 +11,7 @@ use crate::http::date::DateLine;
 use crate::http::head::Head;
 use crate::http::media::Media;
 use crate::http::status::Status;
-use crate::resource::Site;
+use crate::resource::{Listings, Site};
 use crate::ring::{Io, Owner};
 
 /// The worker, as a connection sees it for one step.
@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub owner: Owner,
     /// Open files.
     pub cache: &'a mut OpenFiles,
+    /// Listings of directories.
+    pub listings: &'a mut Listings,
     /// What is served.
     pub site: &'a Site,
     /// Limits.

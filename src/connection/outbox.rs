@@ -11,8 +11,8 @@ use crate::base::Instant;
 use crate::cache::Version;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
-use crate::limits::{GATHERED_ANSWERS_MAX, GATHERED_BYTES_MAX};
-use crate::ring::{Io, Lease, Outgoing, Pool};
+use crate::limits::{GATHERED_ANSWERS_MAX, GATHERED_BYTES_MAX, SEND_BYTES_MAX};
+use crate::ring::{Io, Kept, Lease, Outgoing, Pool};
 
 /// A part of an answer.
 #[derive(Debug)]
@@ -130,6 +130,17 @@ impl Outbox {
             self.put += bytes.len() as u64;
             self.close_tail();
             self.segments.push_back(Segment::Bytes(Outgoing::shared(bytes)));
+        }
+    }
+
+    /// Puts in bytes that are kept elsewhere, in sends of a bounded size.
+    pub(super) fn put_kept(&mut self, bytes: Rc<dyn Kept>) {
+        let len = bytes.bytes().len();
+        self.put += len as u64;
+        self.close_tail();
+        for start in (0..len).step_by(SEND_BYTES_MAX) {
+            let range = start..len.min(start + SEND_BYTES_MAX);
+            self.segments.push_back(Segment::Bytes(Outgoing::kept(Rc::clone(&bytes), range)));
         }
     }
 

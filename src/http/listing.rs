@@ -206,60 +206,85 @@ impl Listing {
         }
         out.put(b"</tr></thead>\n<tbody>\n");
         if !path.is_empty() {
-            out.put(b"<tr><td class=\"name\"><a href=\"../\" rel=\"up\">../</a></td>");
-            out.put(b"<td class=\"size\"></td><td class=\"time\"></td></tr>\n");
+            out.put(b"<tr class=d><td><a href=\"../\" rel=\"up\">../</a><td><td>\n");
         }
         for entry in &self.entries {
             self.write_row(out, entry);
         }
-        out.put(b"</tbody>\n</table>\n");
-        if self.entries.is_empty() {
-            out.put(b"<p>This directory is empty.</p>\n");
-        }
-        if self.truncated {
-            out.put(b"<p>There are more entries than the ");
-            out.put_decimal(self.entries.len() as u64);
-            out.put(b" shown.</p>\n");
-        }
-        out.put(b"</main>\n</html>\n");
+        out.put(b"</tbody>\n</table>\n<p>");
+        self.write_sum(out);
+        out.put(b"</p>\n</main>\n</html>\n");
     }
 
+    /// One row. Its end tags are left out, as HTML allows (section 13.1.2.4 of the standard): they
+    /// are a third of what a row has beside its name.
     fn write_row(&self, out: &mut Vec<u8>, entry: &Entry) {
-        out.put(b"<tr><td class=\"name\"><a href=\"");
+        let directory = entry.kind == Kind::Directory;
+        out.put(if directory { b"<tr class=d>" } else { b"<tr>" });
+        out.put(b"<td><a href=\"");
         self.write_href(out, entry);
         // bdi: a name in a right-to-left script, or one that pretends, ends where it ends.
         out.put(b"\"><bdi>");
         markup::html(out, self.name(entry));
-        out.put(if entry.kind == Kind::Directory { b"</bdi>/" } else { b"</bdi>" });
-        out.put(b"</a></td><td class=\"size\">");
-        if entry.kind == Kind::File {
-            out.put(b"<data value=\"");
+        out.put(if directory { b"</bdi>/</a><td>" } else { b"</bdi></a><td>" });
+        if !directory {
+            out.put(b"<data value=");
             out.put_decimal(entry.size);
-            out.put(b"\">");
+            out.put(b">");
             write_size(out, entry.size);
             out.put(b"</data>");
         }
         let time = date::format_rfc3339(entry.modified);
-        out.put(b"</td><td class=\"time\"><time datetime=\"");
+        out.put(b"<td><time datetime=");
         out.put(&time);
-        out.put(b"\">");
+        out.put(b">");
         out.put(&time[..10]);
         out.put(b" ");
         out.put(&time[11..16]);
-        out.put(b"</time></td></tr>\n");
+        out.put(b"</time>\n");
+    }
+
+    /// How much there is.
+    fn write_sum(&self, out: &mut Vec<u8>) {
+        if self.entries.is_empty() {
+            return out.put(b"This directory is empty.");
+        }
+        let files = self.entries.iter().filter(|entry| entry.kind == Kind::File);
+        let count = files.clone().count();
+        let directories = self.entries.len() - count;
+        write_count(out, directories, "directory", "directories");
+        out.put(if directories > 0 && count > 0 { b", " } else { b"" });
+        write_count(out, count, "file", "files");
+        if count > 0 {
+            out.put(b", ");
+            write_size(out, files.fold(0, |sum, entry| sum.saturating_add(entry.size)));
+        }
+        if self.truncated {
+            out.put(b". There are more entries than the ");
+            out.put_decimal(self.entries.len() as u64);
+            out.put(b" shown");
+        }
+        out.put(b". Times are UTC.");
+    }
+}
+
+fn write_count(out: &mut Vec<u8>, count: usize, one: &str, many: &str) {
+    if count > 0 {
+        out.put_decimal(count as u64);
+        out.put(b" ");
+        out.put(if count == 1 { one } else { many }.as_bytes());
     }
 }
 
 /// The head of a column: a link that sorts by it, or turns the order when it is sorted already.
 fn write_column(out: &mut Vec<u8>, view: View, sort: Sort, token: &str, label: &str) {
     let current = view.sort == sort;
-    out.put(b"<th scope=\"col\" class=\"");
-    out.put(token.as_bytes());
+    out.put(b"<th scope=\"col\"");
     if current {
-        out.put(b"\" aria-sort=\"");
+        out.put(b" aria-sort=");
         out.put(if view.descending { b"descending" } else { b"ascending" });
     }
-    out.put(b"\"><a href=\"?sort=");
+    out.put(b"><a href=\"?sort=");
     out.put(token.as_bytes());
     out.put(if current && !view.descending { b"&amp;order=desc\">" } else { b"&amp;order=asc\">" });
     out.put(label.as_bytes());
@@ -398,7 +423,7 @@ mod tests {
         assert!(!html.contains("<script") && !html.contains("x<y"));
         assert!(html.contains("href=\"a%3Ab%3Fc%23d%26%22e\""));
         assert!(html.contains("href=\"%FF%0A\"><bdi>\u{FFFD}\u{FFFD}</bdi>"));
-        assert_eq!(html.matches("<tr>").count(), 1 + 1 + 3);
+        assert_eq!(html.matches("<tr").count(), 1 + 1 + 3);
     }
 
     #[test]
@@ -408,10 +433,11 @@ mod tests {
         let html = String::from_utf8(out).unwrap();
         assert!(html.contains("<a href=\"../\" rel=\"up\">../</a>"));
         assert!(html.contains("<a href=\"../../\">/</a> <a href=\"../\"><bdi>a</bdi>/</a>"));
-        assert!(html.contains("aria-sort=\"ascending\"><a href=\"?sort=size&amp;order=desc\">"));
+        assert!(html.contains("aria-sort=ascending><a href=\"?sort=size&amp;order=desc\">"));
         assert!(html.contains("<a href=\"dir/\"><bdi>dir</bdi>/</a>"));
-        assert!(html.contains("<data value=\"3000000\">2.8 MiB</data>"));
-        assert!(html.contains("<time datetime=\"1970-01-01T00:01:40Z\">1970-01-01 00:01</time>"));
+        assert!(html.contains("<data value=3000000>2.8 MiB</data>"));
+        assert!(html.contains("<time datetime=1970-01-01T00:01:40Z>1970-01-01 00:01</time>"));
+        assert!(html.contains("<p>1 directory, 3 files, 2.8 MiB. Times are UTC.</p>"));
         let mut out = Vec::new();
         Listing::new(1).write(&mut out, b"", View::default(), Form::Html);
         let html = String::from_utf8(out).unwrap();

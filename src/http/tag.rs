@@ -46,7 +46,7 @@ impl Tag {
     }
 
     /// The tag of a file by a digest of its bytes, of which the first [`DIGEST_BYTES_MAX`] count.
-    /// The digest is that of the original, also for a variant: the coding tells them apart.
+    /// A variant has a digest of its own; the coding tells it apart from the file of its name.
     pub fn of_content(digest: &[u8], coding: Coding) -> Tag {
         let mut tag = Tag::open();
         for byte in digest.iter().take(DIGEST_BYTES_MAX) {

@@ -63,8 +63,11 @@ impl Site {
     ) -> Known {
         let host = self.rules_of(asked.at.host);
         let written = version.facts.modified;
-        let tag =
-            Tag::of_file(written.seconds, written.nanoseconds, version.facts.size, version.coding);
+        let (seconds, nanoseconds) = (written.seconds, written.nanoseconds);
+        let tag = match version.digest {
+            Some(digest) => Tag::of_content(&digest.to_be_bytes(), version.coding),
+            None => Tag::of_file(seconds, nanoseconds, version.facts.size, version.coding),
+        };
         let modified = written.seconds.min(wall.seconds);
         let encoding = name.variants.iter().any(Option::is_some);
         let make = || {
@@ -122,12 +125,21 @@ impl Site {
 
     /// What goes with an answer to a target that is not the file it names.
     pub fn marks(&self, id: HostId, raw: &[u8], origin: Option<&[u8]>) -> Marks {
-        let host = self.rules_of(id);
-        if !host.marks_all {
+        if !self.rules_of(id).marks_all {
             return Marks::default();
         }
+        self.marks_of(id, raw, origin, true)
+    }
+
+    /// What goes with the listing of the directory that a target names.
+    pub fn listing_marks(&self, id: HostId, raw: &[u8], origin: Option<&[u8]>) -> Marks {
+        self.marks_of(id, raw, origin, false)
+    }
+
+    fn marks_of(&self, id: HostId, raw: &[u8], origin: Option<&[u8]>, always_only: bool) -> Marks {
+        let host = self.rules_of(id);
         let path = requested(raw);
-        let mut marks = Marks { edits: host.edits(&path, true), ..Marks::default() };
+        let mut marks = Marks { edits: host.edits(&path, always_only), ..Marks::default() };
         if let Some((_, cors)) = host.cors(&path) {
             marks.edits.extend(cors.fixed().unwrap_or_default());
             marks.vary.origin = cors.varies();

@@ -1,8 +1,9 @@
 //! The resource: from the target of a request to a file, a redirect or a refusal, by the rules
 //! of the site.
 //!
-//! The order of the rules: host, redirect, mount, path, file, fallback, page of the refusal,
-//! fields. Each is asked once, and what one has decided no later one changes but for the fields.
+//! The order of the rules: host, redirect, mount, path, file, listing, fallback, page of the
+//! refusal, fields. Each is asked once, and what one has decided no later one changes but for the
+//! fields.
 //!
 //! | rule | goes by | which counts |
 //! | --- | --- | --- |
@@ -21,10 +22,14 @@
 
 mod fields;
 mod host;
+mod listings;
 mod names;
 pub mod options;
 mod site;
+mod stats;
 
 pub use fields::{Asked, Known, Marks};
+pub use listings::{Listed, Listings, Page, PageMemory, Wanted};
 pub use options::Options;
-pub use site::{Asker, At, HostId, Resolution, Site};
+pub use site::{Asker, At, HostId, Listable, Resolution, Site};
+pub use stats::Stats;

@@ -23,6 +23,8 @@ pub struct Options {
     pub index: Vec<String>,
     /// Whether names that begin with a dot are served.
     pub dotfiles: bool,
+    /// Whether a directory without an index file is listed; the same for every host.
+    pub listing: bool,
     /// The file beneath the root that stands for pages that are not there.
     pub fallback: Option<String>,
     /// What is said of files that may not be read.
@@ -82,6 +84,7 @@ impl Host {
             root: either(&self.root, &site.root),
             index: either(&self.index, &site.index),
             dotfiles: either(&self.dotfiles, &site.dotfiles),
+            listing: site.listing,
             fallback: either(&self.fallback, &site.fallback),
             forbidden: either(&self.forbidden, &site.forbidden),
             media: either(&self.media, &site.media),

@@ -1,7 +1,7 @@
 //! The site: hosts, and the order in which their rules apply to a target.
 //!
-//! Host, then redirect, then mount, then path, then file, then fallback. Pages of refusals and
-//! fields come with the answer, see `fields.rs`.
+//! Host, then redirect, then mount, then path, then file, then listing, then fallback. Pages of
+//! refusals and fields come with the answer, see `fields.rs`.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::host::{Host, Spot};
 use super::names::Names;
 use super::options::{Forbidden, Options};
 use crate::base::Instant;
-use crate::cache::{Found, Lookup, Name, OpenFiles, Tree};
+use crate::cache::{Found, Lookup, Name, OpenDirectory, OpenFiles, Tree};
 use crate::http::refusal::Refusal;
 use crate::http::status::Status;
 use crate::http::target;
@@ -47,6 +47,19 @@ pub(super) enum By {
     Fallback,
 }
 
+/// A directory that is listed.
+#[derive(Debug)]
+pub struct Listable {
+    /// The directory, open.
+    pub directory: OpenDirectory,
+    /// What it was found in, which its links may not leave.
+    pub tree: Tree,
+    /// Bytes of the path that name the mount; they may be one more than it has.
+    pub skip: usize,
+    /// Whether names that begin with a dot are listed.
+    pub dotfiles: bool,
+}
+
 /// What a target stands for.
 #[derive(Debug)]
 pub enum Resolution {
@@ -55,6 +68,8 @@ pub enum Resolution {
     /// A directory that was asked for without its trailing slash. Its path with the slash is in
     /// the scratch.
     Redirect,
+    /// A directory without an index file, which is listed. Its path is in the scratch.
+    Listing(Listable),
     /// A configured redirect, by its number. The path as it was asked for is in the scratch.
     Moved(usize),
     /// Nothing that is served.
@@ -144,7 +159,7 @@ impl Site {
         } else {
             let beneath = path.get(spot.skip..).unwrap_or_default();
             match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
-                Lookup::Known(Found::Directory) => {
+                Lookup::Known(Found::Directory(_)) => {
                     path.push(b'/');
                     Resolution::Redirect
                 }
@@ -184,11 +199,31 @@ impl Site {
             path.extend_from_slice(index.as_bytes());
             let beneath = &path[spot.skip..];
             match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
-                Lookup::Known(Found::Nothing | Found::Directory) => {}
+                Lookup::Known(Found::Nothing | Found::Directory(_)) => {}
                 lookup => return host.answer(lookup, spot.at(id, By::Index)),
             }
         }
-        Resolution::Refused(Refusal::NotFound)
+        if !host.options.listing {
+            return Resolution::Refused(Refusal::NotFound);
+        }
+        path.truncate(directory);
+        let beneath = path.get(spot.skip..).unwrap_or_default();
+        match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
+            Lookup::Known(Found::Directory(directory)) => Resolution::Listing(Listable {
+                directory,
+                tree: spot.tree,
+                skip: spot.skip,
+                dotfiles: host.options.dotfiles,
+            }),
+            Lookup::Known(Found::File(_)) => Resolution::Refused(Refusal::NotFound),
+            lookup => host.answer(lookup, spot.at(id, By::Index)),
+        }
+    }
+
+    /// What is said instead of a refusal to read a directory.
+    pub fn told(&self, id: HostId, refusal: Refusal) -> Refusal {
+        let hidden = self.rules_of(id).options.forbidden == Forbidden::Hidden;
+        if hidden && refusal == Refusal::Forbidden { Refusal::NotFound } else { refusal }
     }
 
     /// The file that is sent with a refusal, looked up by its name and by no rule.
@@ -275,7 +310,7 @@ impl Host {
             Lookup::Known(Found::Forbidden) if self.options.forbidden == Forbidden::Told => {
                 Resolution::Refused(Refusal::Forbidden)
             }
-            Lookup::Known(Found::Directory | Found::Nothing | Found::Forbidden) => {
+            Lookup::Known(Found::Directory(_) | Found::Nothing | Found::Forbidden) => {
                 Resolution::Refused(Refusal::NotFound)
             }
         }

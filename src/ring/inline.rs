@@ -10,7 +10,8 @@ use rustix::net::SendFlags;
 use rustix::pipe::SpliceFlags;
 
 use super::handle::{File, Socket};
-use super::op::{Facts, FileKind, Op, Outgoing};
+use super::op::{Facts, FileKind, Op};
+use super::outgoing::Outgoing;
 use crate::base::WallClock;
 
 /// Carries out an inline operation. `AGAIN` says that a socket or pipe is full, or a pipe empty.
@@ -142,7 +143,9 @@ fn as_u32(count: usize) -> u32 {
 
 /// A signal may interrupt a call before it has moved anything; then nothing happened and it is
 /// made again.
-fn again_if_interrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn again_if_interrupted<T>(
+    mut call: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}

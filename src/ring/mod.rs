@@ -5,10 +5,14 @@
 //! that the server runs on.
 
 mod buffer;
+mod desk;
 mod handle;
+mod helpers;
 mod inline;
 mod io;
+mod job;
 mod op;
+mod outgoing;
 mod pipe;
 mod reactor;
 pub mod simulated;
@@ -18,11 +22,13 @@ mod wheel;
 
 pub use buffer::{BufferPool, Lease};
 pub use handle::{Closing, Descriptor, File, Socket};
+pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
+pub use job::{Job, Reader};
 pub use op::{
-    Completion, Deadline, Facts, FileKind, How, Obstacle, Op, Outgoing, Scatter, Start, Ticket,
-    Wake,
+    Completion, Deadline, Facts, FileKind, How, Obstacle, Op, Scatter, Start, Ticket, Wake,
 };
+pub use outgoing::{Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};
 pub use reactor::{Options, Owner, OwnerIo, Reactor};
 pub use stats::{PoolStats, Stats, Technique, TechniqueStats};

@@ -7,88 +7,15 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::RawFd;
-use std::rc::Rc;
 
 use rustix::io::Errno;
 
 use super::buffer::Lease;
 use super::handle::{Descriptor, File, Socket};
+use super::job::Job;
+use super::outgoing::Outgoing;
 use super::pipe::PipeLease;
 use crate::base::{Key, WallClock};
-
-/// Bytes to be sent: a range of a leased buffer or of shared memory.
-pub struct Outgoing {
-    source: Source,
-    start: u32,
-    end: u32,
-}
-
-enum Source {
-    Leased(Lease),
-    Shared(Rc<[u8]>),
-}
-
-impl std::fmt::Debug for Outgoing {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The bytes are the client's, and many.
-        formatter.debug_tuple("Outgoing").field(&(self.start..self.end)).finish()
-    }
-}
-
-impl Outgoing {
-    /// A range of a leased buffer.
-    pub fn leased(lease: Lease, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= lease.len(), "a range of the buffer");
-        let (start, end) = (range.start as u32, range.end as u32);
-        Self { source: Source::Leased(lease), start, end }
-    }
-
-    /// All of some shared bytes, fewer than 4 GiB.
-    pub fn shared(bytes: Rc<[u8]>) -> Self {
-        let end = u32::try_from(bytes.len()).expect("an answer from memory is below 4 GiB");
-        Self { source: Source::Shared(bytes), start: 0, end }
-    }
-
-    /// The bytes that are still to be sent.
-    pub fn bytes(&self) -> &[u8] {
-        let all: &[u8] = match &self.source {
-            Source::Leased(lease) => lease,
-            Source::Shared(bytes) => bytes,
-        };
-        &all[self.start as usize..self.end as usize]
-    }
-
-    /// How many bytes are still to be sent.
-    pub fn len(&self) -> usize {
-        (self.end - self.start) as usize
-    }
-
-    /// Whether all was sent.
-    pub fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// Takes note that the kernel took `count` bytes.
-    pub fn advance(&mut self, count: usize) {
-        assert!(count <= self.len(), "the kernel takes no more than it was given");
-        self.start += count as u32;
-    }
-
-    /// The leased buffer, to fill it with something else; none if the bytes are shared.
-    pub fn into_lease(self) -> Option<Lease> {
-        match self.source {
-            Source::Leased(lease) => Some(lease),
-            Source::Shared(_) => None,
-        }
-    }
-
-    pub(crate) fn registered(&self) -> Option<u16> {
-        match &self.source {
-            Source::Leased(lease) => lease.registered(),
-            Source::Shared(_) => None,
-        }
-    }
-}
 
 /// Where a request head is read to: a small buffer, and a large one behind it.
 ///
@@ -139,6 +66,14 @@ pub struct Facts {
     pub direct_memory: u32,
     /// Alignment that O_DIRECT needs of offsets and lengths, in bytes; 0 likewise.
     pub direct_offset: u32,
+}
+
+impl Facts {
+    /// Whether both are of the same file, unchanged in between.
+    pub fn is_still(&self, other: &Self) -> bool {
+        (self.device, self.inode, self.size, self.modified, self.changed)
+            == (other.device, other.inode, other.size, other.modified, other.changed)
+    }
 }
 
 /// What a file is.
@@ -308,6 +243,8 @@ pub enum Op {
         /// Its number.
         raw: RawFd,
     },
+    /// Have a helper thread do what the ring cannot.
+    Job(Job),
 }
 
 /// How a file is opened; always for reading, without blocking, without becoming a terminal.
@@ -362,7 +299,8 @@ pub enum Start {
     Submitted(Ticket),
     /// Nothing could be moved; what is in the way is said.
     Blocked(Op, Obstacle),
-    /// A queue is full or the order of the socket forbids it now; [`Wake::Turn`] comes.
+    /// A queue is full or the order of the socket forbids it now; [`Wake::Turn`] comes. For a job
+    /// it is [`Wake::Ready`], when another job is done.
     Busy(Op),
 }
 
@@ -381,7 +319,7 @@ pub enum Wake {
     Released(Op),
     /// The deadline has passed.
     Deadline(Deadline),
-    /// What was waited for may be there: a buffer, or an answer of the cache.
+    /// What was waited for may be there: a buffer, room for a job, an answer of the cache.
     Ready,
 }
 

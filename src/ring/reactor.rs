@@ -12,6 +12,8 @@
 //! - while a send of a socket is in flight, nothing is sent on that socket inline
 
 mod budget;
+mod deadlines;
+mod jobs;
 mod table;
 mod view;
 
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use self::jobs::Jobs;
 use self::table::can_be_repeated;
 use super::buffer::BufferPool;
 use super::handle::{Closing, Descriptor};
@@ -68,6 +71,8 @@ struct InFlight {
 const NONE: u32 = u32::MAX;
 /// The list of those who wait for a pipe, behind those of the pools.
 const PIPES: usize = Pool::ALL.len();
+/// The list of those who wait for room for a job.
+const JOBS: usize = PIPES + 1;
 /// Hand-overs of a full queue before it counts as broken: a completion queue that must be
 /// emptied first refuses once.
 const FLUSHES_MAX: usize = 8;
@@ -87,8 +92,8 @@ struct OwnerState {
     turn: u32,
     waits_to_write: bool,
     waits_for_turn: bool,
-    /// Which lists of the starved it stands in, once each: by pool, then pipes.
-    starves: [bool; PIPES + 1],
+    /// Which lists of the starved it stands in, once each: by pool, then pipes, then jobs.
+    starves: [bool; JOBS + 1],
     retired: bool,
 }
 
@@ -106,8 +111,9 @@ pub struct Reactor<K: Kernel> {
     closing: Rc<Closing>,
     pools: [Rc<BufferPool>; 4],
     pipes: Rc<PipePool>,
-    /// Who waits for a buffer, by pool, and for a pipe.
-    starved: [VecDeque<Owner>; PIPES + 1],
+    jobs: Jobs,
+    /// Who waits for a buffer, by pool, for a pipe, and for room for a job.
+    starved: [VecDeque<Owner>; JOBS + 1],
     again: Vec<Owner>,
     wakes: VecDeque<(Owner, Wake)>,
     events: Vec<Event>,
@@ -150,6 +156,7 @@ impl<K: Kernel> Reactor<K> {
             due: Vec::new(),
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
+            jobs: Jobs::default(),
             starved: Default::default(),
             again: Vec::new(),
             wakes: VecDeque::new(),
@@ -343,8 +350,10 @@ impl<K: Kernel> Reactor<K> {
             return self.queue(key);
         }
         self.stats.count(Technique::of(op), event.result, Some(took));
-        if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
-            socket.send_ends();
+        match op {
+            Op::Send { socket, .. } | Op::SendZc { socket, .. } => socket.send_ends(),
+            Op::Job(job) => self.jobs.ends(job),
+            _ => {}
         }
         let makes_descriptor = matches!(op, Op::Accept { .. } | Op::Open { .. });
         let handle = match event.result {
@@ -368,30 +377,6 @@ impl<K: Kernel> Reactor<K> {
             self.wakes.push_back((owner, Wake::Done(completion)));
         }
         self.free_if_idle(owner);
-    }
-
-    fn fire_deadlines(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.now, &mut due);
-        for (owner, tick) in due.drain(..) {
-            let Some(state) = self.owners.get_mut(owner) else { continue };
-            if state.wheel != Some(tick) {
-                continue;
-            }
-            state.wheel = None;
-            match state.deadline {
-                Some((which, at)) if at <= self.now => {
-                    state.deadline = None;
-                    state.due = true;
-                    self.wakes.push_back((owner, Wake::Deadline(which)));
-                }
-                Some((_, at)) => {
-                    state.wheel = Some(self.wheel.insert(owner, self.wheel.tick_of(at)));
-                }
-                None => {}
-            }
-        }
-        self.due = due;
     }
 }
 
@@ -440,7 +425,7 @@ impl OwnerState {
             turn: 0,
             waits_to_write: false,
             waits_for_turn: false,
-            starves: [false; PIPES + 1],
+            starves: [false; JOBS + 1],
             retired: false,
         }
     }

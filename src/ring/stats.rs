@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::io::Pool;
+use super::job::Job;
 use super::op::Op;
 use crate::base::{Counter, Gauge, Histogram};
 
@@ -51,6 +52,8 @@ techniques! {
     Unacknowledged "siocoutq" "Connections asked for what the client has not acknowledged, inline",
     Reset "reset" "Connections that were told to reset at their close",
     Close "close" "Descriptors closed by the ring",
+    ReadDirectory "read_directory" "Directories read by helper threads",
+    Digest "digest" "Bytes of files hashed by helper threads",
 }
 
 impl Technique {
@@ -81,6 +84,8 @@ impl Technique {
             Op::Peer { .. } => (Self::Peer, 0),
             Op::Unacknowledged { .. } => (Self::Unacknowledged, 0),
             Op::Reset { .. } => (Self::Reset, 0),
+            Op::Job(Job::ReadDirectory { .. }) => (Self::ReadDirectory, 0),
+            Op::Job(Job::Digest { .. }) => (Self::Digest, 0),
         }
     }
 
@@ -97,6 +102,7 @@ impl Technique {
             Self::Accept | Self::Poll | Self::Readv => None,
             Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
             Self::Peer | Self::Unacknowledged | Self::Reset => None,
+            Self::ReadDirectory | Self::Digest => None,
         }
     }
 
@@ -113,6 +119,7 @@ impl Technique {
                 | Self::Unacknowledged
                 | Self::Reset
                 | Self::Close
+                | Self::ReadDirectory
         )
     }
 }
@@ -130,7 +137,8 @@ pub struct TechniqueStats {
     pub would_block: Counter,
     /// Operations that failed otherwise.
     pub errors: Counter,
-    /// Nanoseconds: whole turns for operations of the ring, one in sixteen for inline ones.
+    /// Nanoseconds: whole turns for operations of the ring, with the time in the queue for jobs,
+    /// one in sixteen for inline ones.
     pub latency: Histogram,
 }
 
@@ -168,6 +176,10 @@ pub struct Stats {
     pub busy: Counter,
     /// Operations in flight now.
     pub in_flight: Gauge,
+    /// Jobs that helper threads have, running or queued.
+    pub jobs_in_flight: Gauge,
+    /// Jobs that found no room in the queue of the helper threads.
+    pub jobs_refused: Counter,
     /// Pipes open now.
     pub pipes_open: Gauge,
     /// Pipes allowed.
@@ -188,6 +200,8 @@ impl Default for Stats {
             turn: Histogram::default(),
             busy: Counter::default(),
             in_flight: Gauge::default(),
+            jobs_in_flight: Gauge::default(),
+            jobs_refused: Counter::default(),
             pipes_open: Gauge::default(),
             pipes_max: Gauge::default(),
             registered: Gauge::default(),

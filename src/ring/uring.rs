@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::time::ClockId;
 
+use super::desk::Desk;
 use super::handle::Closing;
 use super::inline;
 use super::io::{Event, Kernel, QueueFull, Wait};
@@ -30,6 +31,8 @@ const ENTRIES: u32 = 2048;
 const COMPLETIONS: u32 = 4 * ENTRIES;
 /// Tokens of cancel requests; their own completions say nothing.
 const CANCEL_TOKEN: u64 = u64::MAX;
+/// The token of the poll for jobs that have ended.
+const BELL_TOKEN: u64 = u64::MAX - 1;
 
 /// Why a ring could not be set up.
 #[derive(Debug)]
@@ -79,6 +82,8 @@ pub struct Uring {
     scratch: Box<[Scratch]>,
     /// Entries queued since the last hand-over.
     queued: usize,
+    /// Jobs for the helper threads.
+    desk: Desk,
 }
 
 impl std::fmt::Debug for Uring {
@@ -95,7 +100,8 @@ impl Uring {
             vectors: [Vector { base: std::ptr::null_mut(), bytes: 0 }; 2],
             how: types::OpenHow::new(),
         };
-        Ok(Self { ring, setup, scratch: vec![empty; ENTRIES as usize].into(), queued: 0 })
+        let scratch = vec![empty; ENTRIES as usize].into();
+        Ok(Self { ring, setup, scratch, queued: 0, desk: Desk::default() })
     }
 
     /// How the ring was set up.
@@ -112,6 +118,19 @@ impl Uring {
         // SAFETY: the memory is a whole mapping of a `BufferPool`, and the kernel pins its pages
         // itself, so that even an unmapping before the ring's end is harmless.
         unsafe { self.ring.submitter().register_buffers(vectors) }
+    }
+
+    /// Has the ring wait for jobs that are out. Says whether it may sleep: nothing has ended
+    /// already, and the poll found room.
+    fn listen_for_jobs(&mut self) -> bool {
+        if let Some(bell) = self.desk.to_listen_to() {
+            let entry = poll(bell, POLL_IN).user_data(BELL_TOKEN);
+            if self.push(entry).is_err() {
+                return false;
+            }
+            self.desk.listens();
+        }
+        !self.desk.has_events()
     }
 
     fn push(&mut self, entry: squeue::Entry) -> Result<(), QueueFull> {
@@ -189,6 +208,7 @@ impl Uring {
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => unreachable!("an inline operation is never submitted"),
+            Op::Job(_) => unreachable!("a job goes to the desk"),
         }
     }
 }
@@ -206,7 +226,11 @@ impl Kernel for Uring {
     }
 
     fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
-        assert_ne!(token, CANCEL_TOKEN, "a place never has this number");
+        assert!(token < BELL_TOKEN, "a place never has this number");
+        if let Op::Job(job) = op {
+            self.desk.submit(token, job);
+            return Ok(());
+        }
         if self.queued >= self.scratch.len() {
             return Err(QueueFull);
         }
@@ -215,11 +239,15 @@ impl Kernel for Uring {
     }
 
     fn submit_cancel(&mut self, token: u64) -> Result<(), QueueFull> {
+        if self.desk.give_up(token) {
+            return Ok(());
+        }
         let entry = opcode::AsyncCancel::new(token).build().user_data(CANCEL_TOKEN);
         self.push(entry)
     }
 
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno> {
+        let wait = if self.listen_for_jobs() { wait } else { Wait::Not };
         let before = self.ring.submission().len();
         let entered = match wait {
             Wait::Not => {
@@ -255,8 +283,13 @@ impl Kernel for Uring {
             },
         };
         for entry in self.ring.completion() {
-            if entry.user_data() == CANCEL_TOKEN {
-                continue;
+            match entry.user_data() {
+                CANCEL_TOKEN => continue,
+                BELL_TOKEN => {
+                    self.desk.hear();
+                    continue;
+                }
+                _ => {}
             }
             let result = u32::try_from(entry.result())
                 .map_err(|_| Errno::from_raw_os_error(-entry.result()));
@@ -267,7 +300,14 @@ impl Kernel for Uring {
                 notification: io_uring::cqueue::notif(entry.flags()),
             });
         }
+        self.desk.take_events(events);
         fault.map_or(Ok(taken as u32), Err)
+    }
+
+    fn complete(&mut self, event: &Event, op: &mut Op) {
+        if let Op::Job(job) = op {
+            self.desk.bring_home(event.token, job);
+        }
     }
 
     fn execute(&mut self, op: &mut Op) -> Result<u32, Errno> {

@@ -38,6 +38,10 @@ pub struct Options {
     pub precompressed: Precompressed,
     /// Whether relative links that stay beneath the root are followed.
     pub symlinks: bool,
+    /// Memory for listings on their way, in bytes, in all workers.
+    pub listing_memory: u64,
+    /// What entity tags are made of.
+    pub etag: Etag,
 
     /// Open connections at most, in all workers.
     pub connections: usize,
@@ -85,6 +89,8 @@ impl Default for Options {
             pin: false,
             precompressed: Precompressed::Off,
             symlinks: true,
+            listing_memory: 64 << 20,
+            etag: Etag::Modified,
             connections: 16_384,
             requests_per_connection: 0,
             head_buffers: 16 << 20,
@@ -154,6 +160,29 @@ impl Precompressed {
             Self::Off => "off",
             Self::On => "on",
             Self::Fresh => "fresh",
+        }
+    }
+}
+
+/// What the entity tag of a file is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Etag {
+    /// Its time of modification and its size.
+    #[default]
+    Modified,
+    /// Its bytes: for trees whose files all bear one time.
+    Content,
+}
+
+impl Etag {
+    /// Every choice, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Modified, Self::Content];
+
+    /// The name in options and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modified => "modified",
+            Self::Content => "content",
         }
     }
 }

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::endpoint::Figures;
-use super::options::{Options, Precompressed};
+use super::options::{Etag, Options, Precompressed};
 use super::worker::{Control, Parts, State, Worker};
 use crate::cache::{self, Directory};
 use crate::connection;
@@ -26,7 +26,7 @@ use crate::limits::{
     OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
     TURNED_AWAY_MAX, WORKERS_LOOK,
 };
-use crate::resource::Site;
+use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
@@ -104,6 +104,11 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let started = Instant::now();
     let mut bells = Vec::new();
     let mut threads = Vec::new();
+    let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
+    if options.site.listing || options.etag == Etag::Content {
+        // Here, where no thread is bound to a processor yet.
+        ring::start_helpers();
+    }
     for number in 0..options.workers {
         let (bell, heard) = Bell::new().map_err(|e| Fault::System("a descriptor is missing", e))?;
         bells.push(bell);
@@ -118,6 +123,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             bell: heard,
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
+            listing_memory: Arc::clone(&listing_memory),
             started,
         };
         threads.push(spawn(start, reports.clone())?);
@@ -204,6 +210,7 @@ struct Start {
     bell: OwnedFd,
     control: Arc<Control>,
     shards: Arc<Vec<Shard>>,
+    listing_memory: Arc<PageMemory>,
     started: Instant,
 }
 
@@ -280,7 +287,9 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             fresh_only: options.precompressed == Precompressed::Fresh,
             direct: options.engine == crate::engines::Kind::Direct,
             follow_links: options.symlinks,
+            content_tags: options.etag == Etag::Content,
         },
+        listing_memory: start.listing_memory,
         connection: connection::Options {
             engine: options.engine,
             head: HeadLimits::default(),

@@ -15,7 +15,7 @@ use crate::cache::{self, Directory, OpenFiles};
 use crate::connection::{self, Connection, Context, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
 use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
-use crate::resource::Site;
+use crate::resource::{Listings, PageMemory, Site};
 use crate::ring::{
     Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
 };
@@ -66,6 +66,8 @@ pub struct Parts<K: Kernel> {
     pub site: Site,
     /// Its share of the cache of open files.
     pub cache: cache::Options,
+    /// Memory for listings, of all workers.
+    pub listing_memory: Arc<PageMemory>,
     /// Limits of its connections.
     pub connection: connection::Options,
     /// Connections at most.
@@ -92,6 +94,7 @@ enum Role {
     Connection(Box<Connection>),
     Listener(usize),
     Cache,
+    Listings,
     Control,
 }
 
@@ -114,6 +117,8 @@ pub struct Worker<K: Kernel> {
     listeners: Vec<Listener>,
     cache: OpenFiles,
     cache_owner: Owner,
+    listings: Listings,
+    listings_owner: Owner,
     control_owner: Owner,
     bell: Socket,
     control: Arc<Control>,
@@ -148,6 +153,7 @@ impl<K: Kernel> Worker<K> {
             owner
         };
         let cache_owner = register(&mut reactor, Role::Cache);
+        let listings_owner = register(&mut reactor, Role::Listings);
         let control_owner = register(&mut reactor, Role::Control);
         let listeners: Vec<_> = parts
             .listeners
@@ -167,6 +173,8 @@ impl<K: Kernel> Worker<K> {
         Self {
             cache: OpenFiles::new(parts.directories, parts.cache, Arc::clone(&parts.shard.cache)),
             date: DateLine::new(reactor.wall().seconds),
+            listings: Listings::new(parts.listing_memory, Arc::clone(&parts.shard.resource)),
+            listings_owner,
             reactor,
             roles,
             listeners,
@@ -228,6 +236,9 @@ impl<K: Kernel> Worker<K> {
                 self.listen(index, wake);
             }
             Some(Role::Cache) => self.cache.wake(wake, self.reactor.now()),
+            Some(Role::Listings) => {
+                self.listings.wake(wake, &mut self.reactor.io(self.listings_owner));
+            }
             Some(Role::Control) => self.look_at_control(wake),
             Some(Role::Nobody) | None => {}
         }
@@ -237,7 +248,10 @@ impl<K: Kernel> Worker<K> {
         if self.cache.has_work() {
             self.cache.pump(&mut self.reactor.io(self.cache_owner));
         }
-        while let Some(waiter) = self.cache.next_woken() {
+        if self.listings.has_work() {
+            self.listings.pump(&mut self.reactor.io(self.listings_owner));
+        }
+        while let Some(waiter) = self.cache.next_woken().or_else(|| self.listings.next_woken()) {
             self.reactor.wake(waiter, Wake::Ready);
         }
     }
@@ -250,6 +264,7 @@ impl<K: Kernel> Worker<K> {
             io: &mut self.reactor.io(owner),
             owner,
             cache: &mut self.cache,
+            listings: &mut self.listings,
             site: &self.site,
             options: &self.options,
             stats: &self.shard.connections,

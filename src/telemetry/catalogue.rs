@@ -103,7 +103,7 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Operations that failed otherwise"),
     each!(techniques{technique}.latency_ns = ring.techniques() TechniqueStats.latency:
         Histogram Nanoseconds
-        "Time of an operation: whole turns for the ring's, one in sixteen of the inline ones"),
+        "Time of an operation: whole turns for the ring's and for jobs, one in sixteen inline"),
 
     derived!(bytes.copied = ring.bytes_copied(): Bytes
         "Bytes that the processor copied to answer, each copy counted: file to memory, memory to \
@@ -148,6 +148,11 @@ pub const CATALOGUE: &[Figure] = &[
     each!(pools{pool}.waits = ring.pools() PoolStats.waits:
         Counter Count "Leases that had to wait"),
 
+    one!(jobs.in_flight = ring.jobs_in_flight:
+        Gauge Count "Jobs that helper threads have, running or queued"),
+    one!(jobs.refused = ring.jobs_refused:
+        Counter Count "Jobs that found no room in the queue of the helper threads"),
+
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),
 
@@ -162,6 +167,14 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Lookups refused because every entry was being loaded"),
     one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
     one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
+
+    one!(listings.made = resource.listings_made: Counter Count "Listings that were made"),
+    one!(listings.shared = resource.listings_shared:
+        Counter Count "Requests for a listing that was already being made"),
+    one!(listings.refused = resource.listings_refused:
+        Counter Count "Listings refused for want of memory or of room at the helpers"),
+    one!(listings.page_bytes = resource.page_bytes:
+        Gauge Bytes "Memory of listings that are kept or on their way"),
 
     one!(connections.accepted = connections.accepted: Counter Count "Connections accepted"),
     one!(connections.open = connections.open: Gauge Count "Connections that are open"),

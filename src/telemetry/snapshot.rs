@@ -11,6 +11,7 @@ use crate::base::{Histogram, Percentiles};
 use crate::cache::Stats as CacheStats;
 use crate::connection::Stats as ConnectionStats;
 use crate::engines::Stats as EnginesStats;
+use crate::resource::Stats as ResourceStats;
 use crate::ring::Stats as RingStats;
 
 /// The version of the JSON: it changes when a name goes away or changes its meaning.
@@ -23,6 +24,8 @@ pub struct Shard {
     pub ring: Arc<RingStats>,
     /// Of its open files.
     pub cache: Arc<CacheStats>,
+    /// Of its listings.
+    pub resource: Arc<ResourceStats>,
     /// Of its engines.
     pub engines: Arc<EnginesStats>,
     /// Of its connections.

@@ -9,7 +9,7 @@ use pitcrew::cache::Directory;
 use pitcrew::connection::{self, Endpoint, Made};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
-use pitcrew::resource::{self, Site};
+use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket};
 use pitcrew::server::{Control, Parts, State, Worker};
@@ -105,7 +105,9 @@ impl Machine {
                 fresh_only: setup == Setup::FreshVariants,
                 direct: engine == Kind::Direct,
                 follow_links: setup != Setup::NoLinks,
+                content_tags: false,
             },
+            listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection::Options {
                 engine,
                 head: HeadLimits::default(),

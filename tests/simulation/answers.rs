@@ -1,6 +1,6 @@
 //! Reads what a client got, and says whether it is right.
 
-use super::requests::{Content, Expect, Request};
+use super::requests::{Content, Expect, LISTED, Request};
 
 /// What the byte of a file that grew is.
 const GROWN: u8 = 0xee;
@@ -73,6 +73,8 @@ pub(crate) struct Reading {
     pub(crate) closed: bool,
     /// Answers that were a file, whole or in part.
     pub(crate) files: u64,
+    /// Answers that were a listing.
+    pub(crate) listings: u64,
     /// Refusals for want of something.
     pub(crate) refused: u64,
 }
@@ -160,6 +162,15 @@ impl Reading {
                     wrong("another body");
                 }
             }
+            Expect::Listing => {
+                if answer.status != 200 {
+                    wrong("another status");
+                }
+                if answer.complete && names(answer.body) != LISTED {
+                    wrong("another listing");
+                }
+                self.listings += u64::from(answer.complete);
+            }
             Expect::File { path, body, gzip, ranges } => {
                 // Of several parts each says its coding; the tag always does.
                 let coded = answer.field("etag").is_some_and(|tag| tag.contains(".gz"));
@@ -182,6 +193,13 @@ impl Reading {
             }
         }
     }
+}
+
+/// The names in a listing.
+fn names(json: &[u8]) -> Vec<String> {
+    let told: serde_json::Value = serde_json::from_slice(json).expect("a listing is JSON");
+    let entries = told["entries"].as_array().expect("it has entries");
+    entries.iter().map(|entry| entry["name"].as_str().expect("a name").to_owned()).collect()
 }
 
 struct File<'a> {

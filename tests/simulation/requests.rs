@@ -50,6 +50,13 @@ pub(crate) fn site(world: &World) -> Vec<Content> {
     world.file(".hidden", "nobody shall see this");
     world.file("forbidden.txt", "nobody may read this");
     world.forbid("forbidden.txt");
+    world.file("list/two", "22");
+    world.file("list/one", "1");
+    world.link("list/up", "../a.txt");
+    world.link("list/out", "../../a.txt");
+    world.file("list/.hidden", "nobody shall see this");
+    world.fifo("list/fifo");
+    world.directory("list/below");
     let files = FILES.iter().zip(&*FIRST).map(|((path, _), bytes)| {
         world.file(path, bytes.clone());
         Content { path, versions: vec![bytes.clone()] }
@@ -72,9 +79,14 @@ pub(crate) fn replace(world: &World, site: &mut [Content], random: &mut Random) 
 pub(crate) enum Expect {
     /// A file, whole, in a coding or a part of it.
     File { path: &'static str, body: bool, gzip: bool, ranges: bool },
+    /// The listing of the one directory without an index.
+    Listing,
     /// One of these.
     Status(&'static [u16]),
 }
+
+/// What that listing names, in this order.
+pub(crate) const LISTED: [&str; 4] = ["below", "one", "two", "up"];
 
 /// A request.
 #[derive(Clone)]
@@ -128,7 +140,7 @@ const RANGES: [&str; 8] = [
 
 /// Any request.
 pub(crate) fn request(random: &mut Random) -> Request {
-    match random.below(20) {
+    match random.below(22) {
         0 => plain(format!("GET {} HTTP/1.1\r\nHost: s\r\n\r\n", random.pick(&NOWHERE)), &[404]),
         1 => plain("GET /dir HTTP/1.1\r\nHost: s\r\n\r\n".into(), &[301]),
         2 => plain("OPTIONS * HTTP/1.1\r\nHost: s\r\n\r\n".into(), &[204]),
@@ -146,6 +158,10 @@ pub(crate) fn request(random: &mut Random) -> Request {
             let text = "GET /a.txt HTTP/1.1\r\nHost: s\r\nIf-None-Match: *\r\n\r\n";
             plain(text.into(), &[304])
         }
+        8 => Request {
+            expect: Expect::Listing,
+            ..plain("GET /list/?format=json HTTP/1.1\r\nHost: s\r\n\r\n".into(), &[])
+        },
         _ => for_file(random),
     }
 }

@@ -14,7 +14,7 @@ use pitcrew::limits::{
     ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
     TURNED_AWAY_MAX,
 };
-use pitcrew::resource::{self, Site};
+use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Faults, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{self, File, Reactor, Socket, Technique};
 use pitcrew::server::{Control, Parts, State, Worker};
@@ -37,6 +37,8 @@ pub(crate) struct Summary {
     requests: u64,
     answers: u64,
     files: u64,
+    listings: u64,
+    hashed: u64,
     refused: u64,
     bytes: u64,
     shrunk: u64,
@@ -57,6 +59,8 @@ impl Summary {
         self.requests += other.requests;
         self.answers += other.answers;
         self.files += other.files;
+        self.listings += other.listings;
+        self.hashed += other.hashed;
         self.refused += other.refused;
         self.bytes += other.bytes;
         self.shrunk += other.shrunk;
@@ -73,6 +77,8 @@ impl Summary {
         let rare = [
             self.gentle,
             self.files,
+            self.listings,
+            self.hashed,
             self.refused,
             self.shrunk,
             self.replaced,
@@ -161,6 +167,7 @@ impl Schedule {
             site: Site::new(
                 vec![resource::Options {
                     index: vec!["index.html".into()],
+                    listing: true,
                     ..resource::Options::default()
                 }],
                 0,
@@ -172,7 +179,9 @@ impl Schedule {
                 fresh_only: false,
                 direct: engine == Kind::Direct,
                 follow_links: true,
+                content_tags: random.chance(500),
             },
+            listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection_options(&mut random, engine, gentle),
             connections_max,
             drain_timeout: Duration::from_millis(200),
@@ -284,6 +293,8 @@ impl Schedule {
             requests: stats.requests.read(),
             answers: read,
             files: self.visitors.iter().map(|visitor| visitor.reading.files).sum(),
+            listings: self.visitors.iter().map(|visitor| visitor.reading.listings).sum(),
+            hashed: shard.ring.technique(Technique::Digest).operations.read(),
             refused: self.visitors.iter().map(|visitor| visitor.reading.refused).sum(),
             bytes: to_clients,
             shrunk: world.shrunk(),

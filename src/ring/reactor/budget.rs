@@ -1,11 +1,11 @@
-//! Buffers and pipes: who waits for one, and how many are out.
+//! Buffers, pipes and room for jobs: who waits for them, and how many are out.
 
-use super::{Owner, Reactor};
+use super::{JOBS, Owner, PIPES, Reactor};
 use crate::ring::io::{Kernel, Pool};
 use crate::ring::op::Wake;
 
 impl<K: Kernel> Reactor<K> {
-    /// Lets an owner wait for a buffer or a pipe.
+    /// Lets an owner wait for a buffer, a pipe or room for a job.
     pub(super) fn starve(&mut self, owner: Owner, list: usize) {
         let Some(state) = self.owners.get_mut(owner) else { return };
         if !std::mem::replace(&mut state.starves[list], true) {
@@ -13,12 +13,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Wakes as many of those that wait for a buffer or a pipe as can be served.
+    /// Wakes as many of those that wait for a buffer or a pipe as can be served, and everybody
+    /// who waits for room for a job when one has ended: who fits depends on the mount.
     pub(super) fn feed_the_starved(&mut self) {
         for list in 0..self.starved.len() {
             let count = match self.pools.get(list) {
                 Some(pool) => pool.free(),
-                None if self.pipes.grants() => self.pipes.idle().max(1),
+                None if list == PIPES && self.pipes.grants() => self.pipes.idle().max(1),
+                None if list == JOBS && self.jobs.one_has_ended() => usize::MAX,
                 None => 0,
             };
             let count = count.min(self.starved[list].len());
@@ -33,6 +35,7 @@ impl<K: Kernel> Reactor<K> {
 
     pub(super) fn note_levels(&self) {
         self.stats.in_flight.set(self.operations.len() as u64);
+        self.stats.jobs_in_flight.set(self.jobs.count() as u64);
         self.stats.pipes_open.set(self.pipes.open() as u64);
         self.stats.pipes_max.set(self.pipes.count_max() as u64);
         let registered = self.pools[Pool::Body as usize].is_registered();

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{FLUSHES_MAX, InFlight, NONE, Owner, Reactor};
+use super::{FLUSHES_MAX, InFlight, JOBS, NONE, Owner, Reactor};
 use crate::base::Key;
 use crate::ring::handle::Socket;
 use crate::ring::io::{Kernel, Wait};
@@ -12,6 +12,13 @@ use crate::ring::stats::Technique;
 impl<K: Kernel> Reactor<K> {
     /// Puts an operation into the table and the queue.
     pub(super) fn submit(&mut self, owner: Owner, op: Op) -> Start {
+        if let Op::Job(job) = &op
+            && !self.jobs.have_room_for(job)
+        {
+            self.stats.jobs_refused.add(1);
+            self.starve(owner, JOBS);
+            return Start::Busy(op);
+        }
         let operation = InFlight {
             owner,
             op: Some(op),
@@ -31,8 +38,10 @@ impl<K: Kernel> Reactor<K> {
         self.link(key);
         let operation = self.operations.get_mut(key).expect("it was just put in");
         let op = operation.op.as_mut().expect("it was just put there");
-        if let Op::Send { socket, .. } | Op::SendZc { socket, .. } = op {
-            socket.send_begins();
+        match op {
+            Op::Send { socket, .. } | Op::SendZc { socket, .. } => socket.send_begins(),
+            Op::Job(job) => self.jobs.begins(job),
+            _ => {}
         }
         self.queue(key);
         Start::Submitted(Ticket(key))

@@ -153,6 +153,37 @@ impl Files {
         }
     }
 
+    /// What a directory holds, by name, and what its links lead to beneath the root.
+    pub(super) fn entries(
+        &self,
+        inode: usize,
+        follow_links: bool,
+    ) -> Result<Vec<(Vec<u8>, Facts)>, Errno> {
+        let Node::Directory(entries) = &self.inodes[inode].node else {
+            return Err(Errno::NOTDIR);
+        };
+        let way = self.way_to(ROOT, inode).ok_or(Errno::NOENT)?;
+        let open = |name: &[u8]| {
+            let path = [&way[..], &[name]].concat().join(&b"/"[..]);
+            self.open(ROOT, &path, follow_links, false).ok()
+        };
+        let opened = entries.keys().filter_map(|name| Some((name.clone(), open(name)?)));
+        Ok(opened.map(|(name, inode)| (name, self.facts(inode))).collect())
+    }
+
+    /// The names that lead from one directory down to another.
+    fn way_to(&self, from: usize, to: usize) -> Option<Vec<&[u8]>> {
+        if from == to {
+            return Some(Vec::new());
+        }
+        let Node::Directory(entries) = &self.inodes[from].node else { return None };
+        entries.iter().find_map(|(name, inode)| {
+            let mut way = self.way_to(*inode, to)?;
+            way.insert(0, name);
+            Some(way)
+        })
+    }
+
     /// The inode of a path that a test has made.
     pub(super) fn at(&self, path: &str) -> usize {
         self.resolve(ROOT, path.as_bytes(), true).expect("the test has made the path")

@@ -6,7 +6,8 @@ use rustix::io::Errno;
 
 use super::faults::Fault;
 use super::state::{Object, State};
-use crate::ring::op::{Op, Outgoing};
+use crate::ring::op::Op;
+use crate::ring::outgoing::Outgoing;
 use crate::ring::pipe::PipeLease;
 use crate::ring::stats::Technique;
 

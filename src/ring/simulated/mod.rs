@@ -15,6 +15,7 @@
 //! - a pipe has slots of a page each, so an unaligned span fills it before its capacity
 //! - O_DIRECT refuses offsets, lengths and memory that are not aligned
 //! - opens stay beneath the directory they begin at (RESOLVE_BENEATH)
+//! - helpers do one job of a mount at a time, in the order of their starts
 //! - a cancelled operation completes once, with ECANCELED or with what it did
 //!
 //! What is checked in passing, with a panic that says what was wrong:
@@ -27,6 +28,7 @@ mod check;
 mod faults;
 mod files;
 mod inline;
+mod jobs;
 mod network;
 mod operations;
 mod random;

@@ -8,10 +8,12 @@ use rustix::io::Errno;
 
 use super::check::Memory;
 use super::faults::Fault;
+use super::jobs::bring_home;
 use super::state::{Object, State};
 use crate::base::Instant;
 use crate::ring::io::{Event, QueueFull, Wait};
-use crate::ring::op::{How, Op};
+use crate::ring::job::Job;
+use crate::ring::op::{Facts, How, Op};
 use crate::ring::stats::Technique;
 
 /// How late an operation may be.
@@ -29,6 +31,8 @@ pub(super) enum What {
     Open { fd: RawFd, path: Vec<u8>, how: How },
     Shutdown(RawFd),
     Close(RawFd),
+    ReadDirectory { fd: RawFd, follow_links: bool },
+    Digest { fd: RawFd, facts: Facts },
 }
 
 /// An operation in flight.
@@ -53,18 +57,20 @@ pub(super) enum Entry {
 pub(super) struct Told {
     memory: Memory,
     bytes: Vec<u8>,
+    entries: Vec<(Vec<u8>, Facts)>,
 }
 
 /// What an operation came to.
-struct Outcome {
-    result: Result<u32, Errno>,
-    bytes: Vec<u8>,
-    more: bool,
+pub(super) struct Outcome {
+    pub(super) result: Result<u32, Errno>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Vec<(Vec<u8>, Facts)>,
+    pub(super) more: bool,
 }
 
 impl Outcome {
-    fn of(result: Result<u32, Errno>) -> Self {
-        Self { result, bytes: Vec::new(), more: false }
+    pub(super) fn of(result: Result<u32, Errno>) -> Self {
+        Self { result, bytes: Vec::new(), entries: Vec::new(), more: false }
     }
 }
 
@@ -87,6 +93,12 @@ impl What {
             }
             Op::Shutdown { socket } => Self::Shutdown(socket.as_raw_fd()),
             Op::Close { raw } => Self::Close(*raw),
+            Op::Job(Job::ReadDirectory { directory, follow_links, .. }) => {
+                Self::ReadDirectory { fd: directory.as_raw_fd(), follow_links: *follow_links }
+            }
+            Op::Job(Job::Digest { file, facts, .. }) => {
+                Self::Digest { fd: file.as_raw_fd(), facts: **facts }
+            }
             other => panic!("{other:?} is an inline operation and was submitted"),
         }
     }
@@ -101,6 +113,8 @@ impl What {
             | Self::Close(fd)
             | Self::Read { fd, .. }
             | Self::Send { fd, .. }
+            | Self::ReadDirectory { fd, .. }
+            | Self::Digest { fd, .. }
             | Self::Open { fd, .. } => *fd,
         }
     }
@@ -235,7 +249,7 @@ impl State {
     /// Lets an operation act; it stays in flight when it must wait.
     fn run(&mut self, order: u64, events: &mut Vec<Event>) {
         let Some(mut active) = self.active.remove(&order) else { return };
-        while let Some(outcome) = self.act(&mut active) {
+        while let Some(outcome) = self.act(order, &mut active) {
             if !outcome.more {
                 return self.tell(active, outcome, events);
             }
@@ -259,15 +273,15 @@ impl State {
             self.stream(fd).sends -= 1;
             zero_copy_sent = zero_copy && outcome.result.is_ok();
         }
-        let Outcome { result, bytes, .. } = outcome;
+        let Outcome { result, bytes, entries, .. } = outcome;
         let queue: &mut VecDeque<Told> = self.told.entry(token).or_default();
         if zero_copy_sent {
             queue.push_back(Told::default());
             events.push(Event { token, result, more: true, notification: false });
-            queue.push_back(Told { memory, bytes });
+            queue.push_back(Told { memory, bytes, entries });
             events.push(Event { token, result: Ok(0), more: false, notification: true });
         } else {
-            queue.push_back(Told { memory, bytes });
+            queue.push_back(Told { memory, bytes, entries });
             events.push(Event { token, result, more: false, notification: false });
         }
     }
@@ -280,13 +294,21 @@ impl State {
             panic!("an event that belongs to nothing has found {op:?}");
         };
         told.memory.deliver(op, &told.bytes);
+        if let Op::Job(job) = op
+            && event.result.is_ok()
+        {
+            bring_home(job, &told.bytes, &told.entries);
+        }
         if self.told.get(&event.token).is_some_and(VecDeque::is_empty) {
             self.told.remove(&event.token);
         }
     }
 
     /// What an operation comes to now; none when it must wait.
-    fn act(&mut self, active: &mut Active) -> Option<Outcome> {
+    fn act(&mut self, order: u64, active: &mut Active) -> Option<Outcome> {
+        if active.what.is_job() && self.waits_for_a_helper(order) {
+            return None;
+        }
         let fd = active.what.descriptor();
         let fault = active.fault.take();
         if let Some(Fault::Fail(errno)) = fault {
@@ -312,7 +334,8 @@ impl State {
                 match self.receive(*fd, room.min(at_most)) {
                     Ok(None) => None,
                     Ok(Some(bytes)) => {
-                        Some(Outcome { result: Ok(bytes.len() as u32), bytes, more: false })
+                        let result = Ok(bytes.len() as u32);
+                        Some(Outcome { bytes, ..Outcome::of(result) })
                     }
                     Err(errno) => Some(Outcome::of(Err(errno))),
                 }
@@ -320,7 +343,10 @@ impl State {
             What::Read { fd, offset } => {
                 let (fd, offset) = (*fd, *offset);
                 Some(match self.read_file(fd, offset, &active.memory, at_most) {
-                    Ok(bytes) => Outcome { result: Ok(bytes.len() as u32), bytes, more: false },
+                    Ok(bytes) => {
+                        let result = Ok(bytes.len() as u32);
+                        Outcome { bytes, ..Outcome::of(result) }
+                    }
                     Err(errno) => Outcome::of(Err(errno)),
                 })
             }
@@ -345,6 +371,10 @@ impl State {
                 self.close(*fd);
                 Some(Outcome::of(Ok(0)))
             }
+            What::ReadDirectory { fd, follow_links } => {
+                Some(self.read_directory(*fd, *follow_links))
+            }
+            What::Digest { fd, facts } => Some(self.digest(*fd, *facts)),
         };
         if outcome.is_none() {
             active.fault = fault;

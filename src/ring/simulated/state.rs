@@ -158,6 +158,7 @@ impl State {
                 (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again / 4, Errno::AGAIN)], 0)
             }
             T::Stat => (&[(io_error, disk)], 0),
+            T::ReadDirectory | T::Digest => (&[(io_error, disk)], 0),
             T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
             T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
         };

@@ -1,0 +1,154 @@
+//! The helper threads: a few for the whole process, which do what the ring cannot.
+//!
+//! Every ring puts its jobs into one queue and is told of their ends by its own [`Home`]. One
+//! job at most runs for each mount, so that a file system that hangs takes one helper and its
+//! own jobs with it, and no other's. The queue is as long as what the rings allow together
+//! ([`crate::limits::JOBS_MAX`] each).
+//!
+//! A job that panics ends with EIO; its helper goes on.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::job::{GivenUp, Made, Work};
+use crate::limits::{HELPER_NICE, HELPERS};
+use crate::sys::Bell;
+
+/// The end of a job: its token, its result, and what it made.
+pub(super) type End = (u64, Result<u32, Errno>, Made);
+
+/// Where a ring gets its ended jobs.
+#[derive(Debug)]
+pub(super) struct Home {
+    ended: Mutex<Vec<End>>,
+    bell: Bell,
+}
+
+impl Home {
+    pub(super) fn new(bell: Bell) -> Self {
+        Self { ended: Mutex::default(), bell }
+    }
+
+    /// Takes out what has come.
+    pub(super) fn take(&self) -> Vec<End> {
+        std::mem::take(&mut *lock(&self.ended))
+    }
+
+    fn put(&self, end: End) {
+        lock(&self.ended).push(end);
+        self.bell.ring();
+    }
+}
+
+/// A job in the queue.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) token: u64,
+    pub(super) mount: u64,
+    pub(super) work: Work,
+    pub(super) given_up: Arc<GivenUp>,
+    pub(super) home: Arc<Home>,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Task>,
+    /// Mounts that a helper works on.
+    mounts: Vec<u64>,
+    threads: usize,
+}
+
+static POOL: LazyLock<Pool> = LazyLock::new(Pool::default);
+
+/// Starts the helpers, which else start with the first job: from a thread that is bound to no
+/// processor, as they are bound where the one is that starts them.
+pub fn start_helpers() {
+    POOL.start(&mut lock(&POOL.state));
+}
+
+/// Puts a job into the queue.
+pub(super) fn submit(task: Task) {
+    let mut state = lock(&POOL.state);
+    POOL.start(&mut state);
+    if state.threads == 0 {
+        // Not one thread can be had now; a later job tries again.
+        let Task { token, home, .. } = task;
+        return home.put((token, Err(Errno::AGAIN), Made::Nothing));
+    }
+    state.queue.push_back(task);
+    drop(state);
+    POOL.changed.notify_one();
+}
+
+/// Takes a job back that no helper has begun.
+pub(super) fn take_back(token: u64, home: &Arc<Home>) {
+    let mut state = lock(&POOL.state);
+    let is_it = |task: &Task| task.token == token && Arc::ptr_eq(&task.home, home);
+    if let Some(at) = state.queue.iter().position(is_it) {
+        // Its descriptors are closed outside of the lock.
+        let task = state.queue.remove(at);
+        drop(state);
+        drop(task);
+    }
+}
+
+impl Pool {
+    fn start(&'static self, state: &mut State) {
+        while state.threads < HELPERS {
+            let name = format!("helper-{}", state.threads);
+            let started = std::thread::Builder::new().name(name).spawn(|| self.help());
+            if started.is_err() {
+                return;
+            }
+            state.threads += 1;
+        }
+    }
+
+    /// A helper's whole life.
+    fn help(&self) {
+        // The loop goes first where there are fewer processors than threads.
+        let _ = rustix::process::setpriority_process(None, HELPER_NICE);
+        loop {
+            let task = self.next();
+            let Task { token, mount, work, given_up, home } = task;
+            let run = AssertUnwindSafe(|| work.run(&given_up));
+            // The panic's message and place are on standard error already.
+            let (result, made) =
+                std::panic::catch_unwind(run).unwrap_or((Err(Errno::IO), Made::Nothing));
+            // What waits for the mount is this helper's own next job, if it is the first.
+            lock(&self.state).mounts.retain(|busy| *busy != mount);
+            if given_up.check().is_ok() {
+                home.put((token, result, made));
+            }
+        }
+    }
+
+    /// The first job whose mount nobody works on.
+    fn next(&self) -> Task {
+        let mut state = lock(&self.state);
+        loop {
+            let free = |task: &Task| !state.mounts.contains(&task.mount);
+            if let Some(at) = state.queue.iter().position(free)
+                && let Some(task) = state.queue.remove(at)
+            {
+                state.mounts.push(task.mount);
+                return task;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Nothing that holds these locks panics half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

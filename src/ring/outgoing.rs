@@ -1,0 +1,98 @@
+//! Bytes on their way to a socket.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::buffer::Lease;
+
+/// Bytes to be sent: a range of a leased buffer or of shared memory.
+pub struct Outgoing {
+    source: Source,
+    start: u32,
+    end: u32,
+}
+
+enum Source {
+    Leased(Lease),
+    Shared(Rc<[u8]>),
+    Kept(Rc<dyn Kept>),
+}
+
+/// Bytes in memory that know what they are a part of: their owner sees when nobody sends them
+/// any more.
+pub trait Kept {
+    /// The bytes, always the same, fewer than 4 GiB.
+    fn bytes(&self) -> &[u8];
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The bytes are the client's, and many.
+        formatter.debug_tuple("Outgoing").field(&(self.start..self.end)).finish()
+    }
+}
+
+impl Outgoing {
+    /// A range of a leased buffer.
+    pub fn leased(lease: Lease, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= lease.len(), "a range of the buffer");
+        let (start, end) = (range.start as u32, range.end as u32);
+        Self { source: Source::Leased(lease), start, end }
+    }
+
+    /// All of some shared bytes, fewer than 4 GiB.
+    pub fn shared(bytes: Rc<[u8]>) -> Self {
+        let end = u32::try_from(bytes.len()).expect("an answer from memory is below 4 GiB");
+        Self { source: Source::Shared(bytes), start: 0, end }
+    }
+
+    /// A range of kept bytes.
+    pub fn kept(bytes: Rc<dyn Kept>, range: Range<usize>) -> Self {
+        let len = bytes.bytes().len();
+        assert!(range.start <= range.end && range.end <= len, "a range of the bytes");
+        assert!(u32::try_from(len).is_ok(), "an answer from memory is below 4 GiB");
+        let (start, end) = (range.start as u32, range.end as u32);
+        Self { source: Source::Kept(bytes), start, end }
+    }
+
+    /// The bytes that are still to be sent.
+    pub fn bytes(&self) -> &[u8] {
+        let all: &[u8] = match &self.source {
+            Source::Leased(lease) => lease,
+            Source::Shared(bytes) => bytes,
+            Source::Kept(kept) => kept.bytes(),
+        };
+        &all[self.start as usize..self.end as usize]
+    }
+
+    /// How many bytes are still to be sent.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether all was sent.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes note that the kernel took `count` bytes.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "the kernel takes no more than it was given");
+        self.start += count as u32;
+    }
+
+    /// The leased buffer, to fill it with something else; none if the bytes are shared.
+    pub fn into_lease(self) -> Option<Lease> {
+        match self.source {
+            Source::Leased(lease) => Some(lease),
+            Source::Shared(_) | Source::Kept(_) => None,
+        }
+    }
+
+    pub(crate) fn registered(&self) -> Option<u16> {
+        match &self.source {
+            Source::Leased(lease) => lease.registered(),
+            Source::Shared(_) | Source::Kept(_) => None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Jobs of the simulated kernel: helpers that work in virtual time, one job of a mount at once.
+
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::operations::{Outcome, What};
+use super::state::State;
+use crate::ring::job::Job;
+use crate::ring::op::{Facts, FileKind};
+
+impl What {
+    pub(super) fn is_job(&self) -> bool {
+        matches!(self, Self::ReadDirectory { .. } | Self::Digest { .. })
+    }
+}
+
+impl State {
+    /// Whether a job that began earlier still runs: all files lie on one mount.
+    pub(super) fn waits_for_a_helper(&self, order: u64) -> bool {
+        self.active.range(..order).any(|(_, earlier)| earlier.what.is_job())
+    }
+
+    pub(super) fn read_directory(&mut self, fd: RawFd, follow_links: bool) -> Outcome {
+        let (inode, _) = self.file(fd);
+        match self.files.entries(inode, follow_links) {
+            Ok(mut entries) => {
+                // No file system promises an order.
+                self.random.shuffle(&mut entries);
+                Outcome { entries, ..Outcome::of(Ok(0)) }
+            }
+            Err(errno) => Outcome::of(Err(errno)),
+        }
+    }
+
+    pub(super) fn digest(&mut self, fd: RawFd, known: Facts) -> Outcome {
+        self.disturb(fd);
+        let (inode, _) = self.file(fd);
+        if !self.files.facts(inode).is_still(&known) {
+            return Outcome::of(Err(Errno::STALE));
+        }
+        match self.files.bytes(inode, 0, usize::MAX) {
+            Ok(bytes) => {
+                let digest = xxh3_128(bytes).to_le_bytes().to_vec();
+                Outcome { bytes: digest, ..Outcome::of(Ok(known.size as u32)) }
+            }
+            Err(errno) => Outcome::of(Err(errno)),
+        }
+    }
+}
+
+/// The reactor has found a job that ended well.
+pub(super) fn bring_home(job: &mut Job, bytes: &[u8], entries: &[(Vec<u8>, Facts)]) {
+    match job {
+        Job::ReadDirectory { reader, .. } => {
+            let reader = reader.as_mut().expect("the reader of a job in flight lies in it");
+            for (name, facts) in entries {
+                let takes = facts.kind != FileKind::Special && reader.wants(name);
+                if takes && !reader.take(name, facts) {
+                    break;
+                }
+            }
+            reader.finish();
+        }
+        Job::Digest { digest, .. } => {
+            *digest = u128::from_le_bytes(bytes.try_into().expect("a digest has 16 bytes"));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Jobs: what helper threads do while the ring goes on.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "jobs/helpers.rs"]
+mod helpers;
+#[path = "jobs/worker.rs"]
+mod worker;

@@ -1,0 +1,235 @@
+//! A whole worker over the simulated kernel: what a slow directory or a slow disk holds up.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew::cache::{self, Directory};
+use pitcrew::connection::{self, Endpoint, Made};
+use pitcrew::engines::Kind;
+use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::limits::JOBS_PER_MOUNT_MAX;
+use pitcrew::resource::{self, PageMemory, Site};
+use pitcrew::ring::simulated::{Client, Fault, ListenerId, Simulated, World};
+use pitcrew::ring::{File, Options, Reactor, Socket, Technique};
+use pitcrew::server::{Control, Parts, State, Worker};
+use pitcrew::telemetry::Shard;
+use rustix::io::Errno;
+
+const SLOW: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Endpoint for Nothing {
+    fn is_at(&self, _path: &[u8]) -> bool {
+        false
+    }
+
+    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
+        None
+    }
+}
+
+struct Rig {
+    world: World,
+    worker: Worker<Simulated>,
+    listener: ListenerId,
+    control: Arc<Control>,
+    bell: u32,
+    shard: Shard,
+}
+
+impl Rig {
+    fn new(world: World) -> Self {
+        let options = Options {
+            operations_max: 4096,
+            owners_max: 1024,
+            pools: [(4096, 256), (24 << 10, 16), (4096, 256), (68 << 10, 16)],
+            pipes_max: 4,
+            pipe_bytes: 65_536,
+            turn_bytes: 512 << 10,
+        };
+        let shard = Shard::default();
+        let mut reactor =
+            Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| None).unwrap();
+        let (raw, listener) = world.listen();
+        let bell = world.counter();
+        let control = Arc::new(Control::default());
+        let parts = Parts {
+            directories: vec![Directory {
+                file: File::from(reactor.take_in(world.root())),
+                follow: None,
+            }],
+            listeners: vec![Socket::from(reactor.take_in(raw))],
+            bell: Socket::from(reactor.take_in(bell)),
+            control: Arc::clone(&control),
+            site: Site::new(
+                vec![resource::Options {
+                    index: vec!["index.html".to_owned()],
+                    listing: true,
+                    ..resource::Options::default()
+                }],
+                0,
+            ),
+            cache: cache::Options {
+                entries_max: 256,
+                valid: Duration::from_secs(3600),
+                precompressed: false,
+                fresh_only: false,
+                direct: false,
+                follow_links: true,
+                content_tags: true,
+            },
+            listing_memory: Arc::new(PageMemory::new(64 << 20)),
+            connection: connection::Options {
+                engine: Kind::Sendfile,
+                head: HeadLimits::default(),
+                requests_max: 0,
+                head_timeout: Duration::from_secs(60),
+                body_timeout: Duration::from_secs(60),
+                idle_timeout: Duration::from_secs(600),
+                send_timeout: Duration::from_secs(60),
+            },
+            connections_max: 512,
+            drain_timeout: Duration::from_secs(1),
+            endpoint: Box::new(Nothing),
+            shard: shard.clone(),
+            nonce: Box::new(|| 1),
+            reactor,
+        };
+        Self { worker: Worker::new(parts), world, listener, control, bell, shard }
+    }
+
+    fn ask(&self, path: &str) -> Client {
+        let client = self.world.connect(self.listener, 1 << 16, 64 << 20);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.write(request.as_bytes()), request.len());
+        client
+    }
+
+    /// Turns, without more time than they take, until a helper has a job.
+    fn until_a_job_is_out(&mut self) {
+        while self.shard.ring.jobs_in_flight.read() == 0 {
+            self.world.set_alarm(Some(self.world.now() + Duration::from_millis(1)));
+            assert!(!self.worker.turn().unwrap());
+        }
+        self.world.set_alarm(None);
+    }
+
+    /// Turns until a client has something to read; the head of it.
+    fn first_of(&mut self, client: &Client) -> String {
+        for _ in 0..10_000 {
+            if client.available() > 0 {
+                return String::from_utf8_lossy(&client.read(400)).into_owned();
+            }
+            assert!(!self.worker.turn().unwrap());
+        }
+        panic!("the client is not answered")
+    }
+}
+
+fn world(entries: usize) -> World {
+    let world = World::new(1);
+    world.file("small.txt", "small");
+    for number in 0..entries {
+        world.file(&format!("big/{number:06}"), "");
+    }
+    world
+}
+
+#[test]
+fn a_small_file_is_answered_while_a_large_directory_is_read() {
+    let mut rig = Rig::new(world(100_000));
+    let warm = rig.ask("/small.txt");
+    rig.first_of(&warm);
+    rig.world.script(Technique::ReadDirectory, 0, Fault::Late(SLOW));
+    let listing = rig.ask("/big/?format=json");
+    rig.until_a_job_is_out();
+    let begun = rig.world.now();
+    for _ in 0..10 {
+        let file = rig.ask("/small.txt");
+        assert!(rig.first_of(&file).starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(listing.available(), 0);
+    }
+    assert!(rig.world.now().since(begun) < SLOW, "nobody waited for the helper");
+    assert!(rig.first_of(&listing).starts_with("HTTP/1.1 200 OK"));
+    assert!(rig.world.now().since(begun) >= SLOW);
+}
+
+#[test]
+fn beyond_the_room_at_the_helpers_a_listing_is_refused_for_now() {
+    let world = world(0);
+    for number in 0..=JOBS_PER_MOUNT_MAX {
+        world.directory(&format!("d{number}"));
+    }
+    let mut rig = Rig::new(world);
+    rig.world.script(Technique::ReadDirectory, 0, Fault::Late(SLOW));
+    let all: Vec<_> =
+        (0..=JOBS_PER_MOUNT_MAX).map(|number| rig.ask(&format!("/d{number}/"))).collect();
+    let answers: Vec<_> = all.iter().map(|client| rig.first_of(client)).collect();
+    let refused: Vec<_> =
+        answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 503 ")).collect();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].contains("\r\nRetry-After: 2\r\n"), "{}", refused[0]);
+    let made = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 200 ")).count();
+    assert_eq!(made, JOBS_PER_MOUNT_MAX);
+    assert_eq!(rig.shard.resource.listings_refused.read(), 1);
+}
+
+#[test]
+fn a_disk_that_fails_under_a_job_is_503_and_only_then() {
+    let mut rig = Rig::new(world(3));
+    rig.world.script(Technique::ReadDirectory, 0, Fault::Fail(Errno::IO));
+    rig.world.script(Technique::ReadDirectory, 1, Fault::Fail(Errno::ACCESS));
+    rig.world.script(Technique::Digest, 0, Fault::Fail(Errno::IO));
+    for (path, status) in [
+        ("/big/", "503 "),
+        ("/big/", "404 "),
+        ("/big/", "200 "),
+        ("/small.txt", "503 "),
+        ("/small.txt", "200 "),
+    ] {
+        let client = rig.ask(path);
+        let answer = rig.first_of(&client);
+        assert!(answer[9..].starts_with(status), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
+    let mut rig = Rig::new(world(0));
+    rig.world.script(Technique::Digest, 0, Fault::Shrink(3));
+    let client = rig.ask("/small.txt");
+    let answer = rig.first_of(&client);
+    assert!(answer.contains("Content-Length: 3\r\n"), "{answer}");
+    let digest = xxhash_rust::xxh3::xxh3_128(b"sma");
+    assert!(answer.contains(&format!("ETag: \"{digest:032x}\"")), "{answer}");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_helper_beyond_its_time() {
+    let mut rig = Rig::new(world(3));
+    rig.world.script(Technique::ReadDirectory, 0, Fault::Late(Duration::from_secs(3600)));
+    let listing = rig.ask("/big/");
+    rig.until_a_job_is_out();
+    let begun = rig.world.now();
+    rig.control.set(State::Draining);
+    rig.world.add(rig.bell, 1);
+    while !rig.worker.turn().unwrap() {}
+    assert!(rig.world.now().since(begun) < Duration::from_secs(2));
+    assert_eq!(listing.available(), 0);
+    drop(rig.worker);
+    assert_eq!(rig.world.in_flight(), 0);
+}
+
+#[test]
+fn a_client_that_leaves_does_not_take_the_listing_from_the_others() {
+    let mut rig = Rig::new(world(3));
+    rig.world.script(Technique::ReadDirectory, 0, Fault::Late(SLOW));
+    let (one, other) = (rig.ask("/big/"), rig.ask("/big/"));
+    rig.until_a_job_is_out();
+    one.reset();
+    assert!(rig.first_of(&other).starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(rig.shard.resource.listings_made.read(), 1);
+}

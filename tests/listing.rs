@@ -1,0 +1,292 @@
+//! Listings of directories, as clients get them.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::{fs, thread};
+
+use common::{ENGINES, Launch, Response, Scratch, Server, get};
+use serde_json::Value;
+
+const JSON: &str = "Accept: application/json\r\n";
+
+fn serve(root: &Path, more: &[&str]) -> Server {
+    Server::start(&[&["--listing", "--workers", "1"], more].concat(), root)
+}
+
+fn ask(server: &Server, path: &str, fields: &str) -> Response {
+    let mut wire = server.connect();
+    wire.send(&get(path, fields));
+    wire.response().unwrap()
+}
+
+fn names(answer: &Response) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(told["truncated"], false);
+    let entries = told["entries"].as_array().unwrap();
+    entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A directory with what is served and what is not.
+fn tree() -> Scratch {
+    let root = Scratch::new();
+    root.write("dir/b.txt", "twelve bytes");
+    root.write("dir/a.txt", "one");
+    root.write("dir/sub/inner.txt", "x");
+    root.write("dir/.secret", "x");
+    root.write("dir/.well-known/known.txt", "x");
+    root.write("indexed/index.html", "an index");
+    let at = |name: &str| root.join(name);
+    symlink("b.txt", at("dir/inside")).unwrap();
+    symlink("/etc/passwd", at("dir/absolute")).unwrap();
+    symlink("../../..", at("dir/above")).unwrap();
+    symlink("nowhere", at("dir/dangling")).unwrap();
+    symlink("../indexed", at("dir/to-directory")).unwrap();
+    let fifo = at("dir/fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    root
+}
+
+#[test]
+fn what_would_be_served_is_listed_and_nothing_else() {
+    let root = tree();
+    let server = serve(root.path(), &[]);
+    let all = ["sub", "to-directory", "a.txt", "b.txt", "inside"];
+    let seen = names(&ask(&server, "/dir/", JSON));
+    assert_eq!(seen, [&[".well-known"], &all[..]].concat());
+    for (name, bytes) in [("a.txt", 3), ("b.txt", 12), ("inside", 12), ("sub/inner.txt", 1)] {
+        assert_eq!(ask(&server, &format!("/dir/{name}"), "").body.len(), bytes, "{name}");
+    }
+    for name in ["absolute", "above", "dangling", "fifo", ".secret"] {
+        assert_eq!(ask(&server, &format!("/dir/{name}"), "").status, 404, "{name}");
+    }
+
+    let server = serve(root.path(), &["--dotfiles"]);
+    assert!(names(&ask(&server, "/dir/", JSON)).contains(&".secret".to_owned()));
+    let server = serve(root.path(), &["--symlinks=false"]);
+    assert_eq!(names(&ask(&server, "/dir/", JSON)), [".well-known", "sub", "a.txt", "b.txt"]);
+}
+
+#[test]
+fn a_directory_is_listed_only_where_nothing_else_answers() {
+    let root = tree();
+    let server = serve(root.path(), &[]);
+    assert_eq!(ask(&server, "/indexed/", "").body, b"an index");
+    let answer = ask(&server, "/dir?sort=size", "");
+    assert_eq!((answer.status, answer.field("location")), (301, Some("/dir/?sort=size")));
+    assert_eq!(names(&ask(&server, "/", JSON)), ["dir", "indexed"]);
+    for path in ["/none/", "/dir/a.txt/", "/dir/.secret/"] {
+        assert_eq!(ask(&server, path, "").status, 404, "{path}");
+    }
+    let off = Server::start(&["--workers", "1"], root.path());
+    assert_eq!(ask(&off, "/dir/", "").status, 404);
+}
+
+#[test]
+fn the_form_is_negotiated_rfc9110_section_12_5_1() {
+    let root = tree();
+    let server = serve(root.path(), &[]);
+    for (path, accept, json) in [
+        ("/dir/", "", false),
+        ("/dir/", "Accept: text/html,application/json;q=0.5\r\n", false),
+        ("/dir/", JSON, true),
+        ("/dir/?format=json", "", true),
+        ("/dir/?format=html", JSON, false),
+    ] {
+        let answer = ask(&server, path, accept);
+        let media = if json { "application/json" } else { "text/html; charset=utf-8" };
+        assert_eq!(answer.field("content-type"), Some(media), "{path} {accept}");
+        assert_eq!(answer.field("vary"), Some("Accept"));
+        assert_eq!(answer.field("cache-control"), Some("no-cache"));
+        assert!(answer.field("last-modified").is_none() && answer.field("accept-ranges").is_none());
+        assert_eq!(json, answer.body.starts_with(b"{\"path\":\"/dir/\""));
+    }
+    let by_size = names(&ask(&server, "/dir/?sort=size&order=desc", JSON));
+    let place = |name: &str| by_size.iter().position(|one| one == name).unwrap();
+    assert!(place("b.txt") < place("a.txt"));
+}
+
+#[test]
+fn head_and_conditions_hold_for_listings_rfc9110_section_13() {
+    let root = tree();
+    let server = serve(root.path(), &[]);
+    let whole = ask(&server, "/dir/", "");
+    let mut wire = server.connect();
+    wire.send(b"HEAD /dir/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = wire.answer("HEAD").unwrap();
+    assert_eq!(head.field("content-length"), whole.field("content-length"));
+    assert_eq!(head.field("etag"), whole.field("etag"));
+    let tag = whole.field("etag").unwrap();
+    let same = ask(&server, "/dir/", &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!((same.status, same.field("etag")), (304, Some(tag)));
+    assert_eq!(same.field("vary"), Some("Accept"));
+    assert_eq!(ask(&server, "/dir/", "If-Match: \"other\"\r\n").status, 412);
+    let ranged = ask(&server, "/dir/", "Range: bytes=0-9\r\n");
+    assert_eq!((ranged.status, &ranged.body), (200, &whole.body));
+    // Another entry makes another listing, at once.
+    root.write("dir/new.txt", "x");
+    let other = ask(&server, "/dir/", &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!(other.status, 200);
+    assert!(other.text().contains("new.txt"));
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_not_there() {
+    let root = Scratch::new();
+    root.write("closed/file.txt", "x");
+    fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may read everything, but for these two of its powers.
+    let powers = "--bounding-set=-dac_override,-dac_read_search";
+    let mut launch = Launch::new(&["--listing", "--workers", "1"]).root(root.path());
+    if fs::read_dir(root.join("closed")).is_ok() {
+        let tried = Command::new("setpriv").args([powers, "true"]).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            return common::skipped("a closed directory", "setpriv cannot take powers away");
+        }
+        launch = launch.through(&["setpriv", powers]);
+    }
+    let server = launch.start();
+    assert_eq!(ask(&server, "/closed/", "").status, 404);
+    assert!(names(&ask(&server, "/", JSON)).is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_entries_are_listed_by_every_engine() {
+    const COUNT: usize = 100_000;
+    let root = Scratch::new();
+    root.write("small.txt", "small");
+    let first = root.write("big/entry-000000", "x");
+    for number in 1..COUNT {
+        fs::hard_link(&first, root.join(&format!("big/entry-{number:06}")))
+            .or_else(|_| fs::write(root.join(&format!("big/entry-{number:06}")), "x"))
+            .unwrap();
+    }
+    for engine in ENGINES {
+        let server = serve(root.path(), &["--engine", engine]);
+        let seen = names(&ask(&server, "/big/", JSON));
+        assert_eq!(seen.len(), COUNT, "{engine}");
+        assert!(seen.is_sorted(), "{engine}");
+    }
+    let server = serve(root.path(), &[]);
+    let page = ask(&server, "/big/", "");
+    assert_eq!(page.text().matches("<data value=1>").count(), COUNT);
+    assert!(page.body.len() < 20 << 20, "{} bytes", page.body.len());
+    assert!(page.text().contains("100000 files"));
+    // Nobody sends the page any more, and a little later nobody keeps it.
+    server.figure_until(&["listings", "page_bytes"], |bytes| bytes == 0);
+    assert_eq!(server.figure(&["techniques", "read_directory", "operations"]), 1);
+    assert_eq!(server.figure(&["jobs", "in_flight"]), 0);
+}
+
+#[test]
+fn pages_on_their_way_are_bounded() {
+    let root = Scratch::new();
+    for number in 0..8000 {
+        root.write(&format!("big/{}-{number:06}", "n".repeat(100)), "");
+    }
+    let server = serve(root.path(), &["--listing-memory", "1MiB", "--send-timeout", "60s"]);
+    // A client that reads nothing holds a page above the budget.
+    let mut slow = common::Wire::narrow(server.address());
+    slow.send(&get("/big/", ""));
+    server.figure_until(&["listings", "page_bytes"], |bytes| bytes > 1 << 20);
+    let refused = ask(&server, "/big/?sort=time", "");
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("2")));
+    assert_eq!(server.figure(&["listings", "refused"]), 1);
+    drop(slow);
+    server.figure_until(&["listings", "page_bytes"], |bytes| bytes == 0);
+    assert_eq!(ask(&server, "/big/?sort=time", "").status, 200);
+}
+
+#[test]
+fn many_at_once_share_what_is_made() {
+    let root = Scratch::new();
+    for number in 0..20_000 {
+        root.write(&format!("big/{number:06}"), "");
+    }
+    let server = serve(root.path(), &[]);
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| assert_eq!(names(&ask(&server, "/big/", JSON)).len(), 20_000));
+        }
+    });
+    let made = server.figure(&["listings", "made"]);
+    assert!((1..=40).contains(&made), "{made}");
+}
+
+#[test]
+fn listings_pipeline_with_files() {
+    let root = tree();
+    for engine in ENGINES {
+        let server = serve(root.path(), &["--engine", engine]);
+        let mut wire = server.connect();
+        let paths = ["/dir/a.txt", "/dir/", "/dir/b.txt", "/none", "/dir/sub/"];
+        let requests: Vec<u8> = paths.iter().flat_map(|path| get(path, JSON)).collect();
+        wire.send(&requests);
+        let statuses: Vec<_> = paths.iter().map(|_| wire.response().unwrap().status).collect();
+        assert_eq!(statuses, [200, 200, 200, 404, 200], "{engine}");
+    }
+}
+
+#[test]
+fn rules_hold_for_listings() {
+    let scratch = Scratch::new();
+    scratch.write("site/dir/a.txt", "x");
+    scratch.write("site/media/hidden-by-the-mount", "x");
+    scratch.write("site/lost.html", "lost");
+    scratch.write("media/sub/clip.mp4", "clip");
+    symlink("../sub/clip.mp4", scratch.join("media/sub/inside")).unwrap();
+    symlink("../../site/lost.html", scratch.join("media/sub/outside")).unwrap();
+    let rules = r#"
+        root = "site"
+        listing = true
+        [errors]
+        404 = "lost.html"
+        [[fields]]
+        match = "/media/**"
+        set = { Cache-Control = "max-age=5", X-Media = "1" }
+        [[cors]]
+        match = "/dir/**"
+        origins = ["https://a.example", "https://b.example"]
+        [[mounts]]
+        path = "/media/"
+        root = "media"
+        [[hosts]]
+        names = ["b.example"]
+        root = "media"
+        mounts = []
+        "#;
+    let config = scratch.write("config.toml", rules);
+    let options = ["--workers", "1", "--config", config.to_str().unwrap()];
+    let server = Launch::new(&options).start();
+
+    assert_eq!(names(&ask(&server, "/media/", JSON)), ["sub"]);
+    let mounted = ask(&server, "/media/sub/", JSON);
+    assert_eq!(names(&mounted), ["clip.mp4", "inside"]);
+    assert!(mounted.text().starts_with("{\"path\":\"/media/sub/\""));
+    assert_eq!(mounted.field("cache-control"), Some("max-age=5"));
+    assert_eq!((mounted.field("x-media"), mounted.field("vary")), (Some("1"), Some("Accept")));
+    assert_eq!(ask(&server, "/media/sub", "").field("location"), Some("/media/sub/"));
+
+    let shared = ask(&server, "/dir/", "Origin: https://b.example\r\n");
+    assert_eq!(shared.field("access-control-allow-origin"), Some("https://b.example"));
+    assert_eq!(shared.field("vary"), Some("Accept, Origin"));
+    assert_eq!(shared.field("cache-control"), Some("no-cache"));
+
+    let none = ask(&server, "/media/none/", "");
+    assert_eq!((none.status, &none.body[..]), (404, &b"lost"[..]));
+    let mut wire = server.connect();
+    wire.send(format!("GET /sub/ HTTP/1.1\r\nHost: b.example\r\n{JSON}\r\n").as_bytes());
+    assert_eq!(names(&wire.response().unwrap()), ["clip.mp4", "inside"]);
+}
