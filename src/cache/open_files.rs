@@ -443,6 +443,7 @@ mod tests {
 
     fn followed() -> OpenFiles {
         let options = Options {
+            content_tags: false,
             entries_max: 4,
             valid: VALID,
             precompressed: false,
