@@ -1,4 +1,4 @@
-//! The engines `uring` and `direct`: bodies that pass through registered buffers.
+//! Bodies that pass through registered buffers: what the engines `uring` and `direct` share.
 //!
 //! The ring reads a block while it sends the one before. `uring` reads through the page cache,
 //! `direct` past it: its reads begin and end on the alignment that the file system asks for, and
@@ -16,7 +16,17 @@ use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step};
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
-use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+
+/// What bodies are read from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) file: File,
+    /// Of offsets and lengths, in bytes.
+    pub(super) alignment: u64,
+    /// Whether it is read past the page cache, for the count of techniques.
+    pub(super) direct: bool,
+}
 
 /// A block that was read.
 #[derive(Debug)]
@@ -29,7 +39,8 @@ struct Block {
 #[derive(Debug)]
 pub(super) struct Buffered {
     body: Body,
-    past_page_cache: bool,
+    /// What is read; none where the file has nothing of the kind.
+    source: Option<Source>,
     /// Bytes of the span that were read.
     read: u64,
     /// The block that waits for the one before it to be sent.
@@ -48,18 +59,10 @@ pub(super) struct Buffered {
 }
 
 impl Buffered {
-    pub(super) fn through_page_cache(body: Body) -> Self {
-        Self::new(body, false)
-    }
-
-    pub(super) fn past_page_cache(body: Body) -> Self {
-        Self::new(body, true)
-    }
-
-    fn new(body: Body, past_page_cache: bool) -> Self {
+    pub(super) fn new(body: Body, source: Option<Source>) -> Self {
         Self {
             body,
-            past_page_cache,
+            source,
             read: 0,
             ready: None,
             rest: None,
@@ -84,10 +87,8 @@ impl Buffered {
     }
 
     fn next_read(&mut self, buffer: Lease) -> Op {
-        let (file, alignment, direct) = match (&self.body.version.direct, self.past_page_cache) {
-            (Some(direct), true) => (direct.file.clone(), u64::from(direct.offset), true),
-            _ => (self.body.version.file.clone(), 1, false),
-        };
+        let source = self.source.as_ref().expect("a body without a source is declined");
+        let (file, alignment, direct) = (source.file.clone(), source.alignment, source.direct);
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
         Op::Read { file, offset, buffer, range, direct }
@@ -95,10 +96,7 @@ impl Buffered {
 
     /// Takes in a block that was read, with the head before it if that is still to be sent.
     fn take_read(&mut self, mut buffer: Lease, result: Result<u32, Errno>) -> Option<Step> {
-        let alignment = match (&self.body.version.direct, self.past_page_cache) {
-            (Some(direct), true) => u64::from(direct.offset),
-            _ => 1,
-        };
+        let alignment = self.source.as_ref().map_or(1, |source| source.alignment);
         let (_, skipped) = self.next_range(alignment);
         let count = match result {
             Ok(count) => u64::from(count),
@@ -204,7 +202,7 @@ impl Buffered {
 
 impl Engine for Buffered {
     fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
-        if self.past_page_cache && self.body.version.direct.is_none() {
+        if self.source.is_none() {
             return Step::Declined(Decline::NoDirect);
         }
         if let Wake::Done(completion) = wake {

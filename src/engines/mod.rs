@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `sendfile` | `sendfile.rs` |
 //! | `splice` | `splice.rs` |
-//! | `uring`, `direct` | `buffered.rs`, which differ in the descriptor they read |
+//! | `uring` | `uring.rs`, on the machine of `buffered.rs` |
+//! | `direct` | `direct.rs`, on the same machine |
 //! | `copy` | `copy.rs` |
 //!
 //! An engine is started with a [`Body`] and stepped with wakes until it has finished, declined
@@ -13,11 +14,13 @@
 mod buffered;
 mod contract;
 mod copy;
+mod direct;
 mod kind;
 mod sendfile;
 mod splice;
 mod stats;
 mod table;
+mod uring;
 
 pub use contract::{Body, BodyError, Decline, Engine, Progress, Step};
 pub use kind::{Kind, UnknownEngine};

@@ -1,11 +1,11 @@
 //! One row for each engine.
 
-use super::buffered::Buffered;
 use super::contract::{Body, Engine};
 use super::copy::Copy;
 use super::kind::Kind;
 use super::sendfile::Sendfile;
 use super::splice::Splice;
+use super::{direct, uring};
 
 struct Row {
     kind: Kind,
@@ -21,16 +21,8 @@ const ROWS: [Row; Kind::ALL.len()] = [
         then: Some(Kind::Copy),
     },
     Row { kind: Kind::Splice, start: |body| Box::new(Splice::new(body)), then: Some(Kind::Copy) },
-    Row {
-        kind: Kind::Uring,
-        start: |body| Box::new(Buffered::through_page_cache(body)),
-        then: Some(Kind::Copy),
-    },
-    Row {
-        kind: Kind::Direct,
-        start: |body| Box::new(Buffered::past_page_cache(body)),
-        then: Some(Kind::Uring),
-    },
+    Row { kind: Kind::Uring, start: uring::start, then: Some(Kind::Copy) },
+    Row { kind: Kind::Direct, start: direct::start, then: Some(Kind::Uring) },
     Row { kind: Kind::Copy, start: |body| Box::new(Copy::new(body)), then: None },
 ];
 
