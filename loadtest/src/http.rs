@@ -12,6 +12,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to a server.
+#[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
     block: Box<[u8]>,
@@ -35,6 +36,11 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, block: vec![0; BLOCK_BYTES].into() })
+    }
+
+    /// Gives back the memory that only a request needs.
+    pub(crate) fn rest(&mut self) {
+        self.block = Box::default();
     }
 
     /// Asks for a path and hands every part of the body to `part`.

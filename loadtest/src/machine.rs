@@ -4,7 +4,6 @@ use std::env;
 use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,7 +17,6 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) memory_mib: u64,
     pub(crate) kernel: String,
-    pub(crate) congestion_control: String,
     /// Of the files that are served.
     pub(crate) file_system: String,
     /// Of each program that takes part.
@@ -45,7 +43,6 @@ impl Machine {
                 .count(),
             memory_mib: memory_kib.unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease"),
-            congestion_control: congestion_control()?,
             file_system: file_system(scratch, &read("/proc/self/mountinfo")),
             versions: programs.iter().map(|(path, flag)| version(path, flag)).collect(),
             commit: commit(),
@@ -54,27 +51,12 @@ impl Machine {
 }
 
 /// What a connection over loopback really has: a route may ask for another one than the default.
-fn congestion_control() -> io::Result<String> {
+pub(crate) fn congestion_control() -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let stream = TcpStream::connect(listener.local_addr()?)?;
     let (accepted, _) = listener.accept()?;
     drop(stream);
     Ok(sockopt::tcp_congestion(accepted)?)
-}
-
-/// Goes on in a network namespace of its own, where every connection over loopback has the
-/// congestion control of that name. Returns only if that cannot be.
-///
-/// The namespace has a route that asks for it: the default of a namespace can be set to few of
-/// them, and the default of the machine is not ours to change.
-pub(crate) fn enter_namespace(congestion_control: &str, flag: &str) -> io::Error {
-    let Ok(own) = env::current_exe() else { return io::Error::other("no path of this program") };
-    let script = "ip link set lo up && for to in 127.0.0.0/8 127.0.0.1; do \
-        ip route replace table local local $to dev lo proto kernel scope host src 127.0.0.1 \
-        congctl \"$0\" || exit; done && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", script, congestion_control]).arg(own);
-    command.args(env::args_os().skip(1)).arg(flag).exec()
 }
 
 /// The type of the file system that a path lies on, by the longest mount point above it.
@@ -97,6 +79,14 @@ fn version(program: &Path, flag: &str) -> String {
     // wrk tells its author too.
     let line = line.split(" Copyright").next().unwrap_or_default().trim().to_owned();
     if line.is_empty() { name } else { line }
+}
+
+/// Bytes of memory that the kernel has for its own objects, sockets among them.
+pub(crate) fn slab_bytes() -> u64 {
+    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("Slab:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 fn commit() -> Option<String> {

@@ -5,10 +5,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("pitcrew and its load test run on Linux");
 
+mod confines;
 mod figures;
 mod generator;
 mod http;
 mod machine;
+mod network;
+mod page;
+mod peers;
 mod process;
 mod report;
 mod rounds;
@@ -31,6 +35,8 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use machine::Machine;
+use network::{Kind, Network};
+use peers::PeerKind;
 use report::Outcome;
 use rounds::{Extent, Void};
 use scenario::{BUILT_IN, Generator, Scenario};
@@ -55,7 +61,9 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     engines: Option<Vec<String>>,
 
-    /// Servers to set them against: nginx, one of its configurations such as nginx-copy, or `none`
+    /// Servers to set them against: nginx, lighttpd, h2o, caddy, static-web-server, a
+    /// configuration such as nginx-copy, `all`, or `none`; nginx has to be there, others are
+    /// passed over where they are not installed
     #[arg(long, value_delimiter = ',', value_name = "NAMES", default_value = "nginx")]
     peers: Vec<String>,
 
@@ -85,6 +93,11 @@ struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     scratch: Option<PathBuf>,
 
+    /// Workers of each server. One has a core of its own, more have all cores, the generator's too
+    #[arg(long, value_name = "COUNT", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: u32,
+
     /// The core of the servers [default: the first]
     #[arg(long, value_name = "NUMBER")]
     server_core: Option<usize>,
@@ -93,18 +106,23 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     generator_core: Option<usize>,
 
-    /// Congestion control of all connections, in a network namespace (as root, with iproute2)
-    /// [default: the machine's]
-    #[arg(long, value_name = "NAME")]
-    congestion: Option<String>,
+    /// What lies between generator and servers
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    network: Kind,
+
+    /// Congestion control of all connections, one after the other, in a network namespace (as
+    /// root, with iproute2) [default: the machine's]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    congestion: Vec<String>,
 
     /// Set by this program for itself
     #[arg(long, hide = true)]
     in_namespace: bool,
 
-    /// Write everything that was measured as JSON
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Where DATE-COMMIT.json and DATE-COMMIT.html are written, or `none`
+    /// [default: loadtest/results where that is, else results; none for a smoke test]
+    #[arg(long, value_name = "DIRECTORY")]
+    results: Option<PathBuf>,
 
     /// Say what each scenario measures, and end
     #[arg(long)]
@@ -183,25 +201,25 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         .map(|scenario| contestants(arguments, scenario))
         .collect::<Result<_, _>>()?;
     let pitcrew = tools(arguments, &scenarios, &plans)?;
-    if let (Some(name), false) = (&arguments.congestion, arguments.in_namespace) {
-        let error = machine::enter_namespace(name, IN_NAMESPACE);
+    let own_network = !arguments.congestion.is_empty() || arguments.network == Kind::Pair;
+    if own_network && !arguments.in_namespace {
+        let error = network::enter_namespace(IN_NAMESPACE);
         return Err(Failure::Io("enter a network namespace".to_owned(), error));
     }
-    let (server_core, generator_core) = two_cores(arguments)?;
+    let network = Network::new(arguments.network, arguments.in_namespace);
+    let network = during("make a network", network)?;
+    let (server_cores, generator_core) = cores(arguments)?;
     // Whatever this program does itself is done on the generator's side.
-    during("pin to a core", process::pin(generator_core))?;
+    during("pin to a core", process::pin(&[generator_core]))?;
+    raise_descriptors();
 
     let beside = env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
     let below = arguments.scratch.clone().or(beside).unwrap_or_else(env::temp_dir);
     let scratch = during("make a scratch directory", Scratch::new(&below))?;
     let machine = during("look at the machine", look_at_machine(&scratch, &plans, &pitcrew))?;
     println!(
-        "{}, {} cores, Linux {}, {}, {}",
-        machine.processor,
-        machine.cores,
-        machine.kernel,
-        machine.congestion_control,
-        machine.file_system
+        "{}, {} cores, Linux {}, {}",
+        machine.processor, machine.cores, machine.kernel, machine.file_system
     );
     println!("{}", machine.versions.join(", "));
 
@@ -209,19 +227,71 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         true => Extent { rounds: 1, seconds: 1 },
         false => Extent { rounds: arguments.rounds, seconds: arguments.seconds },
     };
-    let ground = Ground { scratch: &scratch, core: server_core, pitcrew: &pitcrew };
-    let mut outcomes = Vec::new();
-    for (scenario, plan) in scenarios.into_iter().zip(&plans) {
-        let lanes = rounds::run(&scenario, plan, &ground, generator_core, extent, interrupted);
-        let lanes = during(&format!("scenario {}", scenario.name), lanes)?;
-        let outcome = Outcome { scenario, extent, lanes };
-        print!("{}", outcome.table());
-        outcomes.push(outcome);
+    let mut series: Vec<Option<&str>> = arguments.congestion.iter().map(|c| Some(&**c)).collect();
+    if series.is_empty() {
+        series.push(None);
     }
-    if let Some(path) = &arguments.output {
-        during(&path.display().to_string(), write_json(path, &machine, &outcomes))?;
+    let (host, namespace) = (network.host(), network.namespace());
+    let mut outcomes = Vec::new();
+    for congestion in series {
+        if let Some(name) = congestion {
+            during("set the congestion control", network.use_congestion(name))?;
+        }
+        let congestion = match congestion {
+            Some(name) => name.to_owned(),
+            None => during("ask for the congestion control", machine::congestion_control())?,
+        };
+        for (scenario, plan) in scenarios.iter().zip(&plans) {
+            let further = [network.arguments(), scenario.pitcrew.clone()].concat();
+            let ground = Ground {
+                scratch: &scratch,
+                cores: &server_cores,
+                pitcrew: &pitcrew,
+                host,
+                namespace: namespace.as_deref(),
+                bounds: scenario.bounds,
+                arguments: &further,
+            };
+            let lanes = rounds::run(scenario, plan, &ground, generator_core, extent, interrupted);
+            let lanes = during(&format!("scenario {}", scenario.name), lanes)?;
+            let outcome = Outcome {
+                scenario: scenario.clone(),
+                extent,
+                congestion: congestion.clone(),
+                network: arguments.network,
+                workers: arguments.workers,
+                lanes,
+            };
+            print!("{}", outcome.table());
+            outcomes.push(outcome);
+        }
+    }
+    if let Some(directory) = results_directory(arguments) {
+        let place = directory.display().to_string();
+        let files = during(&place, write_results(&directory, &machine, &outcomes))?;
+        println!("\nwritten: {files}");
     }
     Ok(verdict(arguments, &outcomes))
+}
+
+/// Where results go, if they go anywhere.
+fn results_directory(arguments: &Arguments) -> Option<PathBuf> {
+    match &arguments.results {
+        Some(none) if none.as_os_str() == "none" => None,
+        Some(directory) => Some(directory.clone()),
+        None if arguments.smoke => None,
+        None if Path::new("loadtest").is_dir() => Some("loadtest/results".into()),
+        None => Some("results".into()),
+    }
+}
+
+/// Thousands of connections need as many descriptors.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is not allowed, a scenario that needs them says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
@@ -239,14 +309,38 @@ fn contestants(
     scenario: &Scenario,
 ) -> Result<Vec<(Contestant, bool)>, Failure> {
     let mut all = Vec::new();
+    let is_known = |name: &String| name == "none" || name == "all" || PeerKind::is_name(name);
+    if let Some(name) = arguments.peers.iter().find(|name| !is_known(name)) {
+        let names = PeerKind::names().collect::<Vec<_>>().join(", ");
+        let text = format!("no peer is called '{name}'; there are {names}, all and none");
+        return Err(Failure::Usage(text));
+    }
     for peer in &scenario.peers {
-        if arguments.peers.iter().any(|name| peer.is_called(name)) {
+        if !arguments.peers.iter().any(|name| peer.is_called(name)) {
+            continue;
+        }
+        if machine::program(peer.program()).is_some() {
             all.push((Contestant::Peer(*peer), false));
+        } else if peer.program() == "nginx" {
+            // What everybody is set against is never left out in silence.
+            let text = format!("nginx is missing; install it with `{}`", peer.install());
+            return Err(Failure::Missing(text));
+        } else {
+            eprintln!(
+                "SKIPPED {} in {}: it is not installed; `{}` brings it",
+                peer.name(),
+                scenario.name,
+                peer.install()
+            );
         }
     }
-    // Nothing is compared in a smoke test, so one configuration will do.
+    // Nothing is compared in a smoke test, so one configuration of each server will do.
     if arguments.smoke {
-        all.truncate(1);
+        let program = |one: &Contestant| match one {
+            Contestant::Peer(kind) => kind.program(),
+            Contestant::Pitcrew(_) => "pitcrew",
+        };
+        all.dedup_by_key(|(one, _)| program(one));
     }
     let engines = match &arguments.engines {
         Some(names) => names.clone(),
@@ -272,19 +366,18 @@ fn tools(
     scenarios: &[Scenario],
     plans: &[Vec<(Contestant, bool)>],
 ) -> Result<PathBuf, Failure> {
-    let missing = |name: &str| {
-        let text = format!("{name} is missing; install it with `apt-get install {name}`");
-        Err(Failure::Missing(text))
-    };
-    if scenarios.iter().any(|scenario| scenario.generator == Generator::Wrk)
-        && machine::program("wrk").is_none()
-    {
-        return missing("wrk");
+    for (generator, name, install) in [
+        (Generator::Wrk, "wrk", "apt-get install wrk"),
+        (Generator::Oha, "oha", "cargo install oha"),
+    ] {
+        if scenarios.iter().any(|scenario| scenario.generator == generator)
+            && machine::program(name).is_none()
+        {
+            let text = format!("{name} is missing; install it with `{install}`");
+            return Err(Failure::Missing(text));
+        }
     }
     let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
-    if all().any(|one| matches!(one, Contestant::Peer(_))) && machine::program("nginx").is_none() {
-        return missing("nginx");
-    }
     let beside = || Some(env::current_exe().ok()?.parent()?.join("pitcrew"));
     let pitcrew = arguments.pitcrew.clone().or_else(beside).unwrap_or_else(|| "pitcrew".into());
     if all().any(|one| matches!(one, Contestant::Pitcrew(_))) && !pitcrew.is_file() {
@@ -298,7 +391,8 @@ fn tools(
     Ok(pitcrew.canonicalize().unwrap_or(pitcrew))
 }
 
-fn two_cores(arguments: &Arguments) -> Result<(usize, usize), Failure> {
+/// The cores of the servers, and that of the generator.
+fn cores(arguments: &Arguments) -> Result<(Vec<usize>, usize), Failure> {
     let cores = during("ask for cores", process::cores())?;
     let first = *cores.first().ok_or_else(|| Failure::Usage("there is no core".to_owned()))?;
     let server = arguments.server_core.unwrap_or(first);
@@ -310,11 +404,19 @@ fn two_cores(arguments: &Arguments) -> Result<(usize, usize), Failure> {
             return Err(Failure::Usage(text));
         }
     }
+    let workers = arguments.workers as usize;
+    if workers > cores.len() {
+        let text = format!("{workers} workers need as many cores; there are {}", cores.len());
+        return Err(Failure::Usage(text));
+    }
+    if workers > 1 {
+        return Ok((cores.into_iter().take(workers).collect(), generator));
+    }
     if server == generator && !arguments.smoke {
         let text = "server and generator need a core each, or they measure each other";
         return Err(Failure::Usage(text.to_owned()));
     }
-    Ok((server, generator))
+    Ok((vec![server], generator))
 }
 
 fn look_at_machine(
@@ -322,30 +424,51 @@ fn look_at_machine(
     plans: &[Vec<(Contestant, bool)>],
     pitcrew: &Path,
 ) -> io::Result<Machine> {
-    let (nginx, wrk) = (machine::program("nginx"), machine::program("wrk"));
     let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
     let mut programs = Vec::new();
     if all().any(|one| matches!(one, Contestant::Pitcrew(_))) {
         programs.push((pitcrew, "--version"));
     }
-    programs.extend(nginx.as_deref().map(|path| (path, "-v")));
-    programs.extend(wrk.as_deref().map(|path| (path, "-v")));
+    let others = [("nginx", "-v"), ("lighttpd", "-v"), ("h2o", "-v"), ("caddy", "version")];
+    let others = others.into_iter().chain([("static-web-server", "--version")]);
+    let found: Vec<_> = others
+        .filter(|(name, _)| {
+            all().any(|one| matches!(one, Contestant::Peer(kind) if kind.program() == *name))
+        })
+        .chain([("wrk", "-v"), ("oha", "--version")])
+        .filter_map(|(name, flag)| Some((machine::program(name)?, flag)))
+        .collect();
+    programs.extend(found.iter().map(|(path, flag)| (path.as_path(), *flag)));
     Machine::here(scratch.path(), &programs)
 }
 
-fn write_json(path: &Path, machine: &Machine, outcomes: &[Outcome]) -> io::Result<()> {
+/// Writes everything as JSON for programs and as a page for people. Returns their names.
+fn write_results(directory: &Path, machine: &Machine, outcomes: &[Outcome]) -> io::Result<String> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    let arguments: Vec<_> = env::args().skip(1).filter(|one| one != IN_NAMESPACE).collect();
     let all = json!({
         "version": report::SCHEMA_VERSION,
-        "unix_seconds": since.map_or(0, |since| since.as_secs()),
-        "arguments": env::args().skip(1).filter(|one| one != IN_NAMESPACE).collect::<Vec<_>>(),
+        "unix_seconds": seconds,
+        "arguments": arguments,
         "machine": machine,
         "outcomes": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
     });
-    if let Some(directory) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
-        fs::create_dir_all(directory)?;
-    }
-    fs::write(path, format!("{all:#}\n"))
+    fs::create_dir_all(directory)?;
+    let commit = machine.commit.as_deref().unwrap_or("unknown").replace(' ', "-");
+    let name = format!("{}-{commit}", page::date(seconds));
+    // Several runs of a day have a number each.
+    let path = (1..)
+        .map(|number| match number {
+            1 => directory.join(format!("{name}.json")),
+            _ => directory.join(format!("{name}-{number}.json")),
+        })
+        .find(|path| !path.exists())
+        .expect("there is always a next number");
+    fs::write(&path, format!("{all:#}\n"))?;
+    let html = path.with_extension("html");
+    fs::write(&html, page::page(machine, outcomes, seconds, &arguments))?;
+    Ok(format!("{} and {}", path.display(), html.display()))
 }
 
 fn verdict(arguments: &Arguments, outcomes: &[Outcome]) -> ExitCode {

@@ -21,10 +21,12 @@ pub(crate) fn cores() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
 }
 
-/// Keeps the calling thread, and whatever it starts from now on, on one core.
-pub(crate) fn pin(core: usize) -> io::Result<()> {
+/// Keeps the calling thread, and whatever it starts from now on, on some cores.
+pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
+    for core in cores {
+        set.set(*core);
+    }
     Ok(sched_setaffinity(None, &set)?)
 }
 
@@ -37,14 +39,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command on a core; what it writes goes into a file.
-    pub(crate) fn start(mut command: Command, core: usize, output: &Path) -> io::Result<Self> {
+    /// Starts a command on some cores; what it writes goes into a file. It enters the control
+    /// groups of `doors` before it runs, so that all its memory is theirs.
+    pub(crate) fn start(
+        command: Command,
+        cores: &[usize],
+        doors: &[PathBuf],
+        output: &Path,
+    ) -> io::Result<Self> {
         let name = Path::new(command.get_program()).display().to_string();
+        let mut command = through(doors, command);
         let file = File::create(output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         // A process inherits the core of the thread that starts it.
         let before = sched_getaffinity(None)?;
-        pin(core)?;
+        pin(cores)?;
         let child = command.spawn();
         sched_setaffinity(None, &before)?;
         let child =
@@ -109,6 +118,19 @@ impl Process {
         ticks as f64 / ticks_per_second() / since.elapsed().as_secs_f64()
     }
 
+    /// Bytes of memory that it and its family occupy; pages that they share count once.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for id in self.family()? {
+            // One that ended meanwhile has none.
+            let told = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+            let pss = told.lines().find_map(|line| line.strip_prefix("Pss:"));
+            let kib = pss.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            bytes += kib.unwrap_or(0) * 1024;
+        }
+        Ok(bytes)
+    }
+
     fn signal(&self, signal: Signal) {
         // Not yet waited for, so the id is still its own.
         if let Some(id) = Pid::from_raw(self.child.id() as i32) {
@@ -130,6 +152,29 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// A command that enters control groups before it becomes the one that is meant.
+fn through(doors: &[PathBuf], command: Command) -> Command {
+    if doors.is_empty() {
+        return command;
+    }
+    // The shell writes its own number and becomes the command: no child, no other id.
+    let script = "for door in $DOORS; do echo $$ >\"$door\" || exit 99; done; exec \"$@\"";
+    let mut outer = Command::new("sh");
+    outer.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    let names: Vec<String> = doors.iter().map(|door| door.display().to_string()).collect();
+    outer.env("DOORS", names.join(" "));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        outer.current_dir(directory);
+    }
+    outer
 }
 
 fn ticks_per_second() -> f64 {
@@ -268,7 +313,8 @@ mod tests {
         let output = std::env::temp_dir().join(format!("process-test-{}", std::process::id()));
         let mut command = Command::new("sh");
         command.args(["-c", "echo begun; sleep 60 & while :; do :; done"]);
-        let mut process = Process::start(command, core, &output).unwrap();
+        let mut process = Process::start(command, &[core], &[], &output).unwrap();
+        assert!(process.resident_bytes().unwrap() > 0);
         let before = process.usage().unwrap();
         std::thread::sleep(Duration::from_millis(200));
         assert!(process.ended().unwrap().is_none());

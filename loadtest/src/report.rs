@@ -5,18 +5,26 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::network::Kind;
 use crate::rounds::{Extent, Lane, Round, Void};
-use crate::scenario::Scenario;
+use crate::scenario::{Generator, Scenario};
 use crate::statistics::Spread;
 
 /// The version of the JSON.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
+
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// A scenario that was run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
     pub(crate) extent: Extent,
+    /// Congestion control of all connections.
+    pub(crate) congestion: String,
+    pub(crate) network: Kind,
+    /// Workers of each server.
+    pub(crate) workers: u32,
     pub(crate) lanes: Vec<Lane>,
 }
 
@@ -37,7 +45,7 @@ pub(crate) struct Ratio {
 
 impl Outcome {
     /// The lane that the others are set against: the cheapest peer, or the first engine.
-    fn measure(&self) -> Option<&Lane> {
+    pub(crate) fn measure(&self) -> Option<&Lane> {
         let counted = |lane: &&Lane| lane.peer && !lane.control && lane.cost().is_some();
         let cost = |lane: &Lane| lane.cost().map_or(f64::INFINITY, |cost| cost.median);
         let peers = self.lanes.iter().filter(counted);
@@ -45,12 +53,12 @@ impl Outcome {
     }
 
     /// What equals differ by: the ratios of the first lane run a second time.
-    fn control(&self) -> Option<(Spread, Spread)> {
+    pub(crate) fn control(&self) -> Option<(Spread, Spread)> {
         let again = self.lanes.iter().find(|lane| lane.control)?;
         paired(again, self.lanes.first()?)
     }
 
-    fn ratio(&self, of: &Lane, to: &Lane) -> Option<Ratio> {
+    pub(crate) fn ratio(&self, of: &Lane, to: &Lane) -> Option<Ratio> {
         let (cost, rate) = paired(of, to)?;
         let noise = self.control();
         Some(Ratio {
@@ -71,16 +79,29 @@ impl Outcome {
         })
     }
 
+    /// Under which conditions it ran.
+    pub(crate) fn conditions(&self) -> String {
+        let network = match self.network {
+            Kind::Loopback => "loopback",
+            Kind::Pair => "a pair of devices with MTU 1500",
+        };
+        let workers = if self.workers == 1 { "worker" } else { "workers" };
+        format!("{network}, {}, {} {workers}", self.congestion, self.workers)
+    }
+
     /// The table for a terminal.
     pub(crate) fn table(&self) -> String {
         let Scenario { name, title, .. } = &self.scenario;
         let Extent { rounds, seconds } = self.extent;
-        let mut out = format!("\n{name}: {title}; {rounds} rounds of {seconds} s, medians\n");
+        let mut out = format!(
+            "\n{name}: {title}; {}, {rounds} rounds of {seconds} s, medians\n",
+            self.conditions()
+        );
         let measure = self.measure();
         let to = measure.map_or("", |lane| lane.name.as_str());
         let _ = writeln!(
             out,
-            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5}  cost to {to}",
+            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5} {:>6}  cost to {to}",
             "server",
             "req/s",
             "us/req",
@@ -91,7 +112,8 @@ impl Outcome {
             "enter",
             "inline",
             "gen. us",
-            "gen."
+            "gen.",
+            "MiB"
         );
         for lane in &self.lanes {
             let _ = write!(out, "{:<17} ", lane.name);
@@ -106,7 +128,7 @@ impl Outcome {
             };
             let _ = write!(
                 out,
-                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>4.0}% {:>6} {:>6} {:>7.1} {:>4.0}%",
+                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>4.0}% {:>6} {:>6} {:>7.1} {:>4.0}% {:>6.1}",
                 of(|round| round.rate),
                 cost.median,
                 of(|round| round.user_share * 100.0),
@@ -117,6 +139,7 @@ impl Outcome {
                 ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.inline_calls)),
                 of(|round| round.generator_cost_us),
                 of(|round| round.load.busy * 100.0),
+                of(|round| round.resident_bytes as f64 / MIB),
             );
             if let Some(ratio) = measure
                 .filter(|measure| !std::ptr::eq(*measure, lane))
@@ -135,6 +158,21 @@ impl Outcome {
     }
 
     fn notes(&self, out: &mut String) {
+        if self.scenario.generator == Generator::Idle {
+            for lane in self.lanes.iter().filter(|lane| lane.cost().is_some()) {
+                let idle = f64::from(self.scenario.connections);
+                let resident = lane.median(|round| round.resident_bytes as f64);
+                let own = (resident - lane.started_bytes as f64) / idle;
+                let slab = lane.median(|round| round.slab_bytes as f64) / idle;
+                let _ = writeln!(
+                    out,
+                    "{}: {own:.0} bytes of memory a connection over the {:.1} MiB at its start; \
+                     {slab:.0} bytes of slab, both ends",
+                    lane.name,
+                    lane.started_bytes as f64 / MIB
+                );
+            }
+        }
         if let Some((cost, rate)) = self.control() {
             let _ = writeln!(
                 out,
@@ -152,8 +190,7 @@ impl Outcome {
         let mut said: Vec<(&str, &Void)> = Vec::new();
         for (name, void) in self.voids() {
             if !said.iter().any(|(one, _)| *one == name) {
-                let (Void::Wrong(text) | Void::NotItself(text)) = void;
-                let _ = writeln!(out, "void: {name}: {text}");
+                let _ = writeln!(out, "void: {name}: {void}");
                 said.push((name, void));
             }
         }
@@ -167,6 +204,9 @@ impl Outcome {
             ratios.extend(others.filter_map(|of| self.ratio(of, to)));
         }
         json!({
+            "congestion_control": self.congestion,
+            "network": self.network,
+            "workers": self.workers,
             "scenario": self.scenario,
             "extent": self.extent,
             "servers": self.lanes,
@@ -180,12 +220,17 @@ impl Lane {
         self.rounds.iter().filter(|round| round.void.is_none())
     }
 
-    fn cost(&self) -> Option<Spread> {
+    pub(crate) fn cost(&self) -> Option<Spread> {
         Spread::of(self.counted().map(|round| round.cost_us))
     }
 
-    fn median(&self, value: fn(&Round) -> f64) -> f64 {
-        Spread::of(self.counted().map(value)).map_or(f64::NAN, |spread| spread.median)
+    /// How a figure spreads over the rounds that count.
+    pub(crate) fn spread(&self, value: fn(&Round) -> f64) -> Option<Spread> {
+        Spread::of(self.counted().map(value))
+    }
+
+    pub(crate) fn median(&self, value: fn(&Round) -> f64) -> f64 {
+        self.spread(value).map_or(f64::NAN, |spread| spread.median)
     }
 }
 
@@ -224,6 +269,8 @@ mod tests {
             waited_share: 0.0,
             generator_cost_us: 5.0,
             storage_bytes: 0.0,
+            resident_bytes: 5 << 20,
+            slab_bytes: 0,
             ring: None,
             void: (cost_us > 90.0).then(|| Void::Wrong("1 of 2 bodies".to_owned())),
         };
@@ -232,6 +279,7 @@ mod tests {
             control,
             peer: name.starts_with("nginx"),
             configuration: String::new(),
+            started_bytes: 4 << 20,
             head_bytes: name.len() * 10,
             rounds: costs.iter().map(round).collect(),
             telemetry: None,
@@ -242,6 +290,9 @@ mod tests {
         Outcome {
             scenario: Scenario::find("small").unwrap(),
             extent: Extent { rounds: 3, seconds: 1 },
+            congestion: "cubic".to_owned(),
+            network: Kind::Loopback,
+            workers: 1,
             lanes: vec![
                 lane("nginx", false, &[10.0, 10.0, 11.0]),
                 lane("nginx-copy", false, &[8.0, 8.0, 8.0]),

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::figures::{self, Figures, PerRequest};
-use crate::generator::{self, Load};
+use crate::generator::{self, Load, Task};
 use crate::http::Client;
+use crate::machine;
 use crate::process::Used;
-use crate::scenario::{Generator, Scenario};
+use crate::scenario::{Scenario, Sizes};
 use crate::servers::{Contestant, Ground, Server};
 use crate::site::Site;
 
@@ -34,6 +35,8 @@ pub(crate) struct Lane {
     pub(crate) peer: bool,
     /// How it was started.
     pub(crate) configuration: String,
+    /// Bytes of memory that it occupied when it had just started.
+    pub(crate) started_bytes: u64,
     /// Bytes of the head of its answers.
     pub(crate) head_bytes: usize,
     /// What was measured.
@@ -59,6 +62,11 @@ pub(crate) struct Round {
     pub(crate) generator_cost_us: f64,
     /// Bytes read from storage for a request.
     pub(crate) storage_bytes: f64,
+    /// Bytes of memory that its processes occupy at the end, while connections are open.
+    pub(crate) resident_bytes: u64,
+    /// By how much the kernel's own memory (slab) grew, whoever it is for: both ends of each
+    /// connection are on this machine.
+    pub(crate) slab_bytes: i64,
     /// What pitcrew says of itself.
     pub(crate) ring: Option<PerRequest>,
     /// Why it does not count.
@@ -75,6 +83,13 @@ pub(crate) enum Void {
     NotItself(String),
 }
 
+impl std::fmt::Display for Void {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Wrong(text) | Self::NotItself(text)) = self;
+        out.write_str(text)
+    }
+}
+
 /// Starts all servers, compares every body, and runs the rounds.
 pub(crate) fn run(
     scenario: &Scenario,
@@ -89,6 +104,7 @@ pub(crate) fn run(
     let mut lanes = Vec::new();
     for (number, (contestant, control)) in contestants.iter().enumerate() {
         let server = ground.start(contestant, &site, number)?;
+        let started_bytes = server.process.resident_bytes()?;
         let name = contestant.name();
         let head_bytes = compare_bodies(&server, &site, interrupted)
             .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))?;
@@ -97,6 +113,7 @@ pub(crate) fn run(
             control: *control,
             peer: matches!(contestant, Contestant::Peer(_)),
             configuration: server.configuration.clone(),
+            started_bytes,
             head_bytes,
             rounds: Vec::new(),
             telemetry: None,
@@ -178,8 +195,22 @@ impl Field<'_> {
         // The figures are asked for outside of what is measured.
         let figures_before = figures(server)?;
         let usage_before = server.process.usage()?;
-        let load = self.generate(server, seconds, number)?;
+        let slab_before = machine::slab_bytes();
+        let task = Task {
+            address: server.address,
+            scenario: self.scenario,
+            site: &self.site,
+            seconds,
+            number,
+            core: self.generator_core,
+            scratch: self.ground.scratch.path(),
+            interrupted: self.interrupted,
+        };
+        let (load, idlers) = generator::run(&task)?;
         let used = server.process.usage()?.since(&usage_before);
+        let (resident_bytes, slab_after) =
+            (server.process.resident_bytes()?, machine::slab_bytes());
+        drop(idlers);
         if server.process.ended()?.is_some() {
             return Err(server.process.fault("ended under load"));
         }
@@ -199,31 +230,23 @@ impl Field<'_> {
             waited_share: used.waited_seconds / load.seconds,
             generator_cost_us: each(load.busy * load.seconds * 1e6),
             storage_bytes: each(used.storage_bytes as f64),
+            resident_bytes,
+            slab_bytes: slab_after as i64 - slab_before as i64,
             load,
             ring,
             void,
         })
     }
 
-    fn generate(&self, server: &Server, seconds: u64, number: u32) -> io::Result<Load> {
-        let (address, core) = (server.address, self.generator_core);
-        match self.scenario.generator {
-            Generator::Wrk => {
-                let scratch = self.ground.scratch.path();
-                generator::wrk(address, self.scenario, seconds, core, scratch, self.interrupted)
-            }
-            Generator::Walk => {
-                let seed = u64::from(number) + 1;
-                generator::walk(address, self.scenario, &self.site, seed, self.interrupted)
-            }
-        }
-    }
-
     fn objection(&self, load: &Load, used: &Used) -> Option<Void> {
         if load.requests == 0 || load.errors > 0 {
             return Some(Void::Wrong(format!("{} answers, {} errors", load.requests, load.errors)));
         }
-        let promised = load.requests * self.site.file_bytes();
+        // What all sizes have in common is promised; errors tell of those that are short.
+        let promised = match (self.scenario.range_bytes, self.scenario.file_bytes) {
+            (Some(bytes), _) | (None, Sizes::All(bytes)) => load.requests * bytes,
+            (None, Sizes::By(_)) => load.requests,
+        };
         if load.bytes < promised {
             return Some(Void::Wrong(format!("{} bytes of {promised}", load.bytes)));
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::servers::PeerKind;
+use crate::confines::Bounds;
+use crate::peers::PeerKind;
 
 /// One scenario.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,8 +20,8 @@ pub(crate) struct Scenario {
     pub(crate) measures: String,
     /// What would make the figures tell nothing.
     pub(crate) meaningless: String,
-    /// Bytes of each file.
-    pub(crate) file_bytes: u64,
+    /// Sizes of the files: a number of bytes for all, or a law.
+    pub(crate) file_bytes: Sizes,
     /// How many files there are.
     #[serde(default = "one")]
     pub(crate) files: u32,
@@ -32,6 +33,21 @@ pub(crate) struct Scenario {
     /// Who asks.
     #[serde(default)]
     pub(crate) generator: Generator,
+    /// Requests a second, for the generator that keeps to a rate.
+    #[serde(default)]
+    pub(crate) rate: Option<u32>,
+    /// Bytes of the part that each request asks for, anywhere in the file.
+    #[serde(default)]
+    pub(crate) range_bytes: Option<u64>,
+    /// Whether each request has a connection of its own.
+    #[serde(default)]
+    pub(crate) close: bool,
+    /// What each server may use.
+    #[serde(default)]
+    pub(crate) bounds: Bounds,
+    /// Further arguments of pitcrew.
+    #[serde(default)]
+    pub(crate) pitcrew: Vec<String>,
     /// Whether the page cache is emptied of the files before each round.
     #[serde(default)]
     pub(crate) cold: bool,
@@ -46,25 +62,63 @@ pub(crate) struct Scenario {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Generator {
-    /// wrk, for the time of a round, always the first file.
+    /// wrk, for the time of a round: the first file, or all by Zipf's law if there are several.
     #[default]
     Wrk,
+    /// oha, for the time of a round, at a rate: latencies count from when a request was due.
+    Oha,
+    /// This program: as many connections as asked for, each idle after one request.
+    Idle,
     /// This program: every file once, in random order, with a thread for each connection.
     Walk,
+}
+
+/// Sizes of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Sizes {
+    /// All have so many bytes.
+    All(u64),
+    /// They follow a law.
+    By(Law),
+}
+
+/// Laws of sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Law {
+    /// SURGE (Barford and Crovella, SIGMETRICS 1998): the body lognormal (9.357, 1.318), the tail
+    /// beyond 133 KB Pareto (1.1), cut at 10 MiB; popularity by Zipf's law.
+    Surge,
 }
 
 fn one() -> u32 {
     1
 }
 
+/// A row of [`BUILT_IN`]: a name, and the text of its file.
+macro_rules! scenario {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../scenarios/", $name, ".toml")))
+    };
+}
+
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 6] = [
-    ("small", include_str!("../scenarios/small.toml")),
-    ("small16", include_str!("../scenarios/small16.toml")),
-    ("medium", include_str!("../scenarios/medium.toml")),
-    ("large", include_str!("../scenarios/large.toml")),
-    ("pipelined", include_str!("../scenarios/pipelined.toml")),
-    ("cold_random", include_str!("../scenarios/cold_random.toml")),
+pub(crate) const BUILT_IN: [(&str, &str); 14] = [
+    scenario!("small"),
+    scenario!("small16"),
+    scenario!("medium"),
+    scenario!("large"),
+    scenario!("huge"),
+    scenario!("pipelined"),
+    scenario!("mixed"),
+    scenario!("ranges"),
+    scenario!("churn"),
+    scenario!("steady"),
+    scenario!("idle"),
+    scenario!("cold_random"),
+    scenario!("cold_large"),
+    scenario!("cold_bounded"),
 ];
 
 impl Scenario {
@@ -89,18 +143,31 @@ impl Scenario {
             toml::from_str(text).map_err(|error| format!("scenario {name}: {error}"))?;
         scenario.name = name.to_owned();
         let bad = |what: &str| Err(format!("scenario {name}: {what}"));
+        let (wrk, walk) =
+            (scenario.generator == Generator::Wrk, scenario.generator == Generator::Walk);
         match &scenario {
             Self { files: 0, .. } | Self { connections: 0, .. } | Self { pipeline: 0, .. } => {
                 bad("files, connections and pipeline are at least 1")
             }
-            Self { generator: Generator::Walk, pipeline: 2.., .. } => {
-                bad("the generator walk does not pipeline")
+            Self { file_bytes: Sizes::All(0), .. } => bad("file-bytes is at least 1"),
+            Self { pipeline: 2.., .. } if !wrk => bad("only the generator wrk pipelines"),
+            Self { pipeline: 2.., files: 2.., .. } => bad("one file is asked for in a pipeline"),
+            Self { files: 2.., .. } if !wrk && !walk => {
+                bad("this generator asks for one file; wrk and walk ask for several")
             }
-            Self { generator: Generator::Wrk, files: 2.., .. } => {
-                bad("the generator wrk asks for one file")
-            }
-            Self { generator: Generator::Wrk, cold: true, .. } => {
+            Self { cold: true, .. } if !walk => {
                 bad("only the generator walk asks for each file once, and stays cold")
+            }
+            Self { rate, .. } if rate.is_some() != (scenario.generator == Generator::Oha) => {
+                bad("the generator oha keeps to a rate, and no other does")
+            }
+            Self { close, range_bytes, .. } if (*close || range_bytes.is_some()) && !wrk => {
+                bad("only the generator wrk closes connections or asks for ranges")
+            }
+            Self { range_bytes: Some(bytes), file_bytes, .. }
+                if *bytes == 0 || !matches!(file_bytes, Sizes::All(all) if all > bytes) =>
+            {
+                bad("range-bytes is at least 1 and less than file-bytes")
             }
             _ => Ok(scenario),
         }
@@ -139,7 +206,16 @@ mod tests {
             )
         };
         assert!(Scenario::parse("x", &text("")).is_ok());
-        for rest in ["files = 2", "files = 0", "cold = true", "pipelin = 2"] {
+        for rest in [
+            "files = 0",
+            "cold = true",
+            "pipelin = 2",
+            "files = 2\npipeline = 2",
+            "generator = 'oha'",
+            "rate = 5",
+            "generator = 'walk'\nclose = true",
+            "range-bytes = 9",
+        ] {
             assert!(Scenario::parse("x", &text(rest)).is_err(), "{rest}");
         }
         assert!(Scenario::find("smal").unwrap_err().contains("small16"));

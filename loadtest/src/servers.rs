@@ -3,14 +3,14 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
+use crate::confines::{Bounds, Confines};
 use crate::machine;
+use crate::peers::{Brief, Launch, PeerKind};
 use crate::process::{LOOK, Process};
 use crate::site::{Scratch, Site};
 
@@ -18,42 +18,10 @@ use crate::site::{Scratch, Site};
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How often another port is tried when somebody else took the free one first.
 const PORT_TRIES: u32 = 5;
-
-/// A peer and how it is configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum PeerKind {
-    /// nginx with sendfile and tcp_nopush.
-    Nginx,
-    /// nginx without sendfile, which is cheaper for small files.
-    NginxCopy,
-    /// nginx with O_DIRECT and a pool of threads, for files that are not in memory.
-    NginxDirect,
-}
-
-impl PeerKind {
-    /// The name in reports and arguments.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::NginxCopy => "nginx-copy",
-            Self::NginxDirect => "nginx-direct",
-        }
-    }
-
-    /// Whether it is asked for by its own name, or by that of its server.
-    pub(crate) fn is_called(self, name: &str) -> bool {
-        self.name() == name || name == "nginx"
-    }
-
-    fn directives(self) -> &'static str {
-        match self {
-            Self::Nginx => "sendfile on; tcp_nopush on;",
-            Self::NginxCopy => "sendfile off; output_buffers 2 128k;",
-            Self::NginxDirect => "sendfile off; aio threads; directio 4k; output_buffers 2 128k;",
-        }
-    }
-}
+/// How long a server that accepts is given to find out that it does not.
+const SETTLE: Duration = Duration::from_millis(30);
+/// Where the ports of peers begin in a network namespace that has none but them.
+const FOREIGN_PORTS: u16 = 20_000;
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,14 +49,25 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// How it was started: a command line, and a configuration if it has one.
     pub(crate) configuration: String,
+    /// Goes away when the process has ended.
+    _confines: Confines,
 }
 
 /// Where servers are started.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
     pub(crate) scratch: &'a Scratch,
-    pub(crate) core: usize,
+    /// The cores of the servers, one worker for each.
+    pub(crate) cores: &'a [usize],
     pub(crate) pitcrew: &'a Path,
+    /// The address that servers listen on.
+    pub(crate) host: IpAddr,
+    /// The network namespace of the servers, if it is not that of the generator.
+    pub(crate) namespace: Option<&'a str>,
+    /// What each server may use.
+    pub(crate) bounds: Bounds,
+    /// Further arguments of pitcrew.
+    pub(crate) arguments: &'a [String],
 }
 
 impl Ground<'_> {
@@ -106,10 +85,8 @@ impl Ground<'_> {
             Contestant::Peer(kind) => {
                 let mut tries = 1;
                 loop {
-                    match self.start_nginx(*kind, site, number) {
-                        Err(error)
-                            if tries < PORT_TRIES
-                                && error.to_string().contains("Address already in use") => {}
+                    match self.start_peer(*kind, site, number) {
+                        Err(error) if tries < PORT_TRIES && is_in_use(&error) => {}
                         other => return other,
                     }
                     tries += 1;
@@ -123,9 +100,12 @@ impl Ground<'_> {
     }
 
     fn start_pitcrew(&self, engine: &str, site: &Site, number: usize) -> io::Result<Server> {
-        let mut command = Command::new(self.pitcrew);
-        let arguments = ["--engine", engine, "--listen", "127.0.0.1:0", "--workers", "1"];
-        command.args(arguments).arg(site.root());
+        let mut command = self.command(self.pitcrew);
+        let (listen, workers) = (format!("{}:0", self.host), self.cores.len().to_string());
+        let fixed = ["--engine", engine, "--listen", &listen, "--workers", &workers];
+        let arguments: Vec<&str> =
+            fixed.into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
+        command.args(&arguments).arg(site.root());
         // Neither a configuration file nor the environment may change what is measured.
         command.current_dir(self.scratch.path());
         for (name, _) in env::vars_os() {
@@ -133,7 +113,9 @@ impl Ground<'_> {
                 command.env_remove(name);
             }
         }
-        let mut process = Process::start(command, self.core, &self.output(number))?;
+        let confines = Confines::new(&self.bounds, site.root())?;
+        let mut process =
+            Process::start(command, self.cores, &confines.doors(), &self.output(number))?;
         let end = Instant::now() + START_PATIENCE;
         loop {
             let told = process.output();
@@ -144,7 +126,7 @@ impl Ground<'_> {
             });
             if let Some(address) = ready {
                 let configuration = format!("pitcrew {} ROOT", arguments.join(" "));
-                return Ok(Server { process, address, configuration });
+                return Ok(Server { process, address, configuration, _confines: confines });
             }
             if process.ended()?.is_some() {
                 return Err(process.fault("ended at once"));
@@ -156,24 +138,43 @@ impl Ground<'_> {
         }
     }
 
-    fn start_nginx(&self, kind: PeerKind, site: &Site, number: usize) -> io::Result<Server> {
-        // nginx cannot be asked which port it got, so a free one is looked for first.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let prefix = self.scratch.path().join(format!("nginx-{number}"));
+    fn start_peer(&self, kind: PeerKind, site: &Site, number: usize) -> io::Result<Server> {
+        // A peer cannot be asked which port it got, so a free one is looked for first.
+        let address = TcpListener::bind((self.host, 0));
+        let address = match address {
+            Ok(listener) => listener.local_addr()?,
+            // The host of the servers is in another network namespace, where ports are free.
+            Err(_) => (self.host, FOREIGN_PORTS + number as u16).into(),
+        };
+        let prefix = self.scratch.path().join(format!("{}-{number}", kind.name()));
         fs::create_dir_all(&prefix)?;
-        let text = nginx_configuration(kind, address, site.root(), self.core);
-        let file = prefix.join("nginx.conf");
-        fs::write(&file, &text)?;
-        let mut command = Command::new(machine::program("nginx").unwrap_or_else(|| "nginx".into()));
-        command.args(["-e", "stderr", "-p"]).arg(&prefix).arg("-c").arg(&file);
-        let mut process = Process::start(command, self.core, &self.output(number))?;
+        let brief = Brief { address, root: site.root(), prefix: &prefix, cores: self.cores };
+        let Launch { configuration, arguments } = kind.launch(&brief);
+        let file = prefix.join("configuration");
+        fs::write(&file, &configuration)?;
+        let program = machine::program(kind.program()).unwrap_or_else(|| kind.program().into());
+        let mut command = self.command(&program);
+        for argument in &arguments {
+            match argument.as_str() {
+                "CONFIG" => command.arg(&file),
+                other => command.arg(other),
+            };
+        }
+        // Some keep state below their home.
+        command.env("HOME", &prefix).current_dir(&prefix);
+        let confines = Confines::new(&self.bounds, site.root())?;
+        let mut process =
+            Process::start(command, self.cores, &confines.doors(), &self.output(number))?;
         let end = Instant::now() + START_PATIENCE;
         loop {
-            // A child says that the master is through with its configuration and holds the port.
-            if process.family()?.len() > 1 && TcpStream::connect(address).is_ok() {
-                let root = site.root().display().to_string();
-                let configuration = text.replace(&root, "ROOT");
-                return Ok(Server { process, address, configuration });
+            // A server that lost the race for its port has ended when it is looked at again.
+            if TcpStream::connect(address).is_ok() {
+                std::thread::sleep(SETTLE);
+                if process.ended()?.is_none() {
+                    let root = site.root().display().to_string();
+                    let configuration = configuration.replace(&root, "ROOT");
+                    return Ok(Server { process, address, configuration, _confines: confines });
+                }
             }
             if process.ended()?.is_some() {
                 return Err(process.fault("ended at once"));
@@ -184,57 +185,21 @@ impl Ground<'_> {
             std::thread::sleep(LOOK);
         }
     }
+
+    /// A command that runs where the servers are.
+    fn command(&self, program: &Path) -> Command {
+        match self.namespace {
+            None => Command::new(program),
+            Some(name) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={name}")).arg(program);
+                command
+            }
+        }
+    }
 }
 
-fn nginx_configuration(kind: PeerKind, address: SocketAddr, root: &Path, core: usize) -> String {
-    // Without a user the worker of a root's master could not read the scratch directory.
-    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
-    let mask = format!("1{}", "0".repeat(core));
-    let directives = kind.directives();
-    let root = root.display();
-    format!(
-        "\
-{user}daemon off;
-pid nginx.pid;
-worker_processes 1;
-worker_cpu_affinity {mask};
-worker_rlimit_nofile 16384;
-events {{ worker_connections 8192; use epoll; multi_accept on; }}
-http {{
-    access_log off;
-    {directives}
-    tcp_nodelay on;
-    keepalive_timeout 300s;
-    keepalive_requests 1000000000;
-    open_file_cache max=8192 inactive=300s;
-    open_file_cache_valid 60s;
-    default_type application/octet-stream;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{ listen {address} backlog=4096; root {root}; }}
-}}
-"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peers_are_called_by_their_name_or_their_server() {
-        assert!(PeerKind::NginxCopy.is_called("nginx") && PeerKind::Nginx.is_called("nginx"));
-        assert!(PeerKind::NginxCopy.is_called("nginx-copy"));
-        assert!(!PeerKind::Nginx.is_called("nginx-copy"));
-    }
-
-    #[test]
-    fn the_mask_of_nginx_names_one_core_from_the_right() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let text = nginx_configuration(PeerKind::Nginx, address, Path::new("/x"), 2);
-        assert!(text.contains("worker_cpu_affinity 100;"));
-    }
+/// Whether somebody else took the port first, in the words of any of the servers.
+fn is_in_use(error: &io::Error) -> bool {
+    error.to_string().to_lowercase().contains("address already in use")
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{Advice, fadvise, syncfs};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Law, Scenario, Sizes};
 
 /// A directory that goes away with this value.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub(crate) struct Site {
     root: PathBuf,
-    file_bytes: u64,
-    files: u32,
+    /// Of each file, in bytes.
+    sizes: Vec<u64>,
 }
 
 impl Site {
@@ -50,8 +50,9 @@ impl Site {
     pub(crate) fn new(scratch: &Scratch, scenario: &Scenario) -> io::Result<Self> {
         let root = scratch.path().join(&scenario.name);
         fs::create_dir(&root)?;
-        let site = Self { root, file_bytes: scenario.file_bytes, files: scenario.files };
-        for index in 0..site.files {
+        let sizes = sizes(scenario.file_bytes, scenario.files);
+        let site = Self { root, sizes };
+        for index in 0..site.files() {
             fs::write(site.root.join(Self::name(index)), site.content(index))?;
         }
         // Pages that are not yet on the device cannot be dropped.
@@ -66,11 +67,12 @@ impl Site {
     }
 
     pub(crate) fn files(&self) -> u32 {
-        self.files
+        self.sizes.len() as u32
     }
 
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.file_bytes
+    /// Bytes of a file.
+    pub(crate) fn size(&self, index: u32) -> u64 {
+        self.sizes[index as usize]
     }
 
     /// The target of a file.
@@ -85,23 +87,50 @@ impl Site {
     /// The bytes of a file: different for each, and without a period.
     pub(crate) fn content(&self, index: u32) -> Vec<u8> {
         let mut dice = Dice::new(u64::from(index));
-        let mut bytes = Vec::with_capacity(self.file_bytes as usize + 8);
-        while (bytes.len() as u64) < self.file_bytes {
+        let size = self.size(index) as usize;
+        let mut bytes = Vec::with_capacity(size + 8);
+        while bytes.len() < size {
             bytes.extend_from_slice(&dice.roll().to_le_bytes());
         }
-        bytes.truncate(self.file_bytes as usize);
+        bytes.truncate(size);
         bytes
     }
 
     /// Asks the kernel to drop the pages of all files from the page cache. Whether it did shows
     /// in what a server then reads from storage.
     pub(crate) fn drop_pages(&self) -> io::Result<()> {
-        for index in 0..self.files {
+        for index in 0..self.files() {
             let file = File::open(self.root.join(Self::name(index)))?;
             fadvise(file, 0, None, Advice::DontNeed)?;
         }
         Ok(())
     }
+}
+
+fn sizes(sizes: Sizes, files: u32) -> Vec<u64> {
+    match sizes {
+        Sizes::All(bytes) => vec![bytes; files as usize],
+        Sizes::By(Law::Surge) => {
+            let mut dice = Dice::new(u64::from(files));
+            (0..files).map(|_| surge(&mut dice)).collect()
+        }
+    }
+}
+
+/// A size by SURGE's law; its parameters are those of the paper.
+fn surge(dice: &mut Dice) -> u64 {
+    const TAIL_SHARE: f64 = 0.07;
+    const TAIL_BYTES: f64 = 133_000.0;
+    let bytes = match dice.share() < TAIL_SHARE {
+        true => TAIL_BYTES / (1.0 - dice.share()).powf(1.0 / 1.1),
+        false => {
+            // Box and Muller.
+            let radius = (-2.0 * (1.0 - dice.share()).ln()).sqrt();
+            let normal = radius * (std::f64::consts::TAU * dice.share()).cos();
+            (9.357 + 1.318 * normal).exp().min(TAIL_BYTES)
+        }
+    };
+    (bytes as u64).clamp(1, 10 << 20)
 }
 
 /// A small generator of numbers (splitmix64), so that every run has the same files and orders.
@@ -118,6 +147,26 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// A number from zero to below one.
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.roll() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Numbers below `count`, the first the most popular, by Zipf's law.
+    pub(crate) fn popular(&mut self, count: u32, wanted: usize) -> Vec<u32> {
+        let mut sums = Vec::with_capacity(count as usize);
+        let mut sum = 0.0;
+        for rank in 1..=count {
+            sum += 1.0 / f64::from(rank);
+            sums.push(sum);
+        }
+        let mut one = || {
+            let at = self.share() * sum;
+            (sums.partition_point(|below| *below < at) as u32).min(count - 1)
+        };
+        (0..wanted).map(|_| one()).collect()
     }
 
     /// The numbers below `count` in random order.
@@ -138,7 +187,7 @@ mod tests {
     fn files_are_written_as_told_and_go_away() {
         let scratch = Scratch::new(&std::env::temp_dir()).unwrap();
         let mut scenario = Scenario::find("cold_random").unwrap();
-        (scenario.files, scenario.file_bytes) = (3, 1001);
+        (scenario.files, scenario.file_bytes) = (3, Sizes::All(1001));
         let site = Site::new(&scratch, &scenario).unwrap();
         site.drop_pages().unwrap();
         let contents: Vec<_> = (0..3).map(|index| site.content(index)).collect();
@@ -159,5 +208,23 @@ mod tests {
         assert!(!order.is_sorted());
         order.sort_unstable();
         assert!(order.into_iter().eq(0..1000));
+    }
+
+    #[test]
+    fn sizes_follow_the_law() {
+        let mut sizes = sizes(Sizes::By(Law::Surge), 2000);
+        sizes.sort_unstable();
+        // The median of the lognormal body is e^9.357; a few are much larger.
+        assert!((9_000..16_000).contains(&sizes[1000]), "{}", sizes[1000]);
+        let tail = sizes.iter().filter(|size| **size > 133_000).count();
+        assert!((80..220).contains(&tail), "{tail}");
+    }
+
+    #[test]
+    fn the_first_are_asked_for_most() {
+        let asked = Dice::new(1).popular(100, 10_000);
+        let of = |which: u32| asked.iter().filter(|one| **one == which).count();
+        assert!(of(0) > 1500 && of(0) > of(1) && of(1) > of(20), "{} {} {}", of(0), of(1), of(20));
+        assert!(asked.iter().all(|one| *one < 100));
     }
 }

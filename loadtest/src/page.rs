@@ -1,0 +1,284 @@
+//! The results as a page for people who were not there: one document without outside resources.
+
+use std::fmt::Write;
+
+use crate::machine::Machine;
+use crate::report::Outcome;
+use crate::rounds::{Lane, Round};
+use crate::statistics::Spread;
+
+const STYLE: &str = include_str!("page.css");
+
+/// A quantity that is drawn as bars, one for each server.
+struct Chart {
+    title: &'static str,
+    unit: &'static str,
+    /// Whether less is better, which is said.
+    less: bool,
+    of: fn(&Lane) -> Option<Spread>,
+}
+
+const CHARTS: [Chart; 4] = [
+    Chart { title: "Processor time", unit: "µs a request", less: true, of: Lane::cost },
+    Chart {
+        title: "Throughput",
+        unit: "requests a second",
+        less: false,
+        of: |lane| lane.spread(|round| round.rate),
+    },
+    Chart {
+        title: "Half of the answers were faster than",
+        unit: "µs",
+        less: true,
+        of: |lane| lane.spread(|round| round.load.p50_us),
+    },
+    Chart {
+        title: "99 of 100 answers were faster than",
+        unit: "µs",
+        less: true,
+        of: |lane| lane.spread(|round| round.load.p99_us),
+    },
+];
+
+/// The whole page.
+pub(crate) fn page(
+    machine: &Machine,
+    outcomes: &[Outcome],
+    unix_seconds: u64,
+    arguments: &[String],
+) -> String {
+    let mut out = String::new();
+    let date = date(unix_seconds);
+    let commit = machine.commit.as_deref().unwrap_or("unknown");
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>pitcrew loadtest, {date}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>pitcrew loadtest</h1>\n<p>{date}, commit <code>{}</code></p>\n\
+         <dl><dt>Machine</dt><dd>{}, {} cores, {} MiB</dd>\n<dt>Kernel</dt><dd>Linux {}</dd>\n\
+         <dt>Files</dt><dd>{}</dd>\n<dt>Versions</dt><dd>{}</dd>\n\
+         <dt>Command</dt><dd><code>loadtest {}</code></dd></dl>\n",
+        text(commit),
+        text(&machine.processor),
+        machine.cores,
+        machine.memory_mib,
+        text(&machine.kernel),
+        text(&machine.file_system),
+        text(&machine.versions.join(", ")),
+        text(&arguments.join(" "))
+    );
+    out.push_str(
+        "<p>Bars are medians of the rounds, whiskers the middle half of them. The processor time \
+         of a request, of all threads of the server and its kernel workers, is the figure that \
+         decides: where the generator is the bottleneck, rates say nothing of the server. \
+         A ratio within twice the noise of equals is no result.</p>\n</header>\n<nav><ul>\n",
+    );
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "<li><a href=\"#o{number}\">{}</a> <small>{}</small></li>",
+            text(&outcome.scenario.title),
+            text(&outcome.conditions())
+        );
+    }
+    out.push_str("</ul></nav>\n<main>\n");
+    for (number, outcome) in outcomes.iter().enumerate() {
+        section(&mut out, number, outcome);
+    }
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+fn section(out: &mut String, number: usize, outcome: &Outcome) {
+    let scenario = &outcome.scenario;
+    let _ = write!(
+        out,
+        "<section id=\"o{number}\"><h2>{}</h2>\n<p class=\"conditions\">{}; {} rounds of {} s</p>\n\
+         <p><b>Measures:</b> {}</p>\n<p><b>Meaningless:</b> {}</p>\n",
+        text(&scenario.title),
+        text(&outcome.conditions()),
+        outcome.extent.rounds,
+        outcome.extent.seconds,
+        text(&scenario.measures),
+        text(&scenario.meaningless)
+    );
+    table(out, outcome);
+    out.push_str("<div class=\"charts\">\n");
+    for chart in &CHARTS {
+        draw(out, chart, outcome);
+    }
+    out.push_str("</div>\n");
+    if let Some((cost, rate)) = outcome.control() {
+        let _ = writeln!(
+            out,
+            "<p>Noise of equals in this run: cost {:.1} %, rate {:.1} %.</p>",
+            cost.noise() * 100.0,
+            rate.noise() * 100.0
+        );
+    }
+    let voids: Vec<String> = outcome
+        .voids()
+        .map(|(name, void)| format!("<li>{}: {}</li>", text(name), text(&void.to_string())))
+        .collect();
+    if !voids.is_empty() {
+        let _ = writeln!(out, "<p>Rounds that do not count:</p><ul>{}</ul>", voids.concat());
+    }
+    out.push_str("<details><summary>How the servers were started</summary>\n");
+    for lane in outcome.lanes.iter().filter(|lane| !lane.control) {
+        let (name, how) = (text(&lane.name), text(&lane.configuration));
+        let _ = writeln!(out, "<h3>{name}</h3><pre>{how}</pre>");
+    }
+    out.push_str("</details></section>\n");
+}
+
+fn table(out: &mut String, outcome: &Outcome) {
+    let measure = outcome.measure();
+    let to = measure.map_or("", |lane| lane.name.as_str());
+    let _ = writeln!(
+        out,
+        "<div class=\"wide\"><table><thead><tr><th scope=\"col\">server</th>\
+         <th scope=\"col\">µs a request</th><th scope=\"col\">cost to {}</th>\
+         <th scope=\"col\">requests a second</th><th scope=\"col\">p50 µs</th>\
+         <th scope=\"col\">p99 µs</th><th scope=\"col\">ring entries</th>\
+         <th scope=\"col\">MiB</th></tr></thead><tbody>",
+        text(to)
+    );
+    for lane in &outcome.lanes {
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", text(&lane.name));
+        let Some(cost) = lane.cost() else {
+            out.push_str("<td colspan=\"7\">void</td></tr>\n");
+            continue;
+        };
+        let ratio = measure
+            .filter(|measure| !std::ptr::eq(*measure, lane))
+            .and_then(|measure| outcome.ratio(lane, measure));
+        let ratio = ratio.map_or_else(
+            || "1".to_owned(),
+            |ratio| {
+                let Spread { low, median, high } = ratio.cost;
+                let noise = match ratio.cost_is_beyond_noise {
+                    Some(false) => ", within noise",
+                    _ => "",
+                };
+                format!("{median:.2} [{low:.2} {high:.2}]{noise}")
+            },
+        );
+        let enters = |round: &Round| round.ring.as_ref().map_or(f64::NAN, |ring| ring.enters);
+        let enters = match lane.median(enters) {
+            enters if enters.is_finite() => format!("{enters:.3}"),
+            _ => "–".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "<td>{:.2}</td><td>{ratio}</td><td>{:.0}</td><td>{:.0}</td><td>{:.0}</td>\
+             <td>{enters}</td><td>{:.1}</td></tr>",
+            cost.median,
+            lane.median(|round| round.rate),
+            lane.median(|round| round.load.p50_us),
+            lane.median(|round| round.load.p99_us),
+            lane.median(|round| round.resident_bytes as f64 / (1024.0 * 1024.0)),
+        );
+    }
+    out.push_str("</tbody></table></div>\n");
+}
+
+/// Bars with whiskers, as SVG whose text is text.
+fn draw(out: &mut String, chart: &Chart, outcome: &Outcome) {
+    const LEFT: f64 = 150.0;
+    const WIDTH: f64 = 560.0;
+    const ROW: f64 = 26.0;
+    let bars: Vec<(&Lane, Spread)> = outcome
+        .lanes
+        .iter()
+        .filter(|lane| !lane.control)
+        .filter_map(|lane| Some((lane, (chart.of)(lane)?)))
+        .collect();
+    let most = bars.iter().map(|(_, spread)| spread.high).fold(0.0, f64::max);
+    if most <= 0.0 {
+        return;
+    }
+    let better = if chart.less { "less is better" } else { "more is better" };
+    let height = ROW * bars.len() as f64 + 8.0;
+    let _ = write!(
+        out,
+        "<figure><figcaption>{}, {}; {better}</figcaption>\n\
+         <svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{} by server\">\n",
+        chart.title, chart.unit, chart.title
+    );
+    for (row, (lane, spread)) in bars.iter().enumerate() {
+        let top = ROW * row as f64 + 4.0;
+        let scale = |value: f64| (WIDTH - LEFT - 80.0) * value / most;
+        let class = if lane.peer { "peer" } else { "own" };
+        let middle = top + ROW / 2.0 - 3.0;
+        let _ = writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <rect class=\"{class}\" x=\"{LEFT}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\"/>\
+             <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>\
+             <text x=\"{:.1}\" y=\"{}\">{}</text>",
+            LEFT - 8.0,
+            top + 15.0,
+            text(&lane.name),
+            scale(spread.median),
+            ROW - 6.0,
+            LEFT + scale(spread.low),
+            LEFT + scale(spread.high),
+            LEFT + scale(spread.high) + 6.0,
+            top + 15.0,
+            short(spread.median)
+        );
+    }
+    out.push_str("</svg></figure>\n");
+}
+
+/// Three digits that matter.
+fn short(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{:.2} M", value / 1e6),
+        value if value >= 1e4 => format!("{:.1} k", value / 1e3),
+        value if value >= 100.0 => format!("{value:.0}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+/// Text of a page.
+fn text(raw: &str) -> String {
+    raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The day, as in ISO 8601 (Howard Hinnant's days to civil).
+pub(crate) fn date(unix_seconds: u64) -> String {
+    let days = (unix_seconds / 86_400) as i64 + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(951_782_400), "2000-02-29");
+        assert_eq!(date(1_795_651_200), "2026-11-26");
+    }
+
+    #[test]
+    fn text_and_figures_are_written_for_people() {
+        assert_eq!(text("<a b=\"&\">"), "&lt;a b=&quot;&amp;&quot;&gt;");
+        assert_eq!(
+            (short(5.251), short(123.4), short(98_765.0)),
+            ("5.25".into(), "123".into(), "98.8 k".into())
+        );
+    }
+}
