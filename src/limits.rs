@@ -30,6 +30,10 @@ pub const JOBS_PER_MOUNT_MAX: usize = JOBS_MAX / 2;
 /// and little enough to stay in the processor's cache.
 pub const DIGEST_READ_BYTES: usize = 256 * 1024;
 
+/// Parts of one gather send: two answers from memory, each a head and a body, or a head and
+/// blocks of a file. The kernel allows 1024; each costs room in every entry of the queue.
+pub const GATHER_PARTS_MAX: usize = 4;
+
 // http: request heads and bodies
 
 /// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any
@@ -119,6 +123,9 @@ const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
 /// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
 /// ask for names that are not known in one moment. Each holds one to eight descriptors.
 pub const LOADS_MAX: usize = 1024;
+
+/// Blocks of one worker's cache at least: some being sent, some being read, and one to spare.
+pub const DIRECT_BLOCKS_MIN: usize = 8;
 
 // engines
 

@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::address::{allow, join, listen_all};
 use super::key::{Key, Section};
-use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
+use super::shapes::{as_usize, count, fallback, file_name, power_of_two, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
@@ -23,7 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 31] = [
+pub static KEYS: [Key; 33] = [
     Key::one(
         Section::Serving,
         "root",
@@ -210,6 +210,29 @@ pub static KEYS: [Key; 31] = [
     ),
     Key::one(
         Section::Workers,
+        "direct-cache",
+        "SIZE",
+        "Memory for blocks of files that the engine direct keeps, in all workers [default: 256MiB]",
+        |all, written, _| {
+            all.server.direct_cache = as_usize(written.size(DIRECT_BLOCK.0..=1 << 40)?);
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.direct_cache as u64)),
+    ),
+    Key::one(
+        Section::Workers,
+        "direct-block",
+        "SIZE",
+        "Bytes of such a block, a power of two from 4KiB to 4MiB [default: 256KiB]",
+        |all, written, _| {
+            let bytes = written.size(DIRECT_BLOCK.0..=DIRECT_BLOCK.1)?;
+            all.server.direct_block = as_usize(power_of_two(bytes)?);
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.direct_block as u64)),
+    ),
+    Key::one(
+        Section::Workers,
         "listing-memory",
         "SIZE",
         "Memory for listings on their way, in all workers; beyond it 503 [default: 64MiB]",
@@ -372,6 +395,9 @@ pub static KEYS: [Key; 31] = [
 pub(super) const HEAD_SHARE_MIN: u64 = 64 << 10;
 /// Memory for bodies that one worker needs at least, for a few buffers of a useful size.
 pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
+/// Bytes of a block, at least and at most: a page is what every disk's alignment divides, and a
+/// larger read gains nothing over several in flight.
+const DIRECT_BLOCK: (u64, u64) = (4 << 10, 4 << 20);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

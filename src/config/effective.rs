@@ -7,6 +7,7 @@ use super::catalogue::{BODY_SHARE_MIN, HEAD_SHARE_MIN};
 use super::rules::{Places, Rules};
 use super::written::show_size;
 use super::{KEYS, Key, Log, Problem, Source, Written, conflicts, file, nearest};
+use crate::limits::DIRECT_BLOCKS_MIN;
 use crate::server::options::Options;
 
 /// What every key means together.
@@ -195,12 +196,15 @@ impl Merge {
         let server = &self.settings.server;
         let workers = server.workers as u64;
         let mut wrong = Vec::new();
+        // Who does not use the cache of blocks is not asked to give it a size.
+        let blocks = if server.engine.keeps_blocks() { DIRECT_BLOCKS_MIN } else { 0 };
         for (name, total, least) in [
             ("head-buffers", server.head_buffers as u64, HEAD_SHARE_MIN),
             ("body-buffers", server.body_buffers as u64, BODY_SHARE_MIN),
+            ("direct-cache", server.direct_cache as u64, (blocks * server.direct_block) as u64),
         ] {
             if total < workers * least {
-                let (needed, fit) = (show_size(workers * least), (total / least).max(1));
+                let (needed, fit) = (show_size(workers * least), (total / least.max(1)).max(1));
                 let total = show_size(total);
                 wrong.push((
                     name,

@@ -3,6 +3,7 @@
 use toml::Value;
 
 use super::Written;
+use super::written::show_size;
 use crate::resource::options::check_file;
 
 pub(super) fn as_usize(number: u64) -> usize {
@@ -12,6 +13,16 @@ pub(super) fn as_usize(number: u64) -> usize {
 /// A count that the file can hold; ranges keep every count within it.
 pub(super) fn count(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// A size that is a power of two.
+pub(super) fn power_of_two(bytes: u64) -> Result<u64, String> {
+    if bytes.is_power_of_two() {
+        return Ok(bytes);
+    }
+    let above = bytes.next_power_of_two();
+    let (below, above) = (show_size(above / 2), show_size(above));
+    Err(format!("{} is not a power of two; write {below} or {above}", show_size(bytes)))
 }
 
 pub(super) fn strings(all: impl Iterator<Item = impl ToString>) -> Value {
@@ -64,6 +75,13 @@ mod tests {
         for bad in ["", "/", "telemetry", "/a//b", "/a/../b", "/a?b", "/a%20b", "/a/"] {
             assert!(url_path(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_block_is_a_power_of_two_and_the_message_names_two() {
+        assert_eq!(power_of_two(4096), Ok(4096));
+        let told = power_of_two(96 << 10).expect_err("three times 32 KiB");
+        assert_eq!(told, "96KiB is not a power of two; write 64KiB or 128KiB");
     }
 
     #[test]

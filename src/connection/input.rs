@@ -126,7 +126,13 @@ mod tests {
         let options = Options {
             operations_max: 8,
             owners_max: 8,
-            pools: [(HEAD_BUFFER_BYTES, 2), (LARGE_HEAD_BUFFER_BYTES, large), (4096, 1), (4096, 1)],
+            pools: [
+                (HEAD_BUFFER_BYTES, 2),
+                (LARGE_HEAD_BUFFER_BYTES, large),
+                (4096, 1),
+                (4096, 1),
+                (4096, 0),
+            ],
             pipes_max: 1,
             pipe_bytes: 4096,
             turn_bytes: 4096,

@@ -55,6 +55,11 @@ impl Kind {
         matches!(self, Self::Uring | Self::Direct)
     }
 
+    /// Whether blocks of files are kept in memory of the process for it.
+    pub const fn keeps_blocks(self) -> bool {
+        matches!(self, Self::Direct)
+    }
+
     /// One line that says what the engine does, without a full stop.
     pub const fn help(self) -> &'static str {
         NAMES[self as usize].2

@@ -3,7 +3,11 @@
 //! A pool is one private anonymous mapping, cut into equal, page-aligned buffers; pages that
 //! were never used take no memory. A [`Lease`] is the only way to a buffer. It moves into an
 //! operation and comes home with the completion, so no second path to the memory exists while
-//! the kernel may touch it. A lease that is dropped goes back to its pool.
+//! the kernel may touch it. A lease that is dropped goes back to its pool. One that is kept, to
+//! be sent again and again, is put behind a reference count: [`super::Outgoing::kept`].
+//!
+//! A large pool lies in huge pages: in those that the operator has set aside (MAP_HUGETLB), or in
+//! those that the kernel makes as it can (MADV_HUGEPAGE).
 //!
 //! In builds with debug assertions a buffer that came home is filled with a pattern and waits
 //! in a quarantine; the pattern is checked before it is leased again. A write by the kernel
@@ -18,42 +22,65 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// What freed buffers are filled with in builds with debug assertions.
 const PATTERN: u8 = 0xdb;
 /// Freed buffers that wait before they are leased again, in builds with debug assertions.
 const QUARANTINE: usize = if cfg!(debug_assertions) { 8 } else { 0 };
 
+/// Bytes of a huge page, on every platform whose smallest page has 4 KiB.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// Bytes that the ring registers as one piece: the kernel refuses more than 1 GiB.
+const REGION_BYTES_MAX: usize = 1 << 30;
+
+/// What pages the memory of a pool lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Those of the platform.
+    Ordinary,
+    /// Huge ones where the kernel finds them.
+    Advised,
+    /// Huge ones, set aside for this.
+    Huge,
+}
+
+/// Memory of a pool, a mapping of its own.
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    pages: Pages,
+}
+
 /// Buffers of one size.
 #[derive(Debug)]
 pub struct BufferPool {
+    mapping: Mapping,
+    /// The first buffer.
     base: NonNull<u8>,
     stride: usize,
     count: usize,
     free: RefCell<VecDeque<u32>>,
     most_leased: Cell<usize>,
-    /// The index under which the whole mapping is registered with the ring.
+    /// The index under which the first region is registered with the ring.
     registered: Cell<Option<u16>>,
 }
 
 impl BufferPool {
-    /// Maps `count` buffers of `stride` bytes each, a multiple of 4096.
+    /// Maps `count` buffers of `stride` bytes each, a multiple of 4096. A pool may be empty.
     pub fn new(stride: usize, count: usize) -> rustix::io::Result<Rc<Self>> {
         assert!(stride > 0 && stride.is_multiple_of(4096), "buffers are page-aligned");
-        assert!(count > 0 && count < u32::MAX as usize, "an index has 32 bits");
-        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice
-        // overlaps nothing that exists.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                stride * count,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }?;
-        let base = NonNull::new(base.cast()).expect("a mapping is never at address zero");
+        assert!(count < u32::MAX as usize, "an index has 32 bits");
+        let bytes = stride.checked_mul(count).ok_or(Errno::NOMEM)?;
+        let mapping = Mapping::new(bytes)?;
+        let base = match mapping.pages {
+            Pages::Ordinary => mapping.base,
+            Pages::Huge | Pages::Advised => mapping.first_huge_page(),
+        };
         Ok(Rc::new(Self {
+            mapping,
             base,
             stride,
             count,
@@ -96,9 +123,23 @@ impl BufferPool {
         self.most_leased.get()
     }
 
-    /// The whole mapping, for registration with a ring.
-    pub(crate) fn region(&self) -> (*mut u8, usize) {
-        (self.base.as_ptr(), self.stride * self.count)
+    /// The pages that the memory lies in.
+    pub fn pages(&self) -> Pages {
+        self.mapping.pages
+    }
+
+    /// All memory, in the pieces in which a ring registers it.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = (*mut u8, usize)> {
+        let piece = self.region_count() * self.stride;
+        let all = self.stride * self.count;
+        (0..all)
+            .step_by(piece)
+            .map(move |start| (self.base.as_ptr().wrapping_add(start), piece.min(all - start)))
+    }
+
+    /// Buffers of one region: no buffer lies in two.
+    fn region_count(&self) -> usize {
+        (REGION_BYTES_MAX / self.stride).max(1)
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -113,11 +154,60 @@ impl BufferPool {
 impl Drop for BufferPool {
     fn drop(&mut self) {
         debug_assert_eq!(self.free.get_mut().len(), self.count, "every lease holds the pool");
-        let (base, bytes) = self.region();
-        // SAFETY: the mapping was made in `new` with this address and length, every lease holds
-        // a reference to the pool, so none is left, and the ring that had it registered keeps
-        // its own references to the pages.
-        let unmapped = unsafe { rustix::mm::munmap(base.cast(), bytes) };
+    }
+}
+
+impl Mapping {
+    /// Zeroed memory, in the largest pages that can be had.
+    fn new(bytes: usize) -> rustix::io::Result<Self> {
+        let ordinary = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        if bytes < HUGE_PAGE_BYTES {
+            return Self::map(bytes.max(4096), ordinary, Pages::Ordinary);
+        }
+        // Without NORESERVE: pages that are not there are refused now, not by a signal later.
+        let whole = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
+        let huge = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
+        if let Ok(mapping) = Self::map(whole, huge, Pages::Huge) {
+            return Ok(mapping);
+        }
+        // Older kernels do not align a mapping for huge pages by themselves.
+        let longer = whole.checked_add(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
+        let mut mapping = Self::map(longer, ordinary, Pages::Advised)?;
+        let base = mapping.base.as_ptr().cast();
+        // SAFETY: the range is the whole mapping, and the advice changes no byte of it.
+        let advised = unsafe { rustix::mm::madvise(base, longer, Advice::LinuxHugepage) };
+        if advised.is_err() {
+            // EINVAL: a kernel without transparent huge pages.
+            mapping.pages = Pages::Ordinary;
+        }
+        Ok(mapping)
+    }
+
+    fn map(bytes: usize, flags: MapFlags, pages: Pages) -> rustix::io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice
+        // overlaps nothing that exists.
+        let base =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }?;
+        let base = NonNull::new(base.cast()).expect("a mapping is never at address zero");
+        Ok(Self { base, bytes, pages })
+    }
+
+    /// The first address in it that a huge page may have.
+    fn first_huge_page(&self) -> NonNull<u8> {
+        let before = self.base.as_ptr().addr() % HUGE_PAGE_BYTES;
+        let start = if before == 0 { 0 } else { HUGE_PAGE_BYTES - before };
+        NonNull::new(self.base.as_ptr().wrapping_add(start))
+            .expect("an address in a mapping is not zero")
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `map` with this address and length; it belongs to its
+        // pool alone, which every lease holds, so no buffer is left; and the ring that had it
+        // registered keeps its own references to the pages.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
         debug_assert!(unmapped.is_ok(), "unmapping a whole mapping cannot fail");
     }
 }
@@ -135,9 +225,10 @@ impl Lease {
         self.pool.base.as_ptr().wrapping_add(self.index as usize * self.pool.stride)
     }
 
-    /// The index of the registered mapping that this buffer lies in.
+    /// The index of the registered region that this buffer lies in.
     pub(crate) fn registered(&self) -> Option<u16> {
-        self.pool.registered.get()
+        let first = self.pool.registered.get()?;
+        Some(first + (self.index as usize / self.pool.region_count()) as u16)
     }
 
     fn check_pattern(&self) {
@@ -194,6 +285,37 @@ mod tests {
         drop(first);
         assert!(pool.lease().is_some());
         assert_eq!(pool.most_leased(), 2);
+    }
+
+    #[test]
+    fn a_large_pool_is_aligned_for_huge_pages_and_all_of_it_is_there() {
+        let pool = BufferPool::new(256 << 10, 17).unwrap();
+        let mut leases: Vec<_> = std::iter::from_fn(|| pool.lease()).collect();
+        assert_eq!(leases.len(), 17);
+        for (number, lease) in leases.iter_mut().enumerate() {
+            lease.fill(number as u8);
+        }
+        assert!(leases.iter().enumerate().all(|(number, lease)| lease[99] == number as u8));
+        let (first, bytes) = pool.regions().next().unwrap();
+        assert_eq!(bytes, 17 * (256 << 10));
+        assert!(pool.pages() == Pages::Ordinary || first.addr().is_multiple_of(HUGE_PAGE_BYTES));
+    }
+
+    #[test]
+    fn a_pool_beyond_a_gibibyte_has_several_regions_and_no_buffer_in_two() {
+        // Memory that is never touched takes none.
+        let stride = 3 << 20;
+        let pool = BufferPool::new(stride, 700).unwrap();
+        let regions: Vec<_> = pool.regions().collect();
+        assert_eq!(regions.len(), 3);
+        assert!(regions.iter().all(|(_, bytes)| *bytes <= 1 << 30 && bytes % stride == 0));
+        assert_eq!(regions.iter().map(|(_, bytes)| bytes).sum::<usize>(), 700 * stride);
+    }
+
+    #[test]
+    fn an_empty_pool_has_nothing_to_lease() {
+        let pool = BufferPool::new(4096, 0).unwrap();
+        assert!(pool.lease().is_none() && pool.regions().next().is_none());
     }
 
     #[test]

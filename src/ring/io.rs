@@ -26,11 +26,14 @@ pub enum Pool {
     Answer,
     /// For bodies on their way through memory, registered with the ring where allowed.
     Body,
+    /// For what is kept of files to be sent again: blocks read past the page cache, hot files.
+    /// Registered likewise, in huge pages where they can be had; empty where nothing is kept.
+    Block,
 }
 
 impl Pool {
     /// All pools, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Head, Self::LargeHead, Self::Answer, Self::Body];
+    pub const ALL: [Self; 5] = [Self::Head, Self::LargeHead, Self::Answer, Self::Body, Self::Block];
 
     /// The name in telemetry.
     pub const fn name(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Pool {
             Self::LargeHead => "large_head",
             Self::Answer => "answer",
             Self::Body => "body",
+            Self::Block => "block",
         }
     }
 }

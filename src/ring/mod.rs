@@ -20,7 +20,7 @@ mod stats;
 mod uring;
 mod wheel;
 
-pub use buffer::{BufferPool, Lease};
+pub use buffer::{BufferPool, Lease, Pages};
 pub use handle::{Closing, Descriptor, File, Socket};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
@@ -28,7 +28,7 @@ pub use job::{Job, Reader};
 pub use op::{
     Completion, Deadline, Facts, FileKind, How, Obstacle, Op, Scatter, Start, Ticket, Wake,
 };
-pub use outgoing::{Kept, Outgoing};
+pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};
 pub use reactor::{Options, Owner, OwnerIo, Reactor};
 pub use stats::{PoolStats, Stats, Technique, TechniqueStats};

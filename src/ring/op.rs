@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::buffer::Lease;
 use super::handle::{Descriptor, File, Socket};
 use super::job::Job;
-use super::outgoing::Outgoing;
+use super::outgoing::{Gather, Outgoing};
 use super::pipe::PipeLease;
 use crate::base::{Key, WallClock};
 
@@ -145,6 +145,15 @@ pub enum Op {
         /// What is sent.
         bytes: Outgoing,
         /// Whether more follows at once, so that the kernel may wait with a part of a segment.
+        more: bool,
+    },
+    /// Send bytes from several places by the ring in one call (sendmsg). Result: bytes.
+    SendMsg {
+        /// The connection.
+        socket: Socket,
+        /// What is sent, not empty.
+        parts: Gather,
+        /// Whether more follows at once.
         more: bool,
     },
     /// Send bytes of a registered buffer by the ring without copying them; completes twice.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::buffer::Lease;
+use crate::limits::GATHER_PARTS_MAX;
 
 /// Bytes to be sent: a range of a leased buffer or of shared memory.
 pub struct Outgoing {
@@ -23,6 +24,12 @@ enum Source {
 pub trait Kept {
     /// The bytes, always the same, fewer than 4 GiB.
     fn bytes(&self) -> &[u8];
+}
+
+impl Kept for Lease {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -93,6 +100,92 @@ impl Outgoing {
         match &self.source {
             Source::Leased(lease) => lease.registered(),
             Source::Shared(_) | Source::Kept(_) => None,
+        }
+    }
+}
+
+/// Bytes from several places that leave in one send, in their order.
+#[derive(Debug, Default)]
+pub struct Gather {
+    /// Those that are not sent whole; none is empty.
+    parts: Vec<Outgoing>,
+}
+
+impl Gather {
+    /// Puts a part behind the others; one without bytes is dropped. There are
+    /// [`GATHER_PARTS_MAX`] at most.
+    pub fn push(&mut self, part: Outgoing) {
+        if !part.is_empty() {
+            assert!(self.has_room(), "a gather send has a bounded number of parts");
+            self.parts.push(part);
+        }
+    }
+
+    /// Whether one more part finds room.
+    pub fn has_room(&self) -> bool {
+        self.parts.len() < GATHER_PARTS_MAX
+    }
+
+    /// What is still to be sent.
+    pub fn parts(&self) -> &[Outgoing] {
+        &self.parts
+    }
+
+    /// How many bytes are still to be sent.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Outgoing::len).sum()
+    }
+
+    /// Whether all was sent.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Takes note that the kernel took `count` bytes, and lets go of the parts that are through.
+    pub fn advance(&mut self, count: usize) {
+        let mut left = count;
+        for part in &mut self.parts {
+            let of_part = left.min(part.len());
+            part.advance(of_part);
+            left -= of_part;
+        }
+        assert_eq!(left, 0, "the kernel takes no more than it was given");
+        self.parts.retain(|part| !part.is_empty());
+    }
+
+    /// The parts, to send them otherwise.
+    pub fn into_parts(self) -> Vec<Outgoing> {
+        self.parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gather_lets_go_of_what_is_through_and_of_nothing_else() {
+        let kept: Rc<dyn Kept> = Rc::new(BYTES);
+        let mut gather = Gather::default();
+        gather.push(Outgoing::shared(b"head".as_slice().into()));
+        gather.push(Outgoing::shared(b"".as_slice().into()));
+        gather.push(Outgoing::kept(Rc::clone(&kept), 0..6));
+        assert_eq!((gather.len(), gather.parts().len()), (10, 2));
+        gather.advance(3);
+        assert_eq!(gather.parts()[0].bytes(), b"d");
+        gather.advance(2);
+        assert_eq!((gather.parts().len(), gather.parts()[0].bytes()), (1, &b"bcdef"[..]));
+        assert_eq!(Rc::strong_count(&kept), 2);
+        gather.advance(5);
+        assert!(gather.is_empty());
+        assert_eq!(Rc::strong_count(&kept), 1, "what was sent is let go");
+    }
+
+    const BYTES: Bytes = Bytes(*b"abcdef");
+    struct Bytes([u8; 6]);
+    impl Kept for Bytes {
+        fn bytes(&self) -> &[u8] {
+            &self.0
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct Options {
     /// Owners at most.
     pub owners_max: usize,
     /// Bytes of one buffer of each pool and how many there are, in the order of [`Pool::ALL`].
-    pub pools: [(usize, usize); 4],
+    pub pools: [(usize, usize); Pool::ALL.len()],
     /// Pipes at most.
     pub pipes_max: usize,
     /// Bytes asked for a pipe.
@@ -109,7 +109,7 @@ pub struct Reactor<K: Kernel> {
     wheel: Wheel,
     due: Vec<(Key, Tick)>,
     closing: Rc<Closing>,
-    pools: [Rc<BufferPool>; 4],
+    pools: [Rc<BufferPool>; Pool::ALL.len()],
     pipes: Rc<PipePool>,
     jobs: Jobs,
     /// Who waits for a buffer, by pool, for a pipe, and for room for a job.
@@ -128,20 +128,24 @@ pub struct Reactor<K: Kernel> {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// A reactor over a kernel. `register` is given the body pool's memory and says under which
-    /// index the ring knows it, if it does.
+    /// A reactor over a kernel. `register` is given the memory of the pools for bodies and for
+    /// blocks, in pieces, and says under which index the ring knows the first, if it does.
     pub fn new(
         mut kernel: K,
         options: Options,
         stats: Arc<Stats>,
-        register: impl FnOnce(&mut K, (*mut u8, usize)) -> Option<u16>,
+        register: impl FnOnce(&mut K, &[(*mut u8, usize)]) -> Option<u16>,
     ) -> rustix::io::Result<Self> {
         let pools = {
-            let [a, b, c, d] = options.pools.map(|(bytes, count)| BufferPool::new(bytes, count));
-            [a?, b?, c?, d?]
+            let [a, b, c, d, e] = options.pools.map(|(bytes, count)| BufferPool::new(bytes, count));
+            [a?, b?, c?, d?, e?]
         };
-        let body = &pools[Pool::Body as usize];
-        body.set_registered(register(&mut kernel, body.region()));
+        let (body, block) = (&pools[Pool::Body as usize], &pools[Pool::Block as usize]);
+        let regions: Vec<_> = body.regions().chain(block.regions()).collect();
+        if let Some(first) = register(&mut kernel, &regions) {
+            body.set_registered(Some(first));
+            block.set_registered(Some(first + body.regions().count() as u16));
+        }
         let now = kernel.now();
         let mut owners = Slab::new(options.owners_max + 1);
         let itself = owners.insert(OwnerState::new()).expect("the first owner finds room");
@@ -270,7 +274,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// What is out: buffers by pool, and pipes that are leased.
-    pub fn leased(&self) -> ([usize; 4], usize) {
+    pub fn leased(&self) -> ([usize; Pool::ALL.len()], usize) {
         let buffers =
             std::array::from_fn(|pool| self.pools[pool].count() - self.pools[pool].free());
         (buffers, self.pipes.open() - self.pipes.idle())
@@ -351,7 +355,9 @@ impl<K: Kernel> Reactor<K> {
         }
         self.stats.count(Technique::of(op), event.result, Some(took));
         match op {
-            Op::Send { socket, .. } | Op::SendZc { socket, .. } => socket.send_ends(),
+            Op::Send { socket, .. } | Op::SendMsg { socket, .. } | Op::SendZc { socket, .. } => {
+                socket.send_ends();
+            }
             Op::Job(job) => self.jobs.ends(job),
             _ => {}
         }

@@ -41,6 +41,7 @@ techniques! {
     DirectRead "direct_read" "O_DIRECT reads of file content by the ring",
     Pread "pread" "Positional reads of file content, inline",
     Send "send" "Sends of bytes from memory, by the ring or ahead of a file",
+    SendMsg "sendmsg" "Gather sends of a head and the bytes behind it, by the ring",
     SendZc "send_zc" "Sends by the ring that do not copy the bytes",
     Sendfile "sendfile" "Bytes of a file sent by sendfile(2), inline",
     SpliceIn "splice_in" "Bytes of a file moved into a pipe by splice(2), inline",
@@ -73,6 +74,7 @@ impl Technique {
             }
             Op::Pread { range, .. } => (Self::Pread, range.len() as u64),
             Op::Send { bytes, .. } => (Self::Send, bytes.len() as u64),
+            Op::SendMsg { parts, .. } => (Self::SendMsg, parts.len() as u64),
             Op::SendZc { bytes, .. } => (Self::SendZc, bytes.len() as u64),
             Op::Sendfile { count, .. } => (Self::Sendfile, u64::from(*count)),
             Op::SpliceIn { count, .. } => (Self::SpliceIn, u64::from(*count)),
@@ -96,7 +98,8 @@ impl Technique {
     /// counted where the same bytes go on to the socket. Request heads are no part of an answer.
     const fn copies(self) -> Option<bool> {
         match self {
-            Self::Read | Self::ReadFixed | Self::Pread | Self::Send => Some(true),
+            Self::Read | Self::ReadFixed | Self::Pread => Some(true),
+            Self::Send | Self::SendMsg => Some(true),
             Self::Sendfile | Self::SpliceOut | Self::SendZc => Some(false),
             Self::DirectRead | Self::SpliceIn => None,
             Self::Accept | Self::Poll | Self::Readv => None,
@@ -153,6 +156,12 @@ pub struct PoolStats {
     pub leased_bytes_max: Gauge,
     /// Leases that had to wait.
     pub waits: Counter,
+    /// Bytes that are registered with the ring.
+    pub registered_bytes: Gauge,
+    /// Bytes in huge pages that were set aside.
+    pub huge_bytes: Gauge,
+    /// Bytes for which the kernel was asked for huge pages, to be had as it finds them.
+    pub huge_advised_bytes: Gauge,
 }
 
 /// Figures of one ring.
@@ -184,7 +193,7 @@ pub struct Stats {
     pub pipes_open: Gauge,
     /// Pipes allowed.
     pub pipes_max: Gauge,
-    /// Whether the body pool is registered with the ring.
+    /// Whether the pools for bodies and blocks are registered with the ring.
     pub registered: Gauge,
 }
 

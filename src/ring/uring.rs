@@ -24,6 +24,7 @@ use super::io::{Event, Kernel, QueueFull, Wait};
 use super::op::{How, Op};
 use super::pipe::{Pipe, adopt_ends};
 use crate::base::{Instant, WallClock};
+use crate::limits::GATHER_PARTS_MAX;
 
 /// Entries of the submission queue: more than a turn starts, so that a turn is one entry.
 const ENTRIES: u32 = 2048;
@@ -63,7 +64,8 @@ impl Setup {
 /// What the kernel reads at submission: it stays until the queue was handed over.
 #[derive(Clone, Copy)]
 struct Scratch {
-    vectors: [Vector; 2],
+    vectors: [Vector; GATHER_PARTS_MAX],
+    message: libc::msghdr,
     how: types::OpenHow,
 }
 
@@ -73,6 +75,15 @@ struct Scratch {
 struct Vector {
     base: *mut u8,
     bytes: usize,
+}
+
+const NO_VECTOR: Vector = Vector { base: std::ptr::null_mut(), bytes: 0 };
+
+/// A message without an address, without ancillary data and without parts.
+fn no_message() -> libc::msghdr {
+    // SAFETY: `msghdr` is a structure of integers and pointers, for which all zeros is a value;
+    // it has padding on some platforms, so it cannot be written as a literal.
+    unsafe { std::mem::zeroed() }
 }
 
 /// See the module.
@@ -97,7 +108,8 @@ impl Uring {
     pub fn new() -> Result<Self, SetupFault> {
         let (ring, setup) = set_up().map_err(SetupFault)?;
         let empty = Scratch {
-            vectors: [Vector { base: std::ptr::null_mut(), bytes: 0 }; 2],
+            vectors: [NO_VECTOR; GATHER_PARTS_MAX],
+            message: no_message(),
             how: types::OpenHow::new(),
         };
         let scratch = vec![empty; ENTRIES as usize].into();
@@ -111,13 +123,14 @@ impl Uring {
 
     /// Registers memory with the ring, so that reads need not map it each time. Refused with
     /// ENOMEM beyond the locked-memory limit.
-    pub fn register_memory(&mut self, (base, bytes): (*mut u8, usize)) -> std::io::Result<()> {
-        let vector = Vector { base, bytes };
-        // SAFETY: `Vector` has the layout of `iovec`, and the slice of one does not outlive it.
-        let vectors = unsafe { std::slice::from_raw_parts((&raw const vector).cast(), 1) };
-        // SAFETY: the memory is a whole mapping of a `BufferPool`, and the kernel pins its pages
+    pub fn register_memory(&mut self, regions: &[(*mut u8, usize)]) -> std::io::Result<()> {
+        let vectors: Vec<libc::iovec> = regions
+            .iter()
+            .map(|(base, bytes)| libc::iovec { iov_base: base.cast(), iov_len: *bytes })
+            .collect();
+        // SAFETY: the memory is that of whole `BufferPool`s, and the kernel pins its pages
         // itself, so that even an unmapping before the ring's end is harmless.
-        unsafe { self.ring.submitter().register_buffers(vectors) }
+        unsafe { self.ring.submitter().register_buffers(&vectors) }
     }
 
     /// Has the ring wait for jobs that are out. Says whether it may sleep: nothing has ended
@@ -156,8 +169,8 @@ impl Uring {
             }
             Op::ReadHead { socket, parts } => {
                 let free = parts.free();
-                scratch.vectors =
-                    free.map(|part| Vector { base: part.as_mut_ptr(), bytes: part.len() });
+                let parts = free.map(|part| Vector { base: part.as_mut_ptr(), bytes: part.len() });
+                scratch.vectors[..2].copy_from_slice(&parts);
                 let count = if scratch.vectors[1].bytes == 0 { 1 } else { 2 };
                 let fd = types::Fd(socket.as_raw_fd());
                 opcode::Readv::new(fd, scratch.vectors.as_ptr().cast(), count).build()
@@ -179,6 +192,18 @@ impl Uring {
                 let bytes = bytes.bytes();
                 opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32)
                     .flags(send_flags(*more))
+                    .build()
+            }
+            Op::SendMsg { socket, parts, more } => {
+                for (vector, part) in scratch.vectors.iter_mut().zip(parts.parts()) {
+                    let bytes = part.bytes();
+                    *vector = Vector { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() };
+                }
+                scratch.message = no_message();
+                scratch.message.msg_iov = scratch.vectors.as_mut_ptr().cast();
+                scratch.message.msg_iovlen = parts.parts().len();
+                opcode::SendMsg::new(types::Fd(socket.as_raw_fd()), &raw const scratch.message)
+                    .flags(send_flags(*more) as u32)
                     .build()
             }
             Op::SendZc { socket, bytes, more } => {

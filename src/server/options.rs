@@ -51,6 +51,10 @@ pub struct Options {
     pub head_buffers: usize,
     /// Memory for bodies that pass through the process, in bytes, in all workers.
     pub body_buffers: usize,
+    /// Memory for blocks of files kept past the page cache, in bytes, in all workers.
+    pub direct_cache: usize,
+    /// Bytes of one such block, a power of two.
+    pub direct_block: usize,
     /// Entries of the cache of open files, in all workers; a worker has 64 at least.
     pub open_files: usize,
     /// How long an open file is served before its name is looked up again; 0 is each time.
@@ -95,6 +99,8 @@ impl Default for Options {
             requests_per_connection: 0,
             head_buffers: 16 << 20,
             body_buffers: 64 << 20,
+            direct_cache: 256 << 20,
+            direct_block: 256 << 10,
             open_files: 4096,
             open_files_valid: Duration::from_secs(1),
             head_timeout: Duration::from_secs(10),

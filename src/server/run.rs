@@ -10,8 +10,8 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -22,9 +22,9 @@ use crate::cache::{self, Directory};
 use crate::connection;
 use crate::http::head::HeadLimits;
 use crate::limits::{
-    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DRAIN_LOOK, HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES,
-    OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, PIPES_MAX, TURN_BYTES,
-    TURNED_AWAY_MAX, WORKERS_LOOK,
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, DRAIN_LOOK, HEAD_BUFFER_BYTES,
+    LARGE_HEAD_BUFFER_BYTES, OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES,
+    PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX, WORKERS_LOOK,
 };
 use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
@@ -258,11 +258,10 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
         );
     }
     let options = reactor_options(&start.options);
-    let number = start.number;
     // Registered memory is pinned, all of it: only who reads into it with every body pays that.
     let registers = start.options.engine.reads_into_buffers();
     let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
-        if registers { register(uring, memory, number) } else { None }
+        if registers { register(uring, memory) } else { None }
     })
     .map_err(|errno| format!("its buffers: {errno}"))?;
     let mut worker = Worker::new(parts(start, shard, reactor, setup));
@@ -328,6 +327,7 @@ fn reactor_options(options: &Options) -> ring::Options {
             (LARGE_HEAD_BUFFER_BYTES, count(heads / 4, LARGE_HEAD_BUFFER_BYTES)),
             (ANSWER_BUFFER_BYTES, count(heads / 4, ANSWER_BUFFER_BYTES)),
             (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),
+            (options.direct_block, blocks(options)),
         ],
         pipes_max: PIPES_MAX,
         pipe_bytes: PIPE_BYTES,
@@ -335,20 +335,32 @@ fn reactor_options(options: &Options) -> ring::Options {
     }
 }
 
-/// Without the registration reads cost more; the server runs all the same and says so.
-fn register(uring: &mut Uring, memory: (*mut u8, usize), number: usize) -> Option<u16> {
-    match uring.register_memory(memory) {
-        Ok(()) => Some(0),
-        Err(error) => {
-            tracing::warn!(
-                worker = number,
-                %error,
-                "body buffers are not registered with the ring, so reads cost more; raise the \
-                 limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers"
-            );
-            None
-        }
+/// Blocks that one worker keeps; none without an engine that keeps any.
+fn blocks(options: &Options) -> usize {
+    match options.engine.keeps_blocks() {
+        true => (options.share(options.direct_cache) / options.direct_block).max(DIRECT_BLOCKS_MIN),
+        false => 0,
     }
+}
+
+/// Without the registration reads cost more; the server runs all the same and says so, once for
+/// all workers.
+fn register(uring: &mut Uring, memory: &[(*mut u8, usize)]) -> Option<u16> {
+    static SAID: Once = Once::new();
+    let error = match uring.register_memory(memory) {
+        Ok(()) => return Some(0),
+        Err(error) => error,
+    };
+    SAID.call_once(|| {
+        tracing::warn!(
+            bytes = memory.iter().map(|(_, bytes)| bytes).sum::<usize>(),
+            %error,
+            "the buffers of a worker are not registered with its ring, so reads cost more; raise \
+             the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers and \
+             direct-cache together"
+        );
+    });
+    None
 }
 
 /// Keeps the calling thread on one of the processors that the process may use.

@@ -132,7 +132,7 @@ pub const CATALOGUE: &[Figure] = &[
     one!(ring.in_flight = ring.in_flight:
         Gauge Count "Operations in flight"),
     one!(ring.registered = ring.registered:
-        Gauge Count "Workers whose body pool is registered with their ring"),
+        Gauge Count "Workers whose pools for bodies and blocks are registered with their ring"),
     one!(ring.batch = ring.batch:
         Histogram Count "Submissions for each entry into the kernel"),
     one!(ring.turn_ns = ring.turn:
@@ -147,6 +147,12 @@ pub const CATALOGUE: &[Figure] = &[
         Gauge Bytes "Memory that was leased at once at most"),
     each!(pools{pool}.waits = ring.pools() PoolStats.waits:
         Counter Count "Leases that had to wait"),
+    each!(pools{pool}.registered_bytes = ring.pools() PoolStats.registered_bytes:
+        Gauge Bytes "Memory that is registered with the ring"),
+    each!(pools{pool}.huge_bytes = ring.pools() PoolStats.huge_bytes:
+        Gauge Bytes "Memory in huge pages that the operator has set aside"),
+    each!(pools{pool}.huge_advised_bytes = ring.pools() PoolStats.huge_advised_bytes:
+        Gauge Bytes "Memory in huge pages as far as the kernel finds them"),
 
     one!(jobs.in_flight = ring.jobs_in_flight:
         Gauge Count "Jobs that helper threads have, running or queued"),

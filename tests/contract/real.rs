@@ -49,8 +49,8 @@ fn reactor(registered: bool) -> Option<Reactor<Uring>> {
             return None;
         }
     };
-    let register = move |ring: &mut Uring, region| {
-        (registered && ring.register_memory(region).is_ok()).then_some(0)
+    let register = move |ring: &mut Uring, regions: &[(*mut u8, usize)]| {
+        (registered && ring.register_memory(regions).is_ok()).then_some(0)
     };
     Some(Reactor::new(ring, options(), Arc::new(Stats::default()), register).unwrap())
 }

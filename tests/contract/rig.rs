@@ -16,6 +16,8 @@ use pitcrew::ring::{
 pub(crate) const TURN_BYTES: u32 = 128 * 1024;
 /// Turns that any body of this suite is served in.
 const TURNS_MAX: usize = 200_000;
+/// Bytes of a block of the cache.
+pub(crate) const BLOCK_BYTES: usize = 65_536;
 /// What follows a body that says that more follows.
 pub(crate) const MARKER: &[u8] = b"what follows";
 
@@ -99,7 +101,13 @@ pub(crate) fn options() -> Options {
     Options {
         operations_max: 64,
         owners_max: 8,
-        pools: [(4096, 4), (16_384, 4), (65_536, 4), (BODY_HEAD_ROOM + BODY_BLOCK_BYTES, 3)],
+        pools: [
+            (4096, 4),
+            (16_384, 4),
+            (65_536, 4),
+            (BODY_HEAD_ROOM + BODY_BLOCK_BYTES, 3),
+            (BLOCK_BYTES, 5),
+        ],
         pipes_max: 2,
         pipe_bytes: 65_536,
         turn_bytes: TURN_BYTES,
@@ -263,7 +271,7 @@ impl<K: Kernel> Rig<K> {
             self.reactor.turn().expect("the kernel is entered");
         }
         assert_eq!(self.reactor.in_flight(), 0, "something is in flight for ever");
-        assert_eq!(self.reactor.leased(), ([0; 4], 0), "buffers and pipes are home");
+        assert_eq!(self.reactor.leased(), ([0; 5], 0), "buffers and pipes are home");
         assert_eq!(self.reactor.owners(), 0, "the owner is gone");
     }
 }

@@ -78,7 +78,7 @@ impl Rig {
         let options = Options {
             operations_max: 256,
             owners_max: 4,
-            pools: [(4096, 1); 4],
+            pools: [(4096, 1); 5],
             pipes_max: 1,
             pipe_bytes: 4096,
             turn_bytes: 1,

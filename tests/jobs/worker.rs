@@ -45,7 +45,7 @@ impl Rig {
         let options = Options {
             operations_max: 4096,
             owners_max: 1024,
-            pools: [(4096, 256), (24 << 10, 16), (4096, 256), (68 << 10, 16)],
+            pools: [(4096, 256), (24 << 10, 16), (4096, 256), (68 << 10, 16), (4096, 0)],
             pipes_max: 4,
             pipe_bytes: 65_536,
             turn_bytes: 512 << 10,

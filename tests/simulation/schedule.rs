@@ -270,8 +270,13 @@ impl Schedule {
         let sum = |techniques: &[Technique]| -> u64 {
             techniques.iter().map(|one| shard.ring.technique(*one).bytes.read()).sum()
         };
-        let sent =
-            sum(&[Technique::Send, Technique::SendZc, Technique::Sendfile, Technique::SpliceOut]);
+        let sent = sum(&[
+            Technique::Send,
+            Technique::SendMsg,
+            Technique::SendZc,
+            Technique::Sendfile,
+            Technique::SpliceOut,
+        ]);
         let (to_clients, from_clients) = world.traffic();
         assert_eq!(sent, to_clients, "bytes sent are counted once each");
         assert_eq!(sum(&[Technique::Readv]), from_clients, "and those that were read");
@@ -313,13 +318,13 @@ impl Schedule {
         self.world.set_faults(Faults::NONE);
         let reactor = self.worker.reactor();
         for _ in 0..50 {
-            if reactor.leased() == ([0; 4], 0) && self.world.is_asleep() {
+            if reactor.leased() == ([0; 5], 0) && self.world.is_asleep() {
                 break;
             }
             reactor.turn().expect("the kernel is entered");
             while reactor.next_wake().is_some() {}
         }
-        assert_eq!(reactor.leased(), ([0; 4], 0), "every buffer and pipe came home");
+        assert_eq!(reactor.leased(), ([0; 5], 0), "every buffer and pipe came home");
     }
 }
 
@@ -331,6 +336,7 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
             (LARGE_HEAD_BUFFER_BYTES, count(2)),
             (ANSWER_BUFFER_BYTES, count(4)),
             (BODY_BUFFER_BYTES, count(4)),
+            (4096, 0),
         ],
         operations_max: (connections + 1) * 4 + count(30),
         owners_max: connections + TURNED_AWAY_MAX + 8,

@@ -1,6 +1,7 @@
 //! Buffers, pipes and room for jobs: who waits for them, and how many are out.
 
 use super::{JOBS, Owner, PIPES, Reactor};
+use crate::ring::buffer::Pages;
 use crate::ring::io::{Kernel, Pool};
 use crate::ring::op::Wake;
 
@@ -46,6 +47,10 @@ impl<K: Kernel> Reactor<K> {
             stats.budget_bytes.set(bytes(pool.count()));
             stats.leased_bytes.set(bytes(pool.count() - pool.free()));
             stats.leased_bytes_max.set(bytes(pool.most_leased()));
+            let all = |is: bool| if is { bytes(pool.count()) } else { 0 };
+            stats.registered_bytes.set(all(pool.is_registered()));
+            stats.huge_bytes.set(all(pool.pages() == Pages::Huge));
+            stats.huge_advised_bytes.set(all(pool.pages() == Pages::Advised));
         }
     }
 }

@@ -39,7 +39,9 @@ impl<K: Kernel> Reactor<K> {
         let operation = self.operations.get_mut(key).expect("it was just put in");
         let op = operation.op.as_mut().expect("it was just put there");
         match op {
-            Op::Send { socket, .. } | Op::SendZc { socket, .. } => socket.send_begins(),
+            Op::Send { socket, .. } | Op::SendMsg { socket, .. } | Op::SendZc { socket, .. } => {
+                socket.send_begins();
+            }
             Op::Job(job) => self.jobs.begins(job),
             _ => {}
         }
@@ -225,7 +227,14 @@ fn head_bytes(op: &Op) -> usize {
 /// Whether an operation that a signal interrupted before it did anything is made again, as
 /// inline calls are.
 pub(super) fn can_be_repeated(op: &Op) -> bool {
-    matches!(op, Op::ReadHead { .. } | Op::Read { .. } | Op::Send { .. } | Op::SendZc { .. })
+    matches!(
+        op,
+        Op::ReadHead { .. }
+            | Op::Read { .. }
+            | Op::Send { .. }
+            | Op::SendMsg { .. }
+            | Op::SendZc { .. }
+    )
 }
 
 fn executed(op: Op, result: Result<u32, Errno>) -> Start {

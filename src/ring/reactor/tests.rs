@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ring::simulated::{Client, End, Fault, Faults, ListenerId, Simulated, World};
-use crate::ring::{File, How, Outgoing, Scatter, Socket};
+use crate::ring::{File, Gather, How, Kept, Outgoing, Scatter, Socket};
 use crate::ring::{Io, NoPipe, Obstacle, Start};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl Rig {
         let options = Options {
             operations_max,
             owners_max: 8,
-            pools: [(4096, 2), (8192, 1), (4096, 1), (65_536, 1)],
+            pools: [(4096, 2), (8192, 1), (4096, 1), (65_536, 1), (4096, 2)],
             pipes_max: 2,
             pipe_bytes: 65_536,
             turn_bytes: 100_000,
@@ -180,7 +180,7 @@ fn an_owner_that_retires_lets_go_of_everything() {
     }
     assert_eq!(woken, [other], "who waited for the buffer is woken, the retired one is not");
     assert_eq!((rig.reactor.in_flight(), rig.reactor.owners()), (0, 1));
-    assert_eq!(rig.reactor.leased(), ([0; 4], 0));
+    assert_eq!(rig.reactor.leased(), ([0; 5], 0));
     assert_eq!(rig.world.descriptors(), 0, "connection, listener and file are closed");
     assert_eq!(client.end(), End::Open, "ten bytes are to be read");
     assert_eq!(client.read(99).len(), 10);
@@ -454,7 +454,35 @@ fn a_send_without_copy_brings_its_operands_home_at_the_second_event() {
     assert_eq!(bytes.bytes(), b"bytes");
     assert_eq!(client.read(99), b"bytes");
     drop(wakes);
-    assert_eq!(rig.reactor.leased(), ([0; 4], 0));
+    assert_eq!(rig.reactor.leased(), ([0; 5], 0));
+}
+
+#[test]
+fn a_gather_send_takes_what_the_socket_takes_and_keeps_the_order() {
+    let mut rig = Rig::new();
+    let owner = rig.owner();
+    let (socket, client) = rig.pair(7);
+    let mut lease = rig.reactor.io(owner).lease(Pool::Block).unwrap();
+    lease[..4].copy_from_slice(b"body");
+    let block: Rc<dyn Kept> = Rc::new(lease);
+    let mut parts = Gather::default();
+    parts.push(Outgoing::shared(b"head:".as_slice().into()));
+    parts.push(Outgoing::kept(Rc::clone(&block), 0..4));
+    parts.push(Outgoing::kept(block, 2..4));
+    rig.submit(owner, Op::SendMsg { socket: socket.clone(), parts, more: true });
+    assert_eq!(socket.sends_in_flight(), 1);
+    let done = rig.done();
+    let Some(Op::SendMsg { mut parts, .. }) = done.op else { panic!("the operands come home") };
+    assert_eq!((done.result, socket.sends_in_flight()), (Ok(7), 0));
+    parts.advance(7);
+    assert_eq!((parts.len(), parts.parts()[0].bytes()), (4, &b"dy"[..]));
+    let mut seen = client.read(99);
+    rig.submit(owner, Op::SendMsg { socket, parts, more: false });
+    let done = rig.done();
+    seen.extend(client.read(99));
+    assert_eq!((done.result, seen.as_slice()), (Ok(4), &b"head:bodydy"[..]));
+    drop(done);
+    assert_eq!(rig.reactor.leased(), ([0; 5], 0), "what was kept is home");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! What a send is to take is remembered, and must be the same at its event.
 
 use crate::ring::op::Op;
+use crate::ring::outgoing::Outgoing;
 
 /// Operands in memory of an operation in flight.
 #[derive(Debug, Default)]
@@ -14,8 +15,8 @@ pub(super) enum Memory {
     None,
     /// Space that is read to, in two parts.
     Space { places: [(usize, usize); 2], mark: u8 },
-    /// Bytes that are sent.
-    Bytes { address: usize, bytes: Vec<u8> },
+    /// Bytes that are sent, with the places where they lie and their lengths.
+    Bytes { places: Vec<(usize, usize)>, bytes: Vec<u8> },
 }
 
 impl Memory {
@@ -30,11 +31,13 @@ impl Memory {
                 });
                 Self::Space { places, mark }
             }
-            Op::Send { bytes, .. } | Op::SendZc { bytes, .. } => {
-                let bytes = bytes.bytes();
-                Self::Bytes { address: bytes.as_ptr().addr(), bytes: bytes.to_vec() }
+            _ => {
+                let parts = outgoing(op);
+                match parts.is_empty() {
+                    true => Self::None,
+                    false => Self::Bytes { places: places(parts), bytes: joined(parts) },
+                }
             }
-            _ => Self::None,
         }
     }
 
@@ -43,6 +46,14 @@ impl Memory {
         match self {
             Self::Space { places: [(_, first), (_, second)], .. } => first + second,
             _ => 0,
+        }
+    }
+
+    /// Bytes that are sent.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes { bytes, .. } => bytes,
+            _ => &[],
         }
     }
 
@@ -73,18 +84,32 @@ impl Memory {
                 }
                 assert!(left.is_empty(), "no more is read than fits");
             }
-            Self::Bytes { address, bytes } => {
-                let (Op::Send { bytes: now, .. } | Op::SendZc { bytes: now, .. }) = op else {
-                    panic!("the operands of a send belong to {op:?} now");
-                };
-                let now = now.bytes();
+            Self::Bytes { places: before, bytes } => {
+                let parts = outgoing(op);
                 assert!(
-                    now.as_ptr().addr() == *address && now == bytes,
-                    "memory was written to while the kernel sent it"
+                    places(parts) == *before && joined(parts) == *bytes,
+                    "memory was written to while the kernel sent it, or belongs to {op:?} now"
                 );
             }
         }
     }
+}
+
+/// What an operation sends.
+fn outgoing(op: &Op) -> &[Outgoing] {
+    match op {
+        Op::Send { bytes, .. } | Op::SendZc { bytes, .. } => std::slice::from_ref(bytes),
+        Op::SendMsg { parts, .. } => parts.parts(),
+        _ => &[],
+    }
+}
+
+fn places(parts: &[Outgoing]) -> Vec<(usize, usize)> {
+    parts.iter().map(|part| (part.bytes().as_ptr().addr(), part.len())).collect()
+}
+
+fn joined(parts: &[Outgoing]) -> Vec<u8> {
+    parts.iter().flat_map(|part| part.bytes().iter().copied()).collect()
 }
 
 /// The space that an operation reads to.

@@ -85,6 +85,9 @@ impl What {
             Op::Send { socket, more, .. } => {
                 Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: false }
             }
+            Op::SendMsg { socket, more, .. } => {
+                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: false }
+            }
             Op::SendZc { socket, more, .. } => {
                 Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: true }
             }
@@ -351,9 +354,8 @@ impl State {
                 })
             }
             What::Send { fd, more, .. } => {
-                let Memory::Bytes { bytes, .. } = &active.memory else {
-                    unreachable!("a send has bytes")
-                };
+                let bytes = active.memory.bytes();
+                assert!(!bytes.is_empty(), "a send has bytes");
                 let (fd, more, now) = (*fd, *more, self.now);
                 match self.stream(fd).room() {
                     Ok(0) => None,
