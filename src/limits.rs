@@ -127,6 +127,25 @@ pub const LOADS_MAX: usize = 1024;
 /// Blocks of one worker's cache at least: some being sent, some being read, and one to spare.
 pub const DIRECT_BLOCKS_MIN: usize = 8;
 
+/// How long a name whose directories are watched is trusted without being looked up: nothing tells
+/// of a file system that is mounted over one of them.
+pub const WATCHED_VALID: Duration = Duration::from_secs(60);
+
+/// Watches that one worker has helpers set up at once, and how many of them on one mount, so that
+/// one that hangs leaves the rest.
+pub const WATCH_JOBS_MAX: usize = 16;
+/// See [`WATCH_JOBS_MAX`].
+pub const WATCH_JOBS_PER_MOUNT_MAX: usize = WATCH_JOBS_MAX / 2;
+
+/// How long nothing more is watched when the helpers had no room or a watch failed.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(100);
+
+/// Notices of watched directories that a turn takes: as many as the kernel keeps by default
+/// (fs.inotify.max_queued_events), in some milliseconds.
+pub const NOTICES_MAX: usize = 16_384;
+
+const _: () = assert!(WATCH_JOBS_MAX < JOBS_PER_MOUNT_MAX);
+
 // engines
 
 /// Bytes of a file that pass through memory at once: more gains nothing over the socket's own

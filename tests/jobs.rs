@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "jobs/freshness.rs"]
+mod freshness;
 #[path = "jobs/helpers.rs"]
 mod helpers;
 #[path = "jobs/worker.rs"]

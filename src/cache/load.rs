@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::open_files::Found;
+use super::lookup::Found;
 use super::version::{Digest, Direct, Name, OpenDirectory, Version};
+use super::watches::Cover;
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::limits::OPEN_TRIES_MAX;
@@ -62,6 +63,14 @@ pub(super) struct Load {
     pub(super) started: Instant,
     /// Which of the directories that were there it began in, whatever takes its place meanwhile.
     pub(super) generation: u32,
+    /// Whether the directories on the way were watched when it began.
+    pub(super) cover: Cover,
+    /// Whether something has happened to the name since.
+    pub(super) doubted: bool,
+    /// Whether links are followed.
+    follow_links: bool,
+    /// Whether one was met where none was expected.
+    pub(super) linked: bool,
     pub(super) waiters: Vec<Owner>,
     /// Operations that are queued or in flight.
     pub(super) pending: u32,
@@ -75,10 +84,20 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(started: Instant, generation: u32, waiter: Owner) -> Self {
+    pub(super) fn new(
+        started: Instant,
+        generation: u32,
+        cover: Cover,
+        follow_links: bool,
+        waiter: Owner,
+    ) -> Self {
         Self {
             started,
             generation,
+            cover,
+            doubted: false,
+            follow_links,
+            linked: false,
             waiters: vec![waiter],
             pending: 0,
             tries: 0,
@@ -87,6 +106,13 @@ impl Load {
             digests: [None; 4],
             refused: None,
         }
+    }
+
+    /// Whether a link on the way is an error. Where links are followed it is one only as long as a
+    /// name is thought to be no link: what one leads to may change in a directory that nobody
+    /// watches.
+    pub(super) fn no_links(&self) -> bool {
+        !self.follow_links || matches!(self.cover, Cover::Watched(_)) && !self.linked
     }
 
     /// Takes in the end of an operation on a part.
@@ -100,6 +126,12 @@ impl Load {
             {
                 // openat2(2): EAGAIN when a rename raced with the walk beneath the root.
                 self.tries += 1;
+                Stage::Again
+            }
+            (Some(Op::Open { how, .. }), Err(Errno::LOOP), _)
+                if how.no_links && self.follow_links =>
+            {
+                self.linked = true;
                 Stage::Again
             }
             (Some(Op::Stat { file, facts }), Ok(_), _) => self.know(part, file, *facts),
@@ -267,7 +299,7 @@ mod tests {
 
     /// A load whose original is a file.
     fn begun() -> Load {
-        let mut load = Load::new(Instant::default(), 0, WAITER);
+        let mut load = Load::new(Instant::default(), 0, Cover::Unwatchable, true, WAITER);
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
         let op = Op::Stat { file: file(), facts: Box::new(facts) };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));

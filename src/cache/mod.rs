@@ -3,16 +3,21 @@
 //!
 //! [`OpenFiles`] maps a path beneath one of the served directories to a [`Found`]: an open file
 //! with its facts and its precompressed neighbours, a directory, or the answer that nothing is
-//! there. An entry older than the revalidation time is looked up again before it is used. Lengths
-//! and validators come from statx of the very descriptor that is sent.
+//! there. An entry is used as long as nothing has happened to the directories on the way to it,
+//! where these are watched; else it is looked up again once it is older than the revalidation
+//! time. Lengths and validators come from statx of the very descriptor that is sent.
 
+mod freshness;
 mod load;
+mod lookup;
 mod open_files;
 mod stats;
 mod tree;
 mod version;
+mod watches;
 
-pub use open_files::{Found, Lookup, OpenFiles, Options};
+pub use lookup::{Found, Lookup, Options};
+pub use open_files::OpenFiles;
 pub use stats::Stats;
 pub use tree::{Directory, Tree};
 pub use version::{Digest, Direct, Lines, LinesKey, Name, OpenDirectory, Version};

@@ -4,107 +4,70 @@
 //!
 //! Invariants: an entry that is being loaded is never put out, nor one in the turn in which its
 //! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
-//! however it ends; no answer is older than the revalidation time, but for a request that has
-//! waited for it since before. Names that are asked for at once may be more than are kept: then
+//! however it ends; no answer is older than the last change that a watched directory has told, or,
+//! where there is none, than the revalidation time, but for a request that has waited for it since
+//! before. Names that are asked for at once may be more than are kept: then
 //! the table is larger for as long as they are being found out.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::freshness::{Trust, trust_in};
 use super::load::{Load, Part, Stage};
+use super::lookup::{Found, Lookup, Options};
 use super::stats::Stats;
 use super::tree::{Directory, Followed, Root, Tree};
-use super::version::{Name, OpenDirectory};
+use super::watches::{Cover, Watches};
 use crate::base::{Instant, Key, Slab};
 use crate::limits::{CONTENT_TAG_BYTES_MAX, DIGESTS_AT_ONCE, LOADS_MAX};
-use crate::ring::{Completion, File, How, Io, Op, Owner, Start, Ticket, Wake};
-
-/// What the cache may use and how it opens. Counts are for one worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Entries at most, at least 1.
-    pub entries_max: usize,
-    /// How long an entry is good.
-    pub valid: Duration,
-    /// Whether precompressed neighbours are looked for.
-    pub precompressed: bool,
-    /// Whether a neighbour that is older than its original is passed over.
-    pub fresh_only: bool,
-    /// Whether files are also opened with O_DIRECT.
-    pub direct: bool,
-    /// Whether symbolic links beneath the root are followed.
-    pub follow_links: bool,
-    /// Whether files are hashed for their entity tags.
-    pub content_tags: bool,
-}
-
-/// What a path leads to.
-#[derive(Clone, Debug)]
-pub enum Found {
-    /// A regular file.
-    File(Rc<Name>),
-    /// A directory.
-    Directory(OpenDirectory),
-    /// Nothing that is served: no such name, a link that leaves the root, a device, a FIFO.
-    Nothing,
-    /// Something that this process may not read.
-    Forbidden,
-    /// It could not be found out now: descriptors, memory or the disk failed.
-    Unavailable(Errno),
-}
-
-/// The answer to a lookup.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// It is known.
-    Known(Found),
-    /// It is being found out; the waiter is woken with `Ready`.
-    Waiting,
-    /// So many names are being found out that there is no room for one more; try later.
-    Full,
-}
+use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake};
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     tree: Tree,
     /// Which of the directories that were there it was found in.
     generation: u32,
     name: Rc<[u8]>,
     found: Option<Found>,
     /// When `found` was found out: the start of its load.
-    checked: Instant,
+    pub(super) checked: Instant,
     /// The turn in which that load ended.
     settled: Instant,
+    pub(super) trust: Trust,
     /// Whether it was asked for since the eviction's hand passed.
     used: bool,
     /// Whether the file was seen to have changed.
-    distrusted: bool,
-    load: Option<Box<Load>>,
+    pub(super) distrusted: bool,
+    pub(super) load: Option<Box<Load>>,
 }
 
 /// What an operation is for.
 #[derive(Clone, Copy, Debug)]
-enum Purpose {
+pub(super) enum Purpose {
     Entry(Key, Part),
     Root(Tree),
+    /// With the generation of the tree.
+    Watch(Tree, u32),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct OpenFiles {
-    roots: Vec<Root>,
-    options: Options,
-    entries: Slab<Entry>,
+    pub(super) roots: Vec<Root>,
+    pub(super) watches: Watches,
+    /// When watched directories were last asked what happened.
+    pub(super) caught_up: Instant,
+    pub(super) options: Options,
+    pub(super) entries: Slab<Entry>,
     hand: Vec<Key>,
     /// Entries that are being found out.
     loading: usize,
     /// Operations that wait to be started.
-    queue: Vec<(Purpose, Op)>,
+    pub(super) queue: Vec<(Purpose, Op)>,
     /// Files that wait to be hashed, and how many are.
     to_hash: VecDeque<(Key, Part, Op)>,
     hashing: usize,
@@ -117,12 +80,21 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// A cache of the files beneath some directories, the first of which is `Tree(0)`.
-    pub fn new(directories: Vec<Directory>, options: Options, stats: Arc<Stats>) -> Self {
+    /// A cache of the files beneath some directories, the first of which is `Tree(0)`. Without a
+    /// watcher none of them is watched.
+    pub fn new(
+        directories: Vec<Directory>,
+        watcher: Option<File>,
+        options: Options,
+        stats: Arc<Stats>,
+    ) -> Self {
         assert!(options.entries_max > 0, "a lookup needs an entry");
         assert!(u16::try_from(directories.len()).is_ok(), "a directory has a number");
         stats.entries_max.set(options.entries_max as u64);
+        let trees = directories.len();
         Self {
+            watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
+            caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,
             entries: Slab::new(options.entries_max + LOADS_MAX),
@@ -161,15 +133,14 @@ impl OpenFiles {
         let known = root.names.get(path).copied();
         if let Some(entry) = known.and_then(|key| self.entries.get_mut(key)) {
             entry.used = true;
-            if let Some(found) = &entry.found {
-                let settled = !matches!(found, Found::Unavailable(_));
-                let young = now.since(entry.checked) < self.options.valid;
-                let trusted = !entry.distrusted && entry.generation == generation;
-                if trusted && (settled && young || entry.checked >= since) {
-                    self.stats.hits.add(1);
-                    return Lookup::Known(found.clone());
-                }
-            }
+        }
+        if let Some(entry) = known.and_then(|key| self.entries.get(key))
+            && let Some(found) = &entry.found
+            && entry.generation == generation
+            && self.is_fresh(entry, found, since, now)
+        {
+            self.stats.hits.add(1);
+            return Lookup::Known(found.clone());
         }
         let key = match known {
             Some(key) => key,
@@ -187,13 +158,22 @@ impl OpenFiles {
             // ask again and start another.
             Some(load) => load.waiters.push(waiter),
             None => {
-                let revalidates = entry.found.is_some();
-                entry.load = Some(Box::new(Load::new(now, generation, waiter)));
+                let mount = entry.found.as_ref().map(|found| found.mount(tree));
+                let cover = self.watches.cover(tree, path, now);
+                let follow_links = self.options.follow_links;
+                let load = Load::new(now, generation, cover, follow_links, waiter);
+                entry.load = Some(Box::new(load));
                 self.loading += 1;
-                let counter =
-                    if revalidates { &self.stats.revalidations } else { &self.stats.misses };
-                counter.add(1);
                 self.open(key, Part::ORIGINAL, false);
+                let Some(mount) = mount else {
+                    self.stats.misses.add(1);
+                    return Lookup::Waiting;
+                };
+                self.stats.revalidations.add(1);
+                // What is asked for once only is not worth a watch.
+                if cover == Cover::Unknown {
+                    self.watch(tree, path, mount, now);
+                }
             }
         }
         Lookup::Waiting
@@ -231,11 +211,20 @@ impl OpenFiles {
                     Start::Executed(completion) => {
                         self.completed(purpose, completion, io.now());
                     }
+                    Start::Busy(Op::Job(Job::Watch { path, .. })) => {
+                        if let Purpose::Watch(tree, _) = purpose {
+                            self.watches.failed(tree, &path, io.now());
+                        }
+                    }
                     Start::Busy(op) | Start::Blocked(op, _) => busy.push((purpose, op)),
                 }
             }
         }
         self.queue = busy;
+        while let Some((watcher, watch)) = self.watches.next_idle() {
+            // A directory that is gone is watched by nobody.
+            let _ = io.start(Op::Unwatch { watcher, watch });
+        }
         while self.may_hash()
             && let Some((key, part, op)) = self.to_hash.pop_front()
         {
@@ -269,7 +258,9 @@ impl OpenFiles {
 
     /// Whether `pump` has something to start.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.may_hash() && !self.to_hash.is_empty()
+        !self.queue.is_empty()
+            || self.watches.has_idle()
+            || self.may_hash() && !self.to_hash.is_empty()
     }
 
     /// The next owner whose lookup may be answered now.
@@ -284,7 +275,7 @@ impl OpenFiles {
         let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
         let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
             .expect("a path that came out of a target holds no NUL");
-        let how = How { direct, no_links: !self.options.follow_links, anywhere: false };
+        let how = How { direct, no_links: load.no_links(), anywhere: false };
         let root = self.roots[usize::from(entry.tree.0)].directory.file.clone();
         self.queue.push((Purpose::Entry(key, part), Op::Open { root, path, how }));
     }
@@ -292,10 +283,18 @@ impl OpenFiles {
     fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
         match purpose {
             Purpose::Entry(key, part) => self.found_out(key, part, completion, now),
-            Purpose::Root(tree) => match self.roots[usize::from(tree.0)].take(completion) {
-                Ok(op) => self.queue.push((purpose, op)),
-                Err(waiters) => self.woken.extend(waiters),
-            },
+            Purpose::Root(tree) => {
+                let root = &mut self.roots[usize::from(tree.0)];
+                let generation = root.generation;
+                match root.take(completion) {
+                    Ok(op) => self.queue.push((purpose, op)),
+                    Err(waiters) => self.woken.extend(waiters),
+                }
+                if root.generation != generation {
+                    self.watches.forget(tree);
+                }
+            }
+            Purpose::Watch(tree, generation) => self.watched(tree, generation, completion, now),
         }
     }
 
@@ -303,7 +302,7 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
-        if matches!(completion.op, Some(Op::Job(_))) {
+        if matches!(completion.op, Some(Op::Job(Job::Digest { .. }))) {
             self.hashing -= 1;
         }
         match load.take(part, completion) {
@@ -356,6 +355,10 @@ impl OpenFiles {
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
         entry.generation = load.generation;
+        let trust = trust_in(&load, &mut self.watches);
+        if let Trust::Watched(node) = std::mem::replace(&mut entry.trust, trust) {
+            self.watches.release(node);
+        }
         let before = entry.found.take();
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {
@@ -368,6 +371,7 @@ impl OpenFiles {
         entry.distrusted = false;
         self.loading -= 1;
         self.woken.extend(waiters);
+        self.note_levels();
         if exhausted {
             // Files kept open for later are the first to give way.
             for _ in 0..self.entries.len() / 2 {
@@ -389,14 +393,20 @@ impl OpenFiles {
             found: None,
             checked: Instant::default(),
             settled: Instant::default(),
+            trust: Trust::None,
             used: false,
             distrusted: false,
             load: None,
         };
         let key = self.entries.insert(entry).expect("room was made");
         self.roots[usize::from(tree.0)].names.insert(name, key);
-        self.stats.entries.set(self.entries.len() as u64);
+        self.note_levels();
         Some(key)
+    }
+
+    pub(super) fn note_levels(&self) {
+        self.stats.entries.set(self.entries.len() as u64);
+        self.stats.unwatched.set((self.entries.len() - self.watches.held()) as u64);
     }
 
     /// Puts out one entry that is not being loaded and was not used since the hand last passed.
@@ -416,8 +426,11 @@ impl OpenFiles {
             }
             let entry = self.entries.remove(key).expect("it was just there");
             self.roots[usize::from(entry.tree.0)].names.remove(&entry.name);
+            if let Trust::Watched(node) = entry.trust {
+                self.watches.release(node);
+            }
             self.stats.evicted.add(1);
-            self.stats.entries.set(self.entries.len() as u64);
+            self.note_levels();
             return true;
         }
         false
@@ -431,7 +444,7 @@ mod tests {
     use crate::ring::{Closing, Descriptor, Facts, FileKind};
 
     const WAITER: Owner = Key { index: 0, generation: 0 };
-    const VALID: Duration = Duration::from_secs(1);
+    const VALID: std::time::Duration = std::time::Duration::from_secs(1);
 
     fn descriptor() -> Descriptor {
         Descriptor::adopt(tempfile::tempfile().unwrap().into(), &Rc::new(Closing::default()))
@@ -446,6 +459,7 @@ mod tests {
             content_tags: false,
             entries_max: 4,
             valid: VALID,
+            watches_max: 0,
             precompressed: false,
             fresh_only: false,
             direct: false,
@@ -453,7 +467,7 @@ mod tests {
         };
         let follow = Some(c"/srv/current".into());
         let directory = Directory { file: descriptor().into(), follow };
-        OpenFiles::new(vec![directory], options, Arc::default())
+        OpenFiles::new(vec![directory], None, options, Arc::default())
     }
 
     /// Completes what was asked for, as if every open led to the file of this inode.

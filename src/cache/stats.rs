@@ -17,6 +17,18 @@ pub struct Stats {
     pub evicted: Counter,
     /// Lookups refused because every entry was being loaded.
     pub refused: Counter,
+    /// Directories that are watched.
+    pub watches: Gauge,
+    /// Directories that may be watched, and absent ones that are known.
+    pub watches_max: Gauge,
+    /// Directories that could not be watched.
+    pub watches_refused: Counter,
+    /// What watched directories have told.
+    pub notices: Counter,
+    /// How often something they told was lost, and nothing counted that was known before.
+    pub notices_lost: Counter,
+    /// Entries whose directories are not watched.
+    pub unwatched: Gauge,
     /// Entries now.
     pub entries: Gauge,
     /// Entries at most.

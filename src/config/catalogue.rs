@@ -23,7 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 33] = [
+pub static KEYS: [Key; 34] = [
     Key::one(
         Section::Serving,
         "root",
@@ -257,12 +257,24 @@ pub static KEYS: [Key; 33] = [
         Section::Workers,
         "open-files-valid",
         "TIME",
-        "How long a file kept open is served before its name is looked up again; 0 looks each \
-         time [default: 1s]",
+        "How long a file kept open is served before its name is looked up again, where its \
+         directory is not watched; 0 looks each time and watches none [default: 1s]",
         |all, written, _| {
             written.time(Duration::ZERO..=HOUR).map(|time| all.server.open_files_valid = time)
         },
         |all| Value::from(show_time(all.server.open_files_valid)),
+    ),
+    Key::one(
+        Section::Workers,
+        "watches",
+        "COUNT",
+        "Directories watched for changes, in all workers, so that a replaced file is seen by the \
+         next request; 0 watches none [default: 4096]",
+        |all, written, _| {
+            all.server.watches = as_usize(written.count(0..=1_000_000)?);
+            Ok(())
+        },
+        |all| count(all.server.watches as u64),
     ),
     Key::one(
         Section::Limits,

@@ -160,6 +160,7 @@ impl<'b> Reply<'_, 'b, '_> {
         }
         let asker = self.asker();
         let cx = &mut *self.cx;
+        cx.cache.catch_up(cx.io);
         match cx.site.resolve(self.host, self.head.path, cx.path, cx.cache, asker) {
             Resolution::File(name, at) => Ok(Target::File(name, at)),
             Resolution::Listing(listed) => self.find_listing(&listed, request),

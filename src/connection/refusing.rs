@@ -22,6 +22,7 @@ impl Reply<'_, '_, '_> {
         self.keep &= !refusal.closes();
         let asker = self.asker();
         let cx = &mut *self.cx;
+        cx.cache.catch_up(cx.io);
         match cx.site.page(self.host, refusal.status(), cx.path, cx.cache, asker) {
             Some(Resolution::File(name, at)) => {
                 if name.original.holds(request.begun, self.cx.io) {

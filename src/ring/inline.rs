@@ -10,6 +10,7 @@ use rustix::net::SendFlags;
 use rustix::pipe::SpliceFlags;
 
 use super::handle::{File, Socket};
+use super::notices;
 use super::op::{Facts, FileKind, Op};
 use super::outgoing::Outgoing;
 use crate::base::WallClock;
@@ -55,6 +56,10 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
         Op::Stat { file, facts } => {
             **facts = stat(file)?;
             Ok(0)
+        }
+        Op::Notices { watcher, notices } => notices::take(watcher, notices),
+        Op::Unwatch { watcher, watch } => {
+            rustix::fs::inotify::remove_watch(&*watcher, watch.0).map(|()| 0)
         }
         Op::Peer { socket, address } => {
             let peer = rustix::net::getpeername(&*socket)?;

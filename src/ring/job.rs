@@ -7,6 +7,7 @@
 
 mod digest;
 mod directory;
+mod watch;
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,6 +17,8 @@ use rustix::io::Errno;
 
 use super::handle::File;
 use super::op::Facts;
+
+pub use watch::Step;
 
 /// One job for a helper thread.
 #[derive(Debug)]
@@ -46,6 +49,21 @@ pub enum Job {
         /// The digest: XXH3 in 128 bits.
         digest: u128,
     },
+    /// Watch a directory and those on the way to it, from the one it lies beneath. Links are not
+    /// followed. Result: how many steps were made.
+    Watch {
+        /// Who watches.
+        watcher: File,
+        /// The directory that the way begins at.
+        root: File,
+        /// The mount that this is about.
+        mount: u64,
+        /// The path from there; empty if they are the same.
+        path: Box<[u8]>,
+        /// What was found, one step for the root and one for each name of the path, up to the
+        /// first that is not watched.
+        steps: Vec<Step>,
+    },
 }
 
 /// Who sees the entries of a directory, on a helper's thread.
@@ -64,7 +82,7 @@ impl Job {
     /// The mount that it is about. One helper at most works on each.
     pub(super) fn mount(&self) -> u64 {
         match self {
-            Self::ReadDirectory { mount, .. } => *mount,
+            Self::ReadDirectory { mount, .. } | Self::Watch { mount, .. } => *mount,
             Self::Digest { facts, .. } => facts.mount,
         }
     }
@@ -84,6 +102,11 @@ impl Job {
             Self::Digest { file, facts, .. } => {
                 Ok(Work::Digest { file: duplicate(file)?, facts: facts.clone() })
             }
+            Self::Watch { watcher, root, path, .. } => Ok(Work::Watch {
+                watcher: duplicate(watcher)?,
+                root: duplicate(root)?,
+                path: path.clone(),
+            }),
         }
     }
 
@@ -92,6 +115,7 @@ impl Job {
         match (self, made) {
             (Self::ReadDirectory { reader, .. }, Made::Read(back)) => *reader = Some(back),
             (Self::Digest { digest, .. }, Made::Digest(made)) => *digest = made,
+            (Self::Watch { steps, .. }, Made::Watched(made)) => *steps = made,
             (_, Made::Nothing) => {}
             (job, made) => unreachable!("{job:?} does not make {made:?}"),
         }
@@ -112,6 +136,11 @@ pub(super) enum Work {
         file: OwnedFd,
         facts: Box<Facts>,
     },
+    Watch {
+        watcher: OwnedFd,
+        root: OwnedFd,
+        path: Box<[u8]>,
+    },
 }
 
 /// What a job leaves beside its result.
@@ -121,6 +150,7 @@ pub(super) enum Made {
     Nothing,
     Read(Box<dyn Reader>),
     Digest(u128),
+    Watched(Vec<Step>),
 }
 
 /// Whether a job was given up: it then ends as soon as it can.
@@ -153,6 +183,12 @@ impl Work {
                 Ok((bytes, digest)) => (Ok(bytes), Made::Digest(digest)),
                 Err(errno) => (Err(errno), Made::Nothing),
             },
+            Self::Watch { watcher, root, path } => {
+                match watch::watch(watcher.as_fd(), root, &path, given_up) {
+                    Ok(steps) => (Ok(steps.len() as u32), Made::Watched(steps)),
+                    Err(errno) => (Err(errno), Made::Nothing),
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod helpers;
 mod inline;
 mod io;
 mod job;
+mod notices;
 mod op;
 mod outgoing;
 mod pipe;
@@ -24,9 +25,10 @@ pub use buffer::{BufferPool, Lease, Pages};
 pub use handle::{Closing, Descriptor, File, Socket};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
-pub use job::{Job, Reader};
+pub use job::{Job, Reader, Step};
 pub use op::{
-    Completion, Deadline, Facts, FileKind, How, Obstacle, Op, Scatter, Start, Ticket, Wake,
+    Completion, Deadline, Facts, FileKind, How, Notice, Obstacle, Op, Scatter, Start, Ticket, Wake,
+    Watch,
 };
 pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};

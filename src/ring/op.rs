@@ -224,6 +224,21 @@ pub enum Op {
         /// The answer.
         facts: Box<Facts>,
     },
+    /// Take what the kernel has noted of watched directories (inotify), inline, without waiting.
+    /// Result: how many notices came.
+    Notices {
+        /// Who watches.
+        watcher: File,
+        /// What has come, in its order.
+        notices: Vec<Notice>,
+    },
+    /// Watch a directory no longer, inline.
+    Unwatch {
+        /// Who watches.
+        watcher: File,
+        /// The watch.
+        watch: Watch,
+    },
     /// Shut the sending side of a connection.
     Shutdown {
         /// The connection.
@@ -266,6 +281,23 @@ pub struct How {
     /// A directory to be served, by an absolute path that may lead anywhere: it is not read
     /// itself, names beneath it are opened.
     pub anywhere: bool,
+}
+
+/// The number of a watched directory, given by the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Watch(pub i32);
+
+/// Something that happened in or to a watched directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What a name of it leads to was made, removed, renamed, replaced, or may be read by others
+    /// than before.
+    Name(Watch, Vec<u8>),
+    /// The directory itself was removed, renamed, or may be read by others than before; or it is
+    /// watched no longer.
+    Itself(Watch),
+    /// More has happened than could be kept, anywhere.
+    Lost,
 }
 
 /// A started operation, to cancel it.

@@ -55,6 +55,9 @@ techniques! {
     Close "close" "Descriptors closed by the ring",
     ReadDirectory "read_directory" "Directories read by helper threads",
     Digest "digest" "Bytes of files hashed by helper threads",
+    Watch "inotify_add_watch" "Ways to directories watched by helper threads",
+    Unwatch "inotify_rm_watch" "Directories no longer watched, inline",
+    Notices "inotify" "Looks at what watched directories have to tell, inline",
 }
 
 impl Technique {
@@ -88,6 +91,9 @@ impl Technique {
             Op::Reset { .. } => (Self::Reset, 0),
             Op::Job(Job::ReadDirectory { .. }) => (Self::ReadDirectory, 0),
             Op::Job(Job::Digest { .. }) => (Self::Digest, 0),
+            Op::Job(Job::Watch { .. }) => (Self::Watch, 0),
+            Op::Unwatch { .. } => (Self::Unwatch, 0),
+            Op::Notices { .. } => (Self::Notices, 0),
         }
     }
 
@@ -106,6 +112,7 @@ impl Technique {
             Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
             Self::Peer | Self::Unacknowledged | Self::Reset => None,
             Self::ReadDirectory | Self::Digest => None,
+            Self::Watch | Self::Unwatch | Self::Notices => None,
         }
     }
 
@@ -123,6 +130,9 @@ impl Technique {
                 | Self::Reset
                 | Self::Close
                 | Self::ReadDirectory
+                | Self::Watch
+                | Self::Unwatch
+                | Self::Notices
         )
     }
 }

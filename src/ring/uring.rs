@@ -230,6 +230,8 @@ impl Uring {
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
+            | Op::Notices { .. }
+            | Op::Unwatch { .. }
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => unreachable!("an inline operation is never submitted"),

@@ -6,6 +6,7 @@
 mod endpoint;
 pub mod options;
 mod run;
+mod watcher;
 mod worker;
 
 pub use options::Options;

@@ -60,6 +60,10 @@ pub struct Options {
     /// How long an open file is served before its name is looked up again; 0 is each time.
     pub open_files_valid: Duration,
 
+    /// Directories that are watched, so that names in them need not be looked up, in all workers;
+    /// 0 watches none.
+    pub watches: usize,
+
     /// Time from the first byte of a request head to its last.
     pub head_timeout: Duration,
     /// Time for the body of a request to come.
@@ -103,6 +107,7 @@ impl Default for Options {
             direct_block: 256 << 10,
             open_files: 4096,
             open_files_valid: Duration::from_secs(1),
+            watches: 4096,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use super::endpoint::Figures;
 use super::options::{Etag, Options, Precompressed};
+use super::watcher;
 use super::worker::{Control, Parts, State, Worker};
 use crate::cache::{self, Directory};
 use crate::connection;
@@ -105,7 +106,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let mut bells = Vec::new();
     let mut threads = Vec::new();
     let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
-    if options.site.listing || options.etag == Etag::Content {
+    if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
         // Here, where no thread is bound to a processor yet.
         ring::start_helpers();
     }
@@ -275,6 +276,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
     let directory = |(fd, follow)| Directory { file: File::from(reactor.adopt(fd)), follow };
     Parts {
         directories: start.directories.into_iter().map(directory).collect(),
+        watcher: watcher::open(&options, start.number).map(|fd| File::from(reactor.adopt(fd))),
         listeners: start.listeners.into_iter().map(socket).collect(),
         bell: socket(start.bell),
         control: start.control,
@@ -282,6 +284,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
         cache: cache::Options {
             entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
             valid: options.open_files_valid,
+            watches_max: options.share(options.watches),
             precompressed: options.precompressed != Precompressed::Off,
             fresh_only: options.precompressed == Precompressed::Fresh,
             direct: options.engine == crate::engines::Kind::Direct,

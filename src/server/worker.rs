@@ -17,7 +17,7 @@ use crate::http::date::DateLine;
 use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
 use crate::resource::{Listings, PageMemory, Site};
 use crate::ring::{
-    Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
+    Completion, Deadline, Descriptor, File, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
 };
 use crate::telemetry::Shard;
 
@@ -56,6 +56,8 @@ pub struct Parts<K: Kernel> {
     pub reactor: Reactor<K>,
     /// The directories that are served, in the order of the site's.
     pub directories: Vec<Directory>,
+    /// Who watches them; none looks names up by time.
+    pub watcher: Option<File>,
     /// Its listeners.
     pub listeners: Vec<Socket>,
     /// Becomes readable when the control says something new.
@@ -171,7 +173,12 @@ impl<K: Kernel> Worker<K> {
             reactor.wake(owner, Wake::Begin);
         }
         Self {
-            cache: OpenFiles::new(parts.directories, parts.cache, Arc::clone(&parts.shard.cache)),
+            cache: OpenFiles::new(
+                parts.directories,
+                parts.watcher,
+                parts.cache,
+                Arc::clone(&parts.shard.cache),
+            ),
             date: DateLine::new(reactor.wall().seconds),
             listings: Listings::new(parts.listing_memory, Arc::clone(&parts.shard.resource)),
             listings_owner,

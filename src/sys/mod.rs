@@ -1,5 +1,5 @@
 //! What the process asks of the kernel outside the loop: sockets to listen on, signals, the
-//! root directory, the limit of descriptors, and whether io_uring is there.
+//! root directory, the limit of descriptors, watchers, and whether io_uring is there.
 //!
 //! Everything here runs at start or at the end, never for a request. Failures are typed by
 //! cause, and their text is one line that names the remedy.
@@ -12,6 +12,7 @@ pub mod processor;
 pub mod root;
 pub mod signal;
 pub mod socket;
+pub mod watcher;
 
 pub use bell::Bell;
 pub use root::Root;

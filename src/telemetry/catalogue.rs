@@ -171,6 +171,16 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.evicted = cache.evicted: Counter Count "Entries put out to make room"),
     one!(cache.refused = cache.refused:
         Counter Count "Lookups refused because every entry was being loaded"),
+    one!(cache.watches = cache.watches: Gauge Count "Directories that are watched for changes"),
+    one!(cache.watches_max = cache.watches_max: Gauge Count "Directories that may be watched"),
+    one!(cache.watches_refused = cache.watches_refused:
+        Counter Count "Directories that could not be watched"),
+    one!(cache.notices = cache.notices:
+        Counter Count "Changes that watched directories have told"),
+    one!(cache.notices_lost = cache.notices_lost:
+        Counter Count "Times that changes were lost, so that every name was looked up again"),
+    one!(cache.unwatched = cache.unwatched:
+        Gauge Count "Open files in directories that are not watched, or not yet"),
     one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
     one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
 

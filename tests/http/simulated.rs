@@ -79,7 +79,7 @@ impl Machine {
                 .expect("memory for the pools");
         let (listening, listener) = world.listen();
         let bell = world.counter();
-        let root = world.root();
+        let (root, watcher) = (world.root(), world.watcher());
         let control = Arc::new(Control::default());
         let hasty = setup == Setup::Hasty;
         let index: &[&str] = match setup {
@@ -88,6 +88,7 @@ impl Machine {
         };
         let parts = Parts {
             directories: vec![Directory { file: File::from(reactor.take_in(root)), follow: None }],
+            watcher: Some(File::from(reactor.take_in(watcher))),
             listeners: vec![Socket::from(reactor.take_in(listening))],
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
@@ -102,6 +103,7 @@ impl Machine {
             cache: cache::Options {
                 entries_max: 256,
                 valid: Duration::from_secs(1),
+                watches_max: 16,
                 precompressed: setup != Setup::NoVariants,
                 fresh_only: setup == Setup::FreshVariants,
                 direct: engine == Kind::Direct,

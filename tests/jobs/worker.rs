@@ -31,17 +31,22 @@ impl Endpoint for Nothing {
     }
 }
 
-struct Rig {
-    world: World,
+pub(crate) struct Rig {
+    pub(crate) world: World,
     worker: Worker<Simulated>,
     listener: ListenerId,
     control: Arc<Control>,
     bell: u32,
-    shard: Shard,
+    pub(crate) shard: Shard,
 }
 
 impl Rig {
     fn new(world: World) -> Self {
+        Self::with(world, false)
+    }
+
+    /// With directories that are watched, or not; names are good for an hour.
+    pub(crate) fn with(world: World, watched: bool) -> Self {
         let options = Options {
             operations_max: 4096,
             owners_max: 1024,
@@ -61,6 +66,7 @@ impl Rig {
                 file: File::from(reactor.take_in(world.root())),
                 follow: None,
             }],
+            watcher: watched.then(|| File::from(reactor.take_in(world.watcher()))),
             listeners: vec![Socket::from(reactor.take_in(raw))],
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
@@ -75,6 +81,7 @@ impl Rig {
             cache: cache::Options {
                 entries_max: 256,
                 valid: Duration::from_secs(3600),
+                watches_max: 16,
                 precompressed: false,
                 fresh_only: false,
                 direct: false,
@@ -101,7 +108,7 @@ impl Rig {
         Self { worker: Worker::new(parts), world, listener, control, bell, shard }
     }
 
-    fn ask(&self, path: &str) -> Client {
+    pub(crate) fn ask(&self, path: &str) -> Client {
         let client = self.world.connect(self.listener, 1 << 16, 64 << 20);
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.write(request.as_bytes()), request.len());
@@ -118,7 +125,7 @@ impl Rig {
     }
 
     /// Turns until a client has something to read; the head of it.
-    fn first_of(&mut self, client: &Client) -> String {
+    pub(crate) fn first_of(&mut self, client: &Client) -> String {
         for _ in 0..10_000 {
             if client.available() > 0 {
                 return String::from_utf8_lossy(&client.read(400)).into_owned();

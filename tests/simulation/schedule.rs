@@ -157,10 +157,13 @@ impl Schedule {
         let (raw, listener) = world.listen();
         let listeners = vec![Socket::from(reactor.take_in(raw))];
         let bell = world.counter();
+        let watched = random.chance(700);
+        let watcher = watched.then(|| File::from(reactor.take_in(world.watcher())));
         let control = Arc::new(Control::default());
         let engine = *random.pick(&Kind::ALL);
         let parts = Parts {
             directories: vec![Directory { file: root, follow: None }],
+            watcher,
             listeners,
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
@@ -175,6 +178,7 @@ impl Schedule {
             cache: cache::Options {
                 entries_max: if gentle { 100 } else { *random.pick(&[1, 3, 100]) },
                 valid: Duration::from_millis(*random.pick(&[0, 5, 1000])),
+                watches_max: *random.pick(&[1, 2, 100]),
                 precompressed: random.chance(500),
                 fresh_only: false,
                 direct: engine == Kind::Direct,

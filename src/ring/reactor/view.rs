@@ -24,6 +24,8 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
             | Op::Stat { .. }
+            | Op::Notices { .. }
+            | Op::Unwatch { .. }
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),

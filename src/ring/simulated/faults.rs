@@ -42,6 +42,10 @@ pub struct Faults {
     pub shrink: u32,
     /// A file grows before it is read.
     pub grow: u32,
+    /// A watched directory tells late, by up to 20 ms.
+    pub notice_late: u32,
+    /// What a watched directory has to tell is lost, and that is told.
+    pub notices_lost: u32,
     /// The monotonic clock jumps ahead by up to two minutes, as after a suspension.
     pub clock_jump: u32,
     /// The wall clock jumps, in either direction, by up to a day.
@@ -67,6 +71,8 @@ impl Faults {
         no_pipe: 0,
         shrink: 0,
         grow: 0,
+        notice_late: 0,
+        notices_lost: 0,
         clock_jump: 0,
         wall_jump: 0,
     };
@@ -104,6 +110,8 @@ impl Faults {
             &mut faults.accept_ends,
             &mut faults.small_pipe,
             &mut faults.grow,
+            &mut faults.notice_late,
+            &mut faults.notices_lost,
             &mut faults.wall_jump,
         ];
         for chance in gentle {

@@ -32,9 +32,19 @@ struct Inode {
     shrunk: bool,
 }
 
+/// What watchers of directories may want to know.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// A name of a directory leads elsewhere, or what it leads to may be read by others.
+    Name(usize, Vec<u8>),
+    /// A directory has lost its name, or may be read by others.
+    Itself(usize),
+}
+
 #[derive(Debug)]
 pub(super) struct Files {
     inodes: Vec<Inode>,
+    pub(super) changes: Vec<Change>,
     /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
     pub(super) direct: Option<(u32, u32)>,
 }
@@ -51,7 +61,7 @@ impl Files {
             forbidden: false,
             shrunk: false,
         };
-        Self { inodes: vec![root], direct: Some((512, 512)) }
+        Self { inodes: vec![root], changes: Vec::new(), direct: Some((512, 512)) }
     }
 
     /// Walks from a directory, never leaving it.
@@ -203,7 +213,13 @@ impl Files {
         let Node::Directory(entries) = &mut self.inodes[parent].node else {
             unreachable!("it was just made or found")
         };
-        entries.insert(name.as_bytes().to_vec(), inode);
+        let replaced = entries.insert(name.as_bytes().to_vec(), inode);
+        self.changes.push(Change::Name(parent, name.as_bytes().to_vec()));
+        self.changes.extend(replaced.map(Change::Itself));
+    }
+
+    pub(super) fn is_directory(&self, inode: usize) -> bool {
+        matches!(self.inodes[inode].node, Node::Directory(_))
     }
 
     /// A directory, with those above it.
@@ -230,17 +246,40 @@ impl Files {
         self.make(path, Node::Fifo, now);
     }
 
-    pub(super) fn remove(&mut self, path: &str) {
+    /// Takes a name away; what it led to, if it was there.
+    pub(super) fn remove(&mut self, path: &str) -> Option<usize> {
+        let (parent, name) = self.place(path);
+        let Node::Directory(entries) = &mut self.inodes[parent].node else { return None };
+        let removed = entries.remove(&name)?;
+        self.changes.push(Change::Name(parent, name));
+        self.changes.push(Change::Itself(removed));
+        Some(removed)
+    }
+
+    /// Gives what a path leads to another one, in place of what was there.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        let inode = self.remove(from).expect("the test has made the path");
+        let (parent, name) = self.place(to);
+        let Node::Directory(entries) = &mut self.inodes[parent].node else {
+            panic!("the test has made the directory")
+        };
+        let replaced = entries.insert(name.clone(), inode);
+        self.changes.push(Change::Name(parent, name));
+        self.changes.extend(replaced.map(Change::Itself));
+    }
+
+    /// The directory and the name of a path.
+    fn place(&self, path: &str) -> (usize, Vec<u8>) {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let parent = self.at(directory);
-        if let Node::Directory(entries) = &mut self.inodes[parent].node {
-            entries.remove(name.as_bytes());
-        }
+        (self.at(directory), name.as_bytes().to_vec())
     }
 
     pub(super) fn forbid(&mut self, path: &str) {
         let inode = self.at(path);
         self.inodes[inode].forbidden = true;
+        let (parent, name) = self.place(path);
+        self.changes.push(Change::Name(parent, name));
+        self.changes.push(Change::Itself(inode));
     }
 
     /// Cuts a file to a size, or lengthens it.

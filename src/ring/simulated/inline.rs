@@ -61,6 +61,11 @@ impl State {
                 **facts = self.files.facts(inode);
                 Ok(0)
             }
+            Op::Notices { watcher, notices } => match fault {
+                Some(Fault::Fail(errno)) => Err(errno),
+                _ => Ok(self.take_notices(watcher.as_raw_fd(), notices)),
+            },
+            Op::Unwatch { watcher, watch } => self.unwatch(watcher.as_raw_fd(), *watch),
             Op::Peer { socket, address } => {
                 *address = Some(self.stream(socket.as_raw_fd()).address()?);
                 Ok(0)

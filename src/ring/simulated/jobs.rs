@@ -7,12 +7,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::operations::{Outcome, What};
 use super::state::State;
-use crate::ring::job::Job;
+use crate::ring::job::{Job, Step};
 use crate::ring::op::{Facts, FileKind};
 
 impl What {
     pub(super) fn is_job(&self) -> bool {
-        matches!(self, Self::ReadDirectory { .. } | Self::Digest { .. })
+        matches!(self, Self::ReadDirectory { .. } | Self::Digest { .. } | Self::Watch { .. })
     }
 }
 
@@ -51,8 +51,14 @@ impl State {
 }
 
 /// The reactor has found a job that ended well.
-pub(super) fn bring_home(job: &mut Job, bytes: &[u8], entries: &[(Vec<u8>, Facts)]) {
+pub(super) fn bring_home(
+    job: &mut Job,
+    bytes: &[u8],
+    entries: &[(Vec<u8>, Facts)],
+    made: Vec<Step>,
+) {
     match job {
+        Job::Watch { steps, .. } => *steps = made,
         Job::ReadDirectory { reader, .. } => {
             let reader = reader.as_mut().expect("the reader of a job in flight lies in it");
             for (name, facts) in entries {

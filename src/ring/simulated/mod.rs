@@ -16,6 +16,8 @@
 //! - O_DIRECT refuses offsets, lengths and memory that are not aligned
 //! - opens stay beneath the directory they begin at (RESOLVE_BENEATH)
 //! - helpers do one job of a mount at a time, in the order of their starts
+//! - a watched directory tells what happens to its names and to itself, in order; with faults it
+//!   tells late, or that something was lost
 //! - a cancelled operation completes once, with ECANCELED or with what it did
 //!
 //! What is checked in passing, with a panic that says what was wrong:
@@ -33,6 +35,7 @@ mod network;
 mod operations;
 mod random;
 mod state;
+mod watch;
 mod world;
 
 use std::rc::Rc;

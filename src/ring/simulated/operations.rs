@@ -12,7 +12,7 @@ use super::jobs::bring_home;
 use super::state::{Object, State};
 use crate::base::Instant;
 use crate::ring::io::{Event, QueueFull, Wait};
-use crate::ring::job::Job;
+use crate::ring::job::{Job, Step};
 use crate::ring::op::{Facts, How, Op};
 use crate::ring::stats::Technique;
 
@@ -33,6 +33,7 @@ pub(super) enum What {
     Close(RawFd),
     ReadDirectory { fd: RawFd, follow_links: bool },
     Digest { fd: RawFd, facts: Facts },
+    Watch { fd: RawFd, watcher: RawFd, path: Box<[u8]> },
 }
 
 /// An operation in flight.
@@ -58,6 +59,7 @@ pub(super) struct Told {
     memory: Memory,
     bytes: Vec<u8>,
     entries: Vec<(Vec<u8>, Facts)>,
+    steps: Vec<Step>,
 }
 
 /// What an operation came to.
@@ -65,12 +67,13 @@ pub(super) struct Outcome {
     pub(super) result: Result<u32, Errno>,
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<(Vec<u8>, Facts)>,
+    pub(super) steps: Vec<Step>,
     pub(super) more: bool,
 }
 
 impl Outcome {
     pub(super) fn of(result: Result<u32, Errno>) -> Self {
-        Self { result, bytes: Vec::new(), entries: Vec::new(), more: false }
+        Self { result, bytes: Vec::new(), entries: Vec::new(), steps: Vec::new(), more: false }
     }
 }
 
@@ -102,6 +105,11 @@ impl What {
             Op::Job(Job::Digest { file, facts, .. }) => {
                 Self::Digest { fd: file.as_raw_fd(), facts: **facts }
             }
+            Op::Job(Job::Watch { watcher, root, path, .. }) => Self::Watch {
+                fd: root.as_raw_fd(),
+                watcher: watcher.as_raw_fd(),
+                path: path.clone(),
+            },
             other => panic!("{other:?} is an inline operation and was submitted"),
         }
     }
@@ -118,6 +126,7 @@ impl What {
             | Self::Send { fd, .. }
             | Self::ReadDirectory { fd, .. }
             | Self::Digest { fd, .. }
+            | Self::Watch { fd, .. }
             | Self::Open { fd, .. } => *fd,
         }
     }
@@ -276,15 +285,15 @@ impl State {
             self.stream(fd).sends -= 1;
             zero_copy_sent = zero_copy && outcome.result.is_ok();
         }
-        let Outcome { result, bytes, entries, .. } = outcome;
+        let Outcome { result, bytes, entries, steps, .. } = outcome;
         let queue: &mut VecDeque<Told> = self.told.entry(token).or_default();
         if zero_copy_sent {
             queue.push_back(Told::default());
             events.push(Event { token, result, more: true, notification: false });
-            queue.push_back(Told { memory, bytes, entries });
+            queue.push_back(Told { memory, bytes, entries, steps });
             events.push(Event { token, result: Ok(0), more: false, notification: true });
         } else {
-            queue.push_back(Told { memory, bytes, entries });
+            queue.push_back(Told { memory, bytes, entries, steps });
             events.push(Event { token, result, more: false, notification: false });
         }
     }
@@ -300,7 +309,7 @@ impl State {
         if let Op::Job(job) = op
             && event.result.is_ok()
         {
-            bring_home(job, &told.bytes, &told.entries);
+            bring_home(job, &told.bytes, &told.entries, told.steps);
         }
         if self.told.get(&event.token).is_some_and(VecDeque::is_empty) {
             self.told.remove(&event.token);
@@ -377,6 +386,7 @@ impl State {
                 Some(self.read_directory(*fd, *follow_links))
             }
             What::Digest { fd, facts } => Some(self.digest(*fd, *facts)),
+            What::Watch { fd, watcher, path } => Some(self.watch(*fd, *watcher, path)),
         };
         if outcome.is_none() {
             active.fault = fault;

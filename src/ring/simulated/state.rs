@@ -11,6 +11,7 @@ use super::files::Files;
 use super::network::{Listener, PAGE, Pipe, Stream};
 use super::operations::{Active, Entry, Told};
 use super::random::Random;
+use super::watch::Watcher;
 use crate::base::{Instant, WallClock};
 use crate::ring::handle::SIMULATED_FIRST;
 use crate::ring::io::Event;
@@ -29,6 +30,7 @@ pub(super) enum Object {
     PipeOut(usize),
     PipeIn(usize),
     Counter(usize),
+    Watcher(usize),
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(super) struct State {
     pub(super) pipes: Vec<Pipe>,
     pub(super) pipe_bytes_max: u32,
     pub(super) counters: Vec<u64>,
+    pub(super) watchers: Vec<Watcher>,
     pub(super) queue: Vec<Entry>,
     pub(super) queue_max: usize,
     pub(super) queue_refuses: bool,
@@ -82,6 +85,7 @@ impl State {
             pipes: Vec::new(),
             pipe_bytes_max: 1 << 20,
             counters: Vec::new(),
+            watchers: Vec::new(),
             queue: Vec::new(),
             queue_max: 256,
             queue_refuses: false,
@@ -158,7 +162,8 @@ impl State {
                 (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again / 4, Errno::AGAIN)], 0)
             }
             T::Stat => (&[(io_error, disk)], 0),
-            T::ReadDirectory | T::Digest => (&[(io_error, disk)], 0),
+            T::ReadDirectory | T::Digest | T::Watch => (&[(io_error, disk)], 0),
+            T::Notices | T::Unwatch => (&[], 0),
             T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
             T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
         };

@@ -14,6 +14,7 @@ use super::files::ROOT;
 use super::network::{End, Listener, PAGE, Stream};
 use super::random::Random;
 use super::state::{Object, State};
+use super::watch::Watcher;
 use crate::base::{Instant, WallClock};
 use crate::ring::io::Event;
 use crate::ring::op::How;
@@ -115,35 +116,54 @@ impl World {
     /// A file at a path, in place of what was there; its directories are made.
     pub fn file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let now = self.wall();
-        self.state().files.file(path, bytes.into(), now);
+        let mut state = self.state();
+        state.files.file(path, bytes.into(), now);
+        state.tell_watchers();
     }
 
     /// An empty directory.
     pub fn directory(&self, path: &str) {
         let now = self.wall();
-        self.state().files.directory(path, now);
+        let mut state = self.state();
+        state.files.directory(path, now);
+        state.tell_watchers();
     }
 
     /// A symbolic link.
     pub fn link(&self, path: &str, target: &str) {
         let now = self.wall();
-        self.state().files.link(path, target, now);
+        let mut state = self.state();
+        state.files.link(path, target, now);
+        state.tell_watchers();
     }
 
     /// A FIFO.
     pub fn fifo(&self, path: &str) {
         let now = self.wall();
-        self.state().files.fifo(path, now);
+        let mut state = self.state();
+        state.files.fifo(path, now);
+        state.tell_watchers();
     }
 
     /// Takes a name away.
     pub fn remove(&self, path: &str) {
-        self.state().files.remove(path);
+        let mut state = self.state();
+        state.files.remove(path);
+        state.tell_watchers();
+    }
+
+    /// Gives what is at a path another name, in place of what had it.
+    pub fn rename(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        state.files.rename(from, to);
+        state.tell_watchers();
     }
 
     /// A file or directory that this process may not read.
     pub fn forbid(&self, path: &str) {
-        self.state().files.forbid(path);
+        let mut state = self.state();
+        state.files.forbid(path);
+        state.tell_watchers();
     }
 
     /// Cuts a file, or lengthens it with bytes of its own.
@@ -225,6 +245,14 @@ impl World {
         let id = state.counters.len();
         state.counters.push(0);
         state.install(Object::Counter(id)).expect("the test leaves a descriptor to the counter")
+    }
+
+    /// A watcher of directories (inotify): its descriptor.
+    pub fn watcher(&self) -> u32 {
+        let mut state = self.state();
+        let id = state.watchers.len();
+        state.watchers.push(Watcher::default());
+        state.install(Object::Watcher(id)).expect("the test leaves a descriptor to the watcher")
     }
 
     /// Adds to an event counter.

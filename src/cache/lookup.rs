@@ -1,0 +1,67 @@
+//! What is asked of the cache, and what it answers.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::tree::Tree;
+use super::version::{Name, OpenDirectory};
+
+/// What the cache may use and how it opens. Counts are for one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Entries at most, at least 1.
+    pub entries_max: usize,
+    /// How long an entry is good whose directories are not watched.
+    pub valid: Duration,
+    /// Directories that are watched at most.
+    pub watches_max: usize,
+    /// Whether precompressed neighbours are looked for.
+    pub precompressed: bool,
+    /// Whether a neighbour that is older than its original is passed over.
+    pub fresh_only: bool,
+    /// Whether files are also opened with O_DIRECT.
+    pub direct: bool,
+    /// Whether symbolic links beneath the root are followed.
+    pub follow_links: bool,
+    /// Whether files are hashed for their entity tags.
+    pub content_tags: bool,
+}
+
+/// What a path leads to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A regular file.
+    File(Rc<Name>),
+    /// A directory.
+    Directory(OpenDirectory),
+    /// Nothing that is served: no such name, a link that leaves the root, a device, a FIFO.
+    Nothing,
+    /// Something that this process may not read.
+    Forbidden,
+    /// It could not be found out now: descriptors, memory or the disk failed.
+    Unavailable(Errno),
+}
+
+impl Found {
+    /// The mount that it lies on; where that is not known, a number that stands for the tree's.
+    pub(super) fn mount(&self, tree: Tree) -> u64 {
+        match self {
+            Self::File(name) => name.original.facts.mount,
+            Self::Directory(directory) => directory.facts.mount,
+            Self::Nothing | Self::Forbidden | Self::Unavailable(_) => u64::MAX - u64::from(tree.0),
+        }
+    }
+}
+
+/// The answer to a lookup.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// It is known.
+    Known(Found),
+    /// It is being found out; the waiter is woken with `Ready`.
+    Waiting,
+    /// So many names are being found out that there is no room for one more; try later.
+    Full,
+}

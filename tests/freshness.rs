@@ -1,0 +1,101 @@
+//! A change of a file, a name or a directory is seen by the next request, however long names are
+//! good where nothing tells of changes.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use common::{Scratch, Server, get};
+
+fn body(server: &Server, path: &str) -> String {
+    let mut wire = server.connect();
+    wire.send(&get(path, ""));
+    let answer = wire.response().unwrap();
+    if answer.status == 200 { answer.text() } else { answer.status.to_string() }
+}
+
+/// Asks until the directories are watched, if they can be.
+fn settle(server: &Server, path: &str) -> bool {
+    for _ in 0..200 {
+        body(server, path);
+        let opens = || server.figure(&["techniques", "openat2", "operations"]);
+        let before = opens();
+        body(server, path);
+        if opens() == before {
+            return server.figure(&["cache", "watches"]) > 0;
+        }
+    }
+    panic!("{path} is looked up each time");
+}
+
+fn skipped() {
+    eprintln!("SKIPPED: the temporary directory cannot be watched");
+    assert!(std::env::var_os("CI").is_none(), "CI has a file system that can be watched");
+}
+
+#[test]
+fn the_next_request_sees_what_has_happened() {
+    let scratch = Scratch::new();
+    scratch.write("a/b/file", "one");
+    scratch.write("next/file", "moved");
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    if !settle(&server, "/a/b/file") {
+        return skipped();
+    }
+    let asked = |path| body(&server, path);
+    let put = |text: &str, path: &str| {
+        fs::rename(scratch.write("staged", text), scratch.join(path)).unwrap();
+    };
+    for round in 0..20 {
+        let text = format!("version {round}");
+        put(&text, "a/b/file");
+        assert_eq!(asked("/a/b/file"), text);
+        put(&text, "a/b/new");
+        assert_eq!(asked("/a/b/new"), text);
+        fs::remove_file(scratch.join("a/b/new")).unwrap();
+        assert_eq!(asked("/a/b/new"), "404");
+        fs::rename(scratch.join("a"), scratch.join("z")).unwrap();
+        assert_eq!(asked("/a/b/file"), "404");
+        fs::rename(scratch.join("z"), scratch.join("a")).unwrap();
+        assert_eq!(asked("/a/b/file"), text);
+        fs::write(scratch.join("a/b/file"), "in place").unwrap();
+        assert_eq!(asked("/a/b/file"), "in place");
+    }
+    settle(&server, "/a/b/file");
+    fs::remove_dir_all(scratch.join("a/b")).unwrap();
+    symlink("../next", scratch.join("a/b")).unwrap();
+    assert_eq!(asked("/a/b/file"), "moved");
+    assert!(server.figure(&["cache", "notices"]) > 0);
+}
+
+#[test]
+fn who_may_read_it_is_seen_too() {
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything.
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = scratch.write("d/file", "one");
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    if !settle(&server, "/d/file") {
+        return skipped();
+    }
+    fs::set_permissions(file, fs::Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(body(&server, "/d/file"), "404");
+}
+
+#[test]
+fn without_watches_names_are_good_for_their_time() {
+    let scratch = Scratch::new();
+    let options = ["--open-files-valid", "1h", "--watches", "0", "--workers", "1"];
+    let server = Server::start(&options, scratch.path());
+    assert_eq!(body(&server, "/file"), "404");
+    // A replaced file would be seen: its statx tells that it has lost a name.
+    scratch.write("file", "two");
+    assert_eq!(body(&server, "/file"), "404");
+    assert_eq!(server.figure(&["cache", "watches"]), 0);
+}
