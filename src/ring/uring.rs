@@ -204,6 +204,8 @@ impl Uring {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
+            | Op::Tee { .. }
+            | Op::PutIn { .. }
             | Op::Stat { .. }
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
