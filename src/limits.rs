@@ -265,3 +265,47 @@ pub const PIPE_BYTES: u32 = 256 * 1024;
 /// Bytes that a connection moves inline in a turn before the others go on. Half of it made a body
 /// of 1 MiB cost the server 15 % more: two short turns leave more of the transmission to it.
 pub const TURN_BYTES: u32 = 1024 * 1024;
+
+// access log
+
+/// Sinks of the access log: a file, a program, the standard output and one more.
+pub const LOG_SINKS_MAX: usize = 4;
+
+/// Bytes of records that gather in a worker before they go into its pipe: a system call for some
+/// three hundred records.
+pub const LOG_HANDOVER_BYTES: usize = 32 * 1024;
+
+/// Bytes of records that a worker keeps while its pipe is full; beyond it records are dropped or
+/// requests wait.
+pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes of records that a worker keeps while requests wait: answers that have begun still end.
+pub const LOG_WAITING_BYTES: usize = 4 * LOG_BUFFER_BYTES;
+
+/// Bytes asked for a log pipe: a second of records at full speed, for a sink that is slow for a
+/// moment. It is what a user without privileges may have (pipe-max-size).
+pub const LOG_PIPE_BYTES: usize = 1024 * 1024;
+
+/// Entries of a ledger: as many as a log pipe has pages, four times over.
+pub const LOG_LEDGER_ENTRIES: usize = 1024;
+
+/// Bytes of one field of a request in a record: the longest target, and a cookie is cut.
+pub const LOG_FIELD_BYTES_MAX: usize = TARGET_BYTES_MAX;
+
+/// How long a worker leaves a full log pipe alone.
+pub const LOG_RETRY: Duration = Duration::from_millis(20);
+
+/// How long a worker that ends tries to hand on its last records.
+pub const LOG_LAST_FLUSH: Duration = Duration::from_secs(1);
+
+/// How long a sink that failed is left alone.
+pub const LOG_SINK_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest that a program which ends at once is left alone.
+pub const LOG_PROGRAM_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long the end of the server waits for the threads of the log: a disk writes a full pipe in
+/// that time, and who asked for the end does not wait for ever for a reader that reads nothing.
+pub const LOG_END: Duration = Duration::from_secs(5);
+
+const _: () = assert!(LOG_HANDOVER_BYTES <= LOG_BUFFER_BYTES && LOG_BUFFER_BYTES <= LOG_PIPE_BYTES);

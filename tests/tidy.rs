@@ -24,6 +24,7 @@ const UNSAFE_FILES: &[&str] = &[
     "ring/handle.rs",
     "ring/uring.rs",
     "sys/inherited.rs",
+    "sys/lock.rs",
     "sys/probe.rs",
     "sys/signal.rs",
     "techniques/posix_aio/control.rs",

@@ -40,6 +40,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT  finish what is begun, then end; a second one ends at once
+  SIGUSR1, SIGHUP  open the files of the access log again
 
 Exit codes:
   0  ended as asked           4  the root cannot be served

@@ -4,6 +4,8 @@
 //! (`PITCREW_` and the name in capitals with underscores), its help, how it is read into the
 //! settings and how it is printed from them. What is printed reads back as the same value.
 
+mod access_log;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 34] = [
+pub static KEYS: [Key; 52] = [
     Key::one(
         Section::Serving,
         "root",
@@ -377,6 +379,24 @@ pub static KEYS: [Key; 34] = [
         },
     )
     .many(),
+    access_log::ACCESS_LOG,
+    access_log::FORMAT,
+    access_log::SAMPLE_OF,
+    access_log::STATUS,
+    access_log::MATCH,
+    access_log::FULL,
+    access_log::WAIT,
+    access_log::FLUSH,
+    access_log::DURABILITY,
+    access_log::ROTATE_SIZE,
+    access_log::ROTATE_EVERY,
+    access_log::ARCHIVE,
+    access_log::COMPRESS,
+    access_log::KEEP,
+    access_log::MIRROR,
+    access_log::MIRROR_SAMPLE,
+    access_log::MIRROR_DIGEST,
+    access_log::MIRROR_STORE,
     Key::one(
         Section::Log,
         "log-level",

@@ -54,6 +54,8 @@ pub enum Section {
     Limits,
     /// The figures.
     Telemetry,
+    /// A record for each answer.
+    AccessLog,
     /// What the program says.
     Log,
 }
@@ -67,6 +69,7 @@ impl Section {
             Self::Workers => "Workers and memory",
             Self::Limits => "Limits and times",
             Self::Telemetry => "Telemetry",
+            Self::AccessLog => "Access log",
             Self::Log => "Log",
         }
     }

@@ -5,11 +5,11 @@
 
 mod listing;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::context::Context;
-use super::outbox::{NoRoom, Outbox};
+use super::outbox::{Ended, NoRoom, Outbox};
 use crate::base::Instant;
 use crate::cache::{Name, Version};
 use crate::http::body::Framing;
@@ -78,7 +78,8 @@ pub(super) fn answer(
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
     let keep = head.keep_alive && !cx.draining && !last && !unread;
     let host = cx.site.host(head.authority);
-    let mut reply = Reply { head, host, keep, varies: false, begun: request.begun, outbox, cx };
+    let (varies, coding, begun) = (false, Coding::Identity, request.begun);
+    let mut reply = Reply { head, host, keep, varies, coding, begun, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
@@ -135,6 +136,8 @@ pub(super) struct Reply<'a, 'b, 'h> {
     pub(super) keep: bool,
     /// The name has variants, so that every answer about it depends on Accept-Encoding.
     pub(super) varies: bool,
+    /// How the file that is sent is coded.
+    pub(super) coding: Coding,
     pub(super) begun: Instant,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
@@ -153,7 +156,7 @@ impl<'b> Reply<'_, 'b, '_> {
             });
         }
         if self.cx.endpoint.is_at(self.head.path) {
-            let peer = ask_peer(socket, self.cx);
+            let peer = ask_peer(socket, self.cx).map(|peer| peer.ip());
             if let Some(made) = self.cx.endpoint.answer(self.head, peer) {
                 return Ok(Target::Made(made));
             }
@@ -206,6 +209,7 @@ impl<'b> Reply<'_, 'b, '_> {
         } else {
             Coding::Identity
         };
+        self.coding = coding;
         let version = name.version(coding).unwrap_or(&name.original);
         if !version.holds(request.begun, self.cx.io) {
             return self.look_again(at, request);
@@ -231,7 +235,7 @@ impl<'b> Reply<'_, 'b, '_> {
                 let wrote = self.outbox.write(self.cx.io, |out| {
                     response::bare(out, Status::NotModified, &known.lines, frame);
                 });
-                return self.end(wrote, Status::NotModified);
+                return self.end(wrote, self.ended(Status::NotModified, 0));
             }
             Outcome::Proceed { range_allowed } => range_allowed,
         };
@@ -260,7 +264,8 @@ impl<'b> Reply<'_, 'b, '_> {
         if wrote.is_ok() && self.head.method == Method::Get {
             self.outbox.put_span(Rc::clone(version), 0, size);
         }
-        self.end(wrote, Status::Ok)
+        let body = if self.head.method == Method::Get { size } else { 0 };
+        self.end(wrote, Ended { coding: self.coding, ..self.ended(Status::Ok, body) })
     }
 
     fn partial(&mut self, version: &Rc<Version>, known: &Known, span: Span) -> Answered {
@@ -272,7 +277,9 @@ impl<'b> Reply<'_, 'b, '_> {
         if wrote.is_ok() {
             self.outbox.put_span(Rc::clone(version), span.start, span.len);
         }
-        self.end(wrote, Status::PartialContent)
+        let range = Some((span.start, span.len));
+        let ended = self.ended(Status::PartialContent, span.len);
+        self.end(wrote, Ended { coding: self.coding, range, ..ended })
     }
 
     /// Several parts, each with its head (RFC 9110 section 15.3.7.2).
@@ -298,7 +305,8 @@ impl<'b> Reply<'_, 'b, '_> {
             multipart::closing(&mut closing, &boundary);
             self.outbox.put_shared(closing.into());
         }
-        self.end(wrote, Status::PartialContent)
+        let ended = self.ended(Status::PartialContent, length);
+        self.end(wrote, Ended { coding: self.coding, ..ended })
     }
 
     fn made(&mut self, made: &super::context::Made) -> Answered {
@@ -311,7 +319,8 @@ impl<'b> Reply<'_, 'b, '_> {
         if wrote.is_ok() && self.head.method != Method::Head {
             self.outbox.put_shared(Rc::clone(&made.body));
         }
-        self.end(wrote, made.status)
+        let body = if self.head.method == Method::Head { 0 } else { made.body.len() as u64 };
+        self.end(wrote, self.ended(made.status, body))
     }
 
     pub(super) fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
@@ -321,10 +330,15 @@ impl<'b> Reply<'_, 'b, '_> {
         Frame { date: self.cx.date, persistence: self.persistence(), extra }
     }
 
-    pub(super) fn end(&mut self, wrote: Result<(), NoRoom>, status: Status) -> Answered {
+    /// An answer to this request with so many bytes of body.
+    pub(super) fn ended(&self, status: Status, body: u64) -> Ended {
+        Ended::new(status, self.begun, body)
+    }
+
+    pub(super) fn end(&mut self, wrote: Result<(), NoRoom>, ended: Ended) -> Answered {
         match wrote {
             Ok(()) => {
-                self.outbox.end_answer(status, self.begun);
+                self.outbox.end_answer(ended);
                 Answered::Put { keep: self.keep }
             }
             Err(NoRoom::TooLong) => self.refuse_plainly(Refusal::TargetTooLong),
@@ -342,10 +356,10 @@ pub(super) fn answered(no_room: NoRoom) -> Answered {
 }
 
 /// Who is at the other end; none for a unix socket and for a client that is gone.
-fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Option<IpAddr> {
+pub(super) fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Option<SocketAddr> {
     match cx.io.start(Op::Peer { socket: socket.clone(), address: None }) {
         Start::Executed(completion) => match completion.op {
-            Some(Op::Peer { address, .. }) => address.map(|address| address.ip()),
+            Some(Op::Peer { address, .. }) => address,
             _ => None,
         },
         Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::options::Options;
 use super::stats::Stats;
+use crate::access_log::Log;
 use crate::cache::OpenFiles;
 use crate::engines;
 use crate::http::date::DateLine;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub endpoint: &'a dyn Endpoint,
     /// Whether the server ends: every answer says that the connection closes.
     pub draining: bool,
+    /// The access log, if there is one.
+    pub log: Option<&'a mut Log>,
     /// Room for a path.
     pub path: &'a mut Vec<u8>,
     /// A number that no client can foresee, different at each use.

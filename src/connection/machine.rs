@@ -1,5 +1,7 @@
 //! The connection as a step machine: wakes in, operations and a [`Turn`] out.
 
+use std::net::SocketAddr;
+
 use rustix::io::Errno;
 
 use super::answer::{self, Answered, Request};
@@ -8,7 +10,9 @@ use super::input::Input;
 use super::notice;
 use super::outbox::Outbox;
 use super::phase::{Phase, Purpose};
+use super::recording::note;
 use super::stats::Farewell;
+use crate::access_log::Log;
 use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
@@ -57,6 +61,12 @@ pub struct Connection {
     pub(super) unread: bool,
     /// Whether it is one too many.
     pub(super) turned_away: bool,
+    /// Its number among those of the server, for the log.
+    pub(super) number: u64,
+    /// Answers that have ended.
+    pub(super) recorded: u64,
+    /// Who is at the other end, once the log has asked; none for a unix socket.
+    pub(super) peer: Option<Option<SocketAddr>>,
 }
 
 /// How the machine goes on.
@@ -85,7 +95,15 @@ impl Connection {
             unacknowledged: None,
             unread: false,
             turned_away: false,
+            number: 0,
+            recorded: 0,
+            peer: None,
         }
+    }
+
+    /// Gives it the number that its records bear.
+    pub fn set_number(&mut self, number: u64) {
+        self.number = number;
     }
 
     /// Makes it one beyond the limit: with its first step it is told so, and ends.
@@ -256,6 +274,14 @@ impl Connection {
             return self.send(cx);
         }
         let gathering = !self.outbox.is_empty();
+        if self.waits_for_the_log(cx) {
+            if gathering {
+                return self.send(cx);
+            }
+            self.phase = Phase::Starved;
+            self.set_send_deadline(cx);
+            return WAIT;
+        }
         let Self { input, outbox, request, served, socket, .. } = self;
         let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
             Parsed::Partial if gathering => return self.send(cx),
@@ -267,6 +293,8 @@ impl Connection {
                 let begun = request.begun;
                 let answered = notice::refuse_unasked(refusal, begun, outbox, cx)
                     .map_or_else(answer::answered, |()| Answered::Put { keep: false });
+                let noted = |log: &mut Log| log.note_unreadable(input.bytes());
+                note(&answered, outbox, cx, noted);
                 (answered, 0, true)
             }
             Parsed::Complete(head) => {
@@ -275,6 +303,7 @@ impl Connection {
                 } else {
                     answer::answer(&head, request, *served, socket, outbox, cx)
                 };
+                note(&answered, outbox, cx, |log| log.note(&head));
                 (answered, head.bytes, head.framing != Framing::None && !request.body_read)
             }
         };

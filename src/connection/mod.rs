@@ -13,6 +13,7 @@ mod notice;
 mod options;
 mod outbox;
 mod phase;
+mod recording;
 mod refusing;
 mod sending;
 mod stats;

@@ -1,7 +1,7 @@
 //! Answers of a sentence: refusals and redirects.
 
 use super::context::Context;
-use super::outbox::{NoRoom, Outbox};
+use super::outbox::{Ended, NoRoom, Outbox};
 use crate::base::Instant;
 use crate::http::media::Media;
 use crate::http::negotiate::Form;
@@ -46,7 +46,8 @@ impl Notice<'_> {
                 out.put(&body);
             }
         })?;
-        outbox.end_answer(self.status, begun);
+        let owed = if self.with_body { body.len() as u64 } else { 0 };
+        outbox.end_answer(Ended::new(self.status, begun, owed));
         Ok(())
     }
 }

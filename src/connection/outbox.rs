@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::access_log::Asked;
 use crate::base::Instant;
 use crate::cache::Version;
+use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
 use crate::limits::{GATHERED_ANSWERS_MAX, GATHERED_BYTES_MAX, SEND_BYTES_MAX};
@@ -32,13 +34,52 @@ pub(super) struct Span {
 }
 
 /// An answer that the kernel has not taken whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Owed {
-    pub(super) status: Status,
-    /// When its request's head was whole.
-    pub(super) begun: Instant,
-    /// Where its last byte lies in the stream of the connection.
+    pub(super) answer: Ended,
+    /// Where its first and its last byte lie in the stream of the connection.
+    starts_at: u64,
     ends_at: u64,
+    /// When the kernel took its first byte.
+    pub(super) first_byte: Option<Instant>,
+    /// The engine that moves its body.
+    pub(super) engine: &'static str,
+    /// What its record tells of its request, if it is recorded.
+    pub(super) asked: Option<Box<Asked>>,
+    /// Whether its body is of several parts.
+    pub(super) in_parts: bool,
+    /// Its body in the ledger of the log, and how much of it was mirrored.
+    pub(super) mirror: Option<(u32, u64)>,
+}
+
+/// What an answer is, once it is whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) status: Status,
+    /// When the first byte of its request came.
+    pub(super) begun: Instant,
+    /// Bytes of its body.
+    pub(super) body: u64,
+    pub(super) coding: Coding,
+    /// First byte and count of the range that it is, if it is one.
+    pub(super) range: Option<(u64, u64)>,
+}
+
+impl Ended {
+    /// An answer with a body that is neither coded nor a range.
+    pub(super) fn new(status: Status, begun: Instant, body: u64) -> Self {
+        Self { status, begun, body, coding: Coding::Identity, range: None }
+    }
+}
+
+impl Owed {
+    /// How much of it the kernel has taken when it has taken so much in all: in all, and of the
+    /// body.
+    pub(super) fn sent(&self, taken: u64) -> (u64, u64) {
+        let sent = taken.clamp(self.starts_at, self.ends_at) - self.starts_at;
+        let head = self.ends_at - self.starts_at - self.answer.body;
+        (sent, sent.saturating_sub(head))
+    }
 }
 
 /// Why bytes could not be put in.
@@ -62,6 +103,8 @@ pub(super) struct Outbox {
     /// Bytes put in and bytes that the kernel took, since the connection began.
     put: u64,
     taken: u64,
+    /// Where the last answer that is not owed any more ended.
+    done: u64,
 }
 
 impl Outbox {
@@ -154,8 +197,31 @@ impl Outbox {
     }
 
     /// The answer that was put in is whole.
-    pub(super) fn end_answer(&mut self, status: Status, begun: Instant) {
-        self.owed.push_back(Owed { status, begun, ends_at: self.put });
+    pub(super) fn end_answer(&mut self, answer: Ended) {
+        // Of what lies before it, an interim answer belongs to it.
+        let starts_at = self.owed.back().map_or(self.done, |before| before.ends_at);
+        assert!(answer.body <= self.put - starts_at, "a body is a part of its answer");
+        self.owed.push_back(Owed {
+            answer,
+            starts_at,
+            ends_at: self.put,
+            first_byte: None,
+            engine: "memory",
+            asked: None,
+            in_parts: self.segments.len() > 2,
+            mirror: None,
+        });
+    }
+
+    /// The answer that was put in last: only one with a file behind it is sent before another is
+    /// put in.
+    pub(super) fn last(&mut self) -> Option<&mut Owed> {
+        self.owed.back_mut()
+    }
+
+    /// Bytes that the kernel took, since the connection began.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// What goes next: bytes with the span behind them, bytes alone, or a span alone; and whether
@@ -184,19 +250,29 @@ impl Outbox {
     }
 
     /// Takes note that the kernel took `count` bytes.
-    pub(super) fn took(&mut self, count: u64) {
+    pub(super) fn took(&mut self, count: u64, now: Instant) {
         self.taken += count;
         assert!(self.taken <= self.put, "the kernel takes no more than is owed");
+        for owed in &mut self.owed {
+            if owed.starts_at >= self.taken {
+                break;
+            }
+            owed.first_byte.get_or_insert(now);
+        }
     }
 
     /// The next answer that the kernel has taken whole.
     pub(super) fn next_done(&mut self) -> Option<Owed> {
-        self.owed.pop_front_if(|owed| owed.ends_at <= self.taken)
+        let owed = self.owed.pop_front_if(|owed| owed.ends_at <= self.taken)?;
+        self.done = owed.ends_at;
+        Some(owed)
     }
 
     /// The next answer that is owed, although it cannot be completed.
     pub(super) fn next_cut(&mut self) -> Option<Owed> {
-        self.owed.pop_front()
+        let owed = self.owed.pop_front()?;
+        self.done = owed.ends_at;
+        Some(owed)
     }
 
     fn close_tail(&mut self) {

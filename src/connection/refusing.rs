@@ -74,7 +74,8 @@ impl Reply<'_, '_, '_> {
                 self.outbox.put_span(Rc::clone(version), 0, size);
             }
         }
-        self.end(wrote, status)
+        let body = if self.head.method == Method::Head { 0 } else { size };
+        self.end(wrote, self.ended(status, body))
     }
 
     /// No range lies in a file of `total` bytes.
@@ -93,7 +94,7 @@ impl Reply<'_, '_, '_> {
         if wrote.is_ok() {
             self.cx.stats.refusals(refusal).add(1);
         }
-        self.end(wrote, refusal.status())
+        self.end(wrote, self.ended(refusal.status(), body.len() as u64))
     }
 
     /// To the directory's own name, with its slash (the scratch holds it).
@@ -129,7 +130,7 @@ impl Reply<'_, '_, '_> {
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::bare(out, Status::NoContent, &lines, frame);
         });
-        self.end(wrote, Status::NoContent)
+        self.end(wrote, self.ended(Status::NoContent, 0))
     }
 
     fn notice(&mut self, status: Status, text: &str, mut extra: Vec<u8>) -> Answered {

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::machine::{Connection, Next, Poll, Turn, WAIT};
 use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Purpose};
+use super::recording;
 use super::stats::Farewell;
 use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
@@ -117,9 +118,13 @@ impl Connection {
             offset: span.offset,
             count: span.count,
             more,
+            tap: self.tap(cx),
         };
         self.progress = Progress::default();
         let kind = cx.options.engine;
+        if let Some(owed) = self.outbox.last() {
+            owed.engine = kind.name();
+        }
         self.phase = Phase::Body(engines::start(kind, body), kind);
         self.step_body(Wake::Begin, cx)
     }
@@ -129,8 +134,13 @@ impl Connection {
             unreachable!("the caller has seen the phase")
         };
         let kind = *kind;
+        if cx.log.as_ref().is_some_and(|log| !log.takes_bodies()) {
+            engine.untap();
+        }
         let step = engine.step(wake, cx.io);
         let progress = engine.progress();
+        // Before anything else goes into the pipe of the log.
+        recording::mirrored(&mut self.outbox, progress.tapped - self.progress.tapped, cx);
         let moved = progress.head + progress.body - self.progress.head - self.progress.body;
         let stats = cx.engines.engine(kind);
         stats.bytes.add(progress.body - self.progress.body);
@@ -178,6 +188,9 @@ impl Connection {
             engines::next_in_chain(declined).expect("only the last of a chain never declines");
         // What was sent of the head before the decline was counted; the rest starts anew.
         self.progress = Progress::default();
+        if let Some(owed) = self.outbox.last() {
+            owed.engine = kind.name();
+        }
         self.phase = Phase::Body(engines::start(kind, body), kind);
         self.step_body(Wake::Begin, cx)
     }
@@ -185,10 +198,13 @@ impl Connection {
     /// Counts bytes that the kernel took, and the answers that are done with them.
     pub(super) fn took(&mut self, count: u64, cx: &mut Context<'_>) {
         cx.stats.bytes.add(count);
-        self.outbox.took(count);
+        self.outbox.took(count, cx.io.now());
         while let Some(owed) = self.outbox.next_done() {
-            cx.stats.responses(owed.status).add(1);
-            cx.stats.latency.record(cx.io.now().since(owed.begun).as_nanos() as u64);
+            let begun = owed.answer.begun;
+            cx.stats.latency.record(cx.io.now().since(begun).as_nanos() as u64);
+            // A refusal that ends the connection was the answer to what its farewell names.
+            let farewell = self.farewell.filter(|farewell| *farewell != Farewell::Closed);
+            self.end_answer(owed, farewell.unwrap_or(Farewell::Complete), cx);
         }
     }
 
@@ -231,9 +247,7 @@ impl Connection {
     /// An answer that cannot be completed: what the kernel took is still delivered, then the
     /// connection closes short of the promised length.
     pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> Next {
-        while let Some(owed) = self.outbox.next_cut() {
-            cx.stats.responses(owed.status).add(1);
-        }
+        self.give_up_answers(Farewell::Truncated, cx);
         self.outbox = Outbox::default();
         self.farewell = Some(Farewell::Truncated);
         self.linger(cx)
@@ -241,9 +255,7 @@ impl Connection {
 
     /// The client is gone or is given up.
     pub(super) fn abort(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
-        while let Some(owed) = self.outbox.next_cut() {
-            cx.stats.responses(owed.status).add(1);
-        }
+        self.give_up_answers(farewell, cx);
         Next::Rest(Turn::Finished(farewell))
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::cache::Version;
-use crate::ring::{Io, Outgoing, Socket, Wake};
+use crate::ring::{Io, Outgoing, Socket, Tap, Wake};
 
 /// A span of a file on its way to a socket.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub struct Body {
     pub count: u64,
     /// Whether more follows on the connection at once.
     pub more: bool,
+    /// A pipe into which the bytes are doubled on their way, as long as it has room. Only the
+    /// engine that moves them through a pipe can do that.
+    pub tap: Option<Tap>,
 }
 
 /// What the kernel has taken so far, in bytes.
@@ -31,6 +34,8 @@ pub struct Progress {
     pub head: u64,
     /// Of the file.
     pub body: u64,
+    /// Of the file into the tap: from its first byte on, without a gap.
+    pub tapped: u64,
 }
 
 /// Why an engine cannot serve a body. Nothing of the file was sent.
@@ -100,6 +105,9 @@ pub trait Engine: std::fmt::Debug {
 
     /// What the kernel has taken.
     fn progress(&self) -> Progress;
+
+    /// Doubles nothing more into the tap.
+    fn untap(&mut self) {}
 
     /// Operations in flight.
     fn in_flight(&self) -> u32;

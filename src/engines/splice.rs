@@ -1,6 +1,8 @@
 //! The engine `splice`: from the page cache into a pipe, from the pipe to the socket.
 //!
 //! The pipe comes from a pool and goes back empty. A step moves bytes within the turn's budget.
+//! What is in the pipe can be doubled into a tap by tee(2) before it goes on; when the tap has no
+//! room, the body goes on without it.
 //! splice(2) blocks on pages that are not in memory. It will not win races; it is the engine
 //! whose bytes can be observed on their way.
 
@@ -17,6 +19,8 @@ pub(super) struct Splice {
     pipe: Option<PipeLease>,
     /// Bytes of the file that went into the pipe.
     taken_in: u64,
+    /// Bytes in the pipe that are in the tap, too, and may go on.
+    doubled: u32,
     parked: Option<Op>,
     submitted: bool,
     progress: Progress,
@@ -29,6 +33,7 @@ impl Splice {
             body,
             pipe: None,
             taken_in: 0,
+            doubled: 0,
             parked: None,
             submitted: false,
             progress: Progress::default(),
@@ -59,11 +64,19 @@ impl Splice {
                 count,
             });
         }
+        // A tee begins at the oldest byte: what was doubled has to go before more is.
+        let count = match &self.body.tap {
+            Some(tap) if self.doubled == 0 => {
+                return Ok(Op::Tee { from: pipe, to: tap.clone(), count: held });
+            }
+            Some(_) => self.doubled,
+            None => held,
+        };
         Ok(Op::SpliceOut {
             pipe,
             socket: self.body.socket.clone(),
             head: self.body.head.take(),
-            count: held,
+            count,
             more: self.body.more || self.taken_in < self.body.count,
         })
     }
@@ -84,6 +97,18 @@ impl Splice {
                     Err(errno) => Some(Step::Failed(BodyError::Read(errno))),
                 }
             }
+            Some(Op::Tee { from, .. }) => {
+                self.pipe = Some(from);
+                match completion.result {
+                    Ok(count @ 1..) => {
+                        self.doubled = count;
+                        self.progress.tapped += u64::from(count);
+                    }
+                    // Nobody empties it any more.
+                    Ok(0) | Err(_) => self.untap(),
+                }
+                None
+            }
             Some(Op::SpliceOut { pipe, head, .. }) => {
                 self.pipe = Some(pipe);
                 self.progress.head = self.head_bytes - head_bytes(&head);
@@ -91,6 +116,7 @@ impl Splice {
                 match completion.result {
                     Ok(count) => {
                         self.progress.body += u64::from(count);
+                        self.doubled = self.doubled.saturating_sub(count);
                         assert!(self.progress.body <= self.taken_in, "out comes what went in");
                         let budget = io.budget();
                         *budget = budget.saturating_sub(count);
@@ -134,6 +160,11 @@ impl Engine for Splice {
                     self.submitted = true;
                     return Step::Waiting;
                 }
+                // The body does not wait for its mirror.
+                Start::Blocked(Op::Tee { from, .. }, _) => {
+                    self.pipe = Some(from);
+                    self.untap();
+                }
                 // The pipe is empty when it is filled: it is the file that says so, as one of a
                 // file system in user space may.
                 Start::Blocked(_, Obstacle::PipeFull) => {
@@ -157,6 +188,11 @@ impl Engine for Splice {
 
     fn progress(&self) -> Progress {
         self.progress
+    }
+
+    fn untap(&mut self) {
+        self.body.tap = None;
+        self.doubled = 0;
     }
 
     fn in_flight(&self) -> u32 {

@@ -52,6 +52,17 @@ pub fn format_rfc3339(second: i64) -> [u8; 20] {
     out
 }
 
+/// The form of the common log format, `06/Nov/1994:08:49:37 +0000`; bounded like [`format()`].
+pub fn format_log(second: i64) -> [u8; 26] {
+    let preferred = format(second);
+    let mut out = *b"00/mmm/0000:00:00:00 +0000";
+    out[..2].copy_from_slice(&preferred[5..7]);
+    out[3..6].copy_from_slice(&preferred[8..11]);
+    out[7..11].copy_from_slice(&preferred[12..16]);
+    out[12..20].copy_from_slice(&preferred[17..25]);
+    out
+}
+
 /// Reads a date in any of the three forms; `now` decides the century of an RFC 850 date.
 ///
 /// Weekday, month and `GMT` are read as they are written in the RFC, case-sensitive, and a weekday

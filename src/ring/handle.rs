@@ -129,6 +129,10 @@ handle! {
     /// An open regular file or directory.
     File
 }
+handle! {
+    /// The end that bytes go into of a pipe that another thread empties; it never blocks.
+    Tap
+}
 
 impl Socket {
     pub(crate) fn sends_in_flight(&self) -> u32 {

@@ -1,5 +1,5 @@
-//! Operations that act at once: sendfile(2), splice(2), pread(2) and statx(2) on descriptors
-//! that do not block.
+//! Operations that act at once: sendfile(2), splice(2), tee(2), pread(2), statx(2) and the write to
+//! a pipe, on descriptors that do not block.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -52,6 +52,14 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
                 rustix::pipe::splice(pipe.read_end(), None, &*socket, None, *count as usize, flags)
             });
             uncork(socket, sent_head, *more, result.map(as_u32))
+        }
+        Op::Tee { from, to, count } => again_if_interrupted(|| {
+            let flags = SpliceFlags::NONBLOCK;
+            rustix::pipe::tee(from.read_end(), &*to, *count as usize, flags)
+        })
+        .map(as_u32),
+        Op::PutIn { pipe, bytes } => {
+            again_if_interrupted(|| rustix::io::write(&*pipe, bytes)).map(as_u32)
         }
         Op::Stat { file, facts } => {
             **facts = stat(file)?;

@@ -22,7 +22,7 @@ mod uring;
 mod wheel;
 
 pub use buffer::{BufferPool, Lease, Pages};
-pub use handle::{Closing, Descriptor, File, Socket};
+pub use handle::{Closing, Descriptor, File, Socket, Tap};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
 pub use job::{Job, Reader, Step};

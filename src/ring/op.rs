@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::buffer::Lease;
-use super::handle::{Descriptor, File, Socket};
+use super::handle::{Descriptor, File, Socket, Tap};
 use super::job::Job;
 use super::outgoing::{Gather, Outgoing};
 use super::pipe::PipeLease;
@@ -206,6 +206,23 @@ pub enum Op {
         count: u32,
         /// Whether more follows at once.
         more: bool,
+    },
+    /// Duplicate what a pipe holds into another one by tee(2), from its oldest byte on, inline.
+    /// Result: bytes.
+    Tee {
+        /// The pipe; what it holds stays in it.
+        from: PipeLease,
+        /// The other one.
+        to: Tap,
+        /// Bytes at most.
+        count: u32,
+    },
+    /// Put bytes into a pipe that another thread empties, inline. Result: bytes.
+    PutIn {
+        /// The pipe.
+        pipe: Tap,
+        /// What is put in.
+        bytes: Vec<u8>,
     },
     /// Open beneath a directory (openat2, never leaving it but where `how` says so). The completion
     /// brings the handle.

@@ -229,6 +229,8 @@ impl Uring {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
+            | Op::Tee { .. }
+            | Op::PutIn { .. }
             | Op::Stat { .. }
             | Op::Notices { .. }
             | Op::Unwatch { .. }

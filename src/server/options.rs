@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access_log::Options as LogOptions;
 pub use crate::engines::Kind;
 use crate::resource::options::{Host, Options as SiteOptions};
 pub use crate::sys::Listen;
@@ -77,6 +78,8 @@ pub struct Options {
 
     /// The page of figures.
     pub telemetry: Telemetry,
+    /// The access log.
+    pub access_log: LogOptions,
 }
 
 /// Defaults that `config.toml` repeats and `pitcrew --help` shows.
@@ -114,6 +117,7 @@ impl Default for Options {
             send_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             telemetry: Telemetry::default(),
+            access_log: LogOptions::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::endpoint::Figures;
 use super::options::{Etag, Options, Precompressed};
 use super::watcher;
 use super::worker::{Control, Parts, State, Worker};
+use crate::access_log::{self, Feed, Log, Threads as LogThreads};
 use crate::cache::{self, Directory};
 use crate::connection;
 use crate::http::head::HeadLimits;
@@ -28,7 +29,7 @@ use crate::limits::{
     PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX, WORKERS_LOOK,
 };
 use crate::resource::{PageMemory, Site};
-use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
+use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
 use crate::sys::socket::BindError;
@@ -105,6 +106,17 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let started = Instant::now();
     let mut bells = Vec::new();
     let mut threads = Vec::new();
+    let log = Arc::new(options.access_log.clone());
+    let (mut log_ends, mut feeds) = (Vec::new(), Vec::new());
+    if log.is_on() {
+        for _ in 0..options.workers {
+            let (pipe, ledger, feed) =
+                Feed::open().map_err(|e| Fault::System("a log pipe cannot be had", e))?;
+            log_ends.push((pipe, ledger));
+            feeds.push(feed);
+        }
+    }
+    let mut log_ends = log_ends.into_iter();
     let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
     if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
         // Here, where no thread is bound to a processor yet.
@@ -125,6 +137,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
             listing_memory: Arc::clone(&listing_memory),
+            log: log_ends.next(),
             started,
         };
         threads.push(spawn(start, reports.clone())?);
@@ -140,9 +153,19 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             Err(_) => return Err(Fault::Worker("it ended without a word".to_owned())),
         }
     }
+    let log_threads = match feeds.is_empty() {
+        true => None,
+        false => Some(
+            LogThreads::start(&log, feeds, &shards[0].access_log)
+                .map_err(|e| Fault::System("the access log cannot be started", e))?,
+        ),
+    };
     announce(options, &bound, quiet);
-    let end = wait(&signals, &control, &bells, &reported, threads)?;
+    let end = wait(&signals, &control, &bells, &reported, threads, log_threads.as_ref())?;
     drop(bound);
+    if let (Some(log), End::Drained) = (log_threads, end) {
+        log.finish();
+    }
     Ok(end)
 }
 
@@ -153,6 +176,7 @@ fn wait(
     bells: &[Bell],
     reported: &mpsc::Receiver<Report>,
     threads: Vec<JoinHandle<()>>,
+    log: Option<&LogThreads>,
 ) -> Result<End, Fault> {
     let mut ended = 0;
     let mut draining = false;
@@ -167,6 +191,10 @@ fn wait(
                 tracing::info!(%signal, "draining; the same signal again ends at once");
                 control.set(State::Draining);
                 bells.iter().for_each(Bell::ring);
+            }
+            Some(signal @ (Signal::User1 | Signal::Hangup)) if log.is_some() => {
+                tracing::info!(%signal, "opening the files of the access log again");
+                log.into_iter().for_each(LogThreads::reopen);
             }
             Some(signal) => tracing::info!(%signal, "nothing to do for this signal"),
             None => {}
@@ -212,6 +240,7 @@ struct Start {
     control: Arc<Control>,
     shards: Arc<Vec<Shard>>,
     listing_memory: Arc<PageMemory>,
+    log: Option<(OwnedFd, access_log::Writer)>,
     started: Instant,
 }
 
@@ -272,6 +301,10 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
 
 fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
     let options = start.options;
+    let log = start.log.map(|(pipe, ledger)| {
+        let pipe = Tap::from(reactor.adopt(pipe));
+        Log::new(Arc::new(options.access_log.clone()), pipe, ledger, Arc::clone(&shard.access_log))
+    });
     let socket = |fd| Socket::from(reactor.adopt(fd));
     let directory = |(fd, follow)| Directory { file: File::from(reactor.adopt(fd)), follow };
     Parts {
@@ -310,6 +343,8 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             ring_setup: setup.name(),
             started: start.started,
         }),
+        log,
+        number: (start.number, options.workers),
         shard,
         nonce: nonce(),
         reactor,
@@ -470,7 +505,7 @@ mod tests {
         reports.send(Report::Failed("planted".to_owned())).unwrap();
         let threads = vec![std::thread::spawn(std::thread::park)];
         let signals = Signals::block().unwrap();
-        let ended = wait(&signals, &Control::default(), &[], &reported, threads);
+        let ended = wait(&signals, &Control::default(), &[], &reported, threads, None);
         assert!(matches!(ended, Err(Fault::Worker(what)) if what == "planted"));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::access_log::Log;
 use crate::base::Instant;
 use crate::cache::{self, Directory, OpenFiles};
 use crate::connection::{self, Connection, Context, Endpoint, Farewell, Turn};
@@ -80,6 +81,10 @@ pub struct Parts<K: Kernel> {
     pub endpoint: Box<dyn Endpoint>,
     /// Where it counts.
     pub shard: Shard,
+    /// Its side of the access log, if there is one.
+    pub log: Option<Log>,
+    /// Its number among the workers, and how many there are.
+    pub number: (usize, usize),
     /// Where numbers come from that nobody can foresee.
     pub nonce: Box<dyn FnMut() -> u128>,
 }
@@ -98,6 +103,7 @@ enum Role {
     Cache,
     Listings,
     Control,
+    Log,
 }
 
 /// A listener; without a ticket it does not accept now.
@@ -122,6 +128,11 @@ pub struct Worker<K: Kernel> {
     listings: Listings,
     listings_owner: Owner,
     control_owner: Owner,
+    log: Option<Log>,
+    log_owner: Owner,
+    number: (usize, usize),
+    /// Connections that were welcomed.
+    welcomed: u64,
     bell: Socket,
     control: Arc<Control>,
     site: Site,
@@ -157,6 +168,7 @@ impl<K: Kernel> Worker<K> {
         let cache_owner = register(&mut reactor, Role::Cache);
         let listings_owner = register(&mut reactor, Role::Listings);
         let control_owner = register(&mut reactor, Role::Control);
+        let log_owner = register(&mut reactor, Role::Log);
         let listeners: Vec<_> = parts
             .listeners
             .into_iter()
@@ -187,6 +199,10 @@ impl<K: Kernel> Worker<K> {
             listeners,
             cache_owner,
             control_owner,
+            log: parts.log,
+            log_owner,
+            number: parts.number,
+            welcomed: 0,
             bell: parts.bell,
             control: parts.control,
             site: parts.site,
@@ -222,7 +238,26 @@ impl<K: Kernel> Worker<K> {
             self.deliver(owner, wake);
             self.serve_cache();
         }
-        Ok(self.drain_until.is_some() && self.open == 0 && self.listeners_are_closed())
+        let ended = self.drain_until.is_some() && self.open == 0 && self.listeners_are_closed();
+        Ok(self.serve_log(ended) && ended)
+    }
+
+    /// Hands records on, and wakes who waited for room for one. Says, at the end, whether the log
+    /// has taken the last.
+    fn serve_log(&mut self, ended: bool) -> bool {
+        let Some(log) = &mut self.log else { return true };
+        let now = self.reactor.now();
+        let io = &mut self.reactor.io(self.log_owner);
+        let done = if ended {
+            log.drain(io)
+        } else {
+            log.pump(io);
+            false
+        };
+        while let Some(waiter) = log.next_woken(now) {
+            self.reactor.wake(waiter, Wake::Ready);
+        }
+        done
     }
 
     /// The reactor below, for what is in flight and what is leased.
@@ -247,7 +282,8 @@ impl<K: Kernel> Worker<K> {
                 self.listings.wake(wake, &mut self.reactor.io(self.listings_owner));
             }
             Some(Role::Control) => self.look_at_control(wake),
-            Some(Role::Nobody) | None => {}
+            // Its deadline ends the wait of the turn, which looks after it.
+            Some(Role::Log | Role::Nobody) | None => {}
         }
     }
 
@@ -264,8 +300,22 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn step(&mut self, owner: Owner, wake: Wake) {
+        let turn = self.with(owner, |connection, cx| connection.step(wake, cx));
+        match turn {
+            None | Some(Turn::Waiting) => {}
+            Some(Turn::Yielded) => self.reactor.wake_next_turn(owner),
+            Some(Turn::Finished(farewell)) => self.end(owner, farewell),
+        }
+    }
+
+    /// Lends a connection what it needs for a step.
+    fn with<T>(
+        &mut self,
+        owner: Owner,
+        act: impl FnOnce(&mut Connection, &mut Context<'_>) -> T,
+    ) -> Option<T> {
         let Some(Role::Connection(connection)) = self.roles.get_mut(owner.index as usize) else {
-            return;
+            return None;
         };
         let mut cx = Context {
             io: &mut self.reactor.io(owner),
@@ -279,17 +329,16 @@ impl<K: Kernel> Worker<K> {
             date: &self.date,
             endpoint: &*self.endpoint,
             draining: self.drain_until.is_some(),
+            log: self.log.as_mut(),
             path: &mut self.path,
             nonce: &mut *self.nonce,
         };
-        match connection.step(wake, &mut cx) {
-            Turn::Waiting => {}
-            Turn::Yielded => self.reactor.wake_next_turn(owner),
-            Turn::Finished(farewell) => self.end(owner, farewell),
-        }
+        Some(act(connection, &mut cx))
     }
 
     fn end(&mut self, owner: Owner, farewell: Farewell) {
+        // What is owed now will not be sent; it is recorded all the same.
+        self.with(owner, |connection, cx| connection.give_up_answers(farewell, cx));
         self.roles[owner.index as usize] = Role::Nobody;
         self.reactor.retire(owner);
         self.open -= 1;
@@ -355,6 +404,9 @@ impl<K: Kernel> Worker<K> {
         stats.open.set(self.open as u64);
         stats.open_max.raise(self.open as u64);
         let mut connection = Box::new(Connection::new(Socket::from(handle)));
+        let (number, workers) = self.number;
+        connection.set_number(self.welcomed * workers as u64 + number as u64 + 1);
+        self.welcomed += 1;
         if turned_away {
             connection.turn_away();
         }

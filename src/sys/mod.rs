@@ -7,6 +7,7 @@
 mod bell;
 pub mod descriptors;
 pub mod inherited;
+pub mod lock;
 pub mod probe;
 pub mod processor;
 pub mod root;

@@ -207,6 +207,36 @@ pub const CATALOGUE: &[Figure] = &[
     one!(connections.accepts_starved = connections.accepts_starved:
         Counter Count "Accepts that failed because descriptors were used up"),
 
+    one!(access_log.records = access_log.records:
+        Counter Count "Records that were written into a worker's buffer"),
+    one!(access_log.dropped = access_log.dropped:
+        Counter Count "Records that found no room in it and are missing in every sink"),
+    one!(access_log.waits = access_log.waits:
+        Counter Count "Requests that waited for room for their record"),
+    one!(access_log.full = access_log.full:
+        Counter Count "Hand-overs that found a log pipe full"),
+    one!(access_log.mirrored = access_log.mirrored: Counter Count "Bodies mirrored whole"),
+    one!(access_log.mirrored_partly = access_log.mirrored_partly:
+        Counter Count "Bodies of which a part was mirrored"),
+    one!(access_log.mirror_dropped = access_log.mirror_dropped:
+        Counter Count "Bodies that were to be mirrored and were not"),
+    one!(access_log.mirrored_bytes = access_log.mirrored_bytes:
+        Counter Bytes "Bytes of bodies that went into a log pipe"),
+    each!(log_sinks{sink}.records = access_log.sinks() SinkStats.records:
+        Counter Count "Records that the sink took"),
+    each!(log_sinks{sink}.bytes = access_log.sinks() SinkStats.bytes:
+        Counter Bytes "Bytes that the sink took"),
+    each!(log_sinks{sink}.missing = access_log.sinks() SinkStats.missing:
+        Counter Count "Records that others have and this sink has not"),
+    each!(log_sinks{sink}.failures = access_log.sinks() SinkStats.failures:
+        Counter Count "Openings and writes that failed"),
+    each!(log_sinks{sink}.reopened = access_log.sinks() SinkStats.reopened:
+        Counter Count "Files that were archived or opened again"),
+    each!(log_sinks{sink}.synchronous = access_log.sinks() SinkStats.synchronous:
+        Counter Count "Batches whose synchronous writes have returned"),
+    each!(log_sinks{sink}.durable = access_log.sinks() SinkStats.durable:
+        Gauge Count "The number of the last record that is on the device"),
+
     labels!(responses{status} = connections.by_status() responses,
         status => Cow::Owned(status.code().to_string());
         "Answers that the kernel took whole, or that were cut, by status"),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::catalogue::CATALOGUE;
 use super::figure::{Figure, Kind, Source};
+use crate::access_log::Stats as LogStats;
 use crate::base::{Histogram, Percentiles};
 use crate::cache::Stats as CacheStats;
 use crate::connection::Stats as ConnectionStats;
@@ -30,6 +31,8 @@ pub struct Shard {
     pub engines: Arc<EnginesStats>,
     /// Of its connections.
     pub connections: Arc<ConnectionStats>,
+    /// Of its access log.
+    pub access_log: Arc<LogStats>,
 }
 
 /// What is told of the server beside its figures.

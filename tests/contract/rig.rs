@@ -153,6 +153,7 @@ impl<K: Kernel> Rig<K> {
             }
         });
         Body {
+            tap: None,
             socket: self.socket.clone().expect("the connection is open"),
             head,
             version: self.version.clone().expect("the file is open"),

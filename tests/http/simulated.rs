@@ -125,6 +125,8 @@ impl Machine {
             endpoint: Box::new(Nothing),
             shard: shard.clone(),
             // The same boundary each time, so that courses can be compared.
+            log: None,
+            number: (0, 1),
             nonce: Box::new(|| 0x5eed),
             reactor,
         };

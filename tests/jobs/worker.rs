@@ -102,6 +102,8 @@ impl Rig {
             drain_timeout: Duration::from_secs(1),
             endpoint: Box::new(Nothing),
             shard: shard.clone(),
+            log: None,
+            number: (0, 1),
             nonce: Box::new(|| 1),
             reactor,
         };

@@ -16,6 +16,7 @@
 
 mod answers;
 mod client;
+mod records;
 mod requests;
 mod schedule;
 

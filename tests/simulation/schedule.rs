@@ -22,6 +22,7 @@ use pitcrew::telemetry::Shard;
 
 use super::answers::{MADE, Tolerance};
 use super::client::Visitor;
+use super::records::{Records, access_log};
 use super::requests::{Content, replace, site};
 
 /// Turns of one schedule at most.
@@ -48,6 +49,10 @@ pub(crate) struct Summary {
     timed_out: u64,
     turned_away: u64,
     given_up: u64,
+    mirrored_partly: u64,
+    mirrored: u64,
+    log_waits: u64,
+    dropped: u64,
 }
 
 impl Summary {
@@ -70,6 +75,10 @@ impl Summary {
         self.timed_out += other.timed_out;
         self.turned_away += other.turned_away;
         self.given_up += other.given_up;
+        self.mirrored_partly += other.mirrored_partly;
+        self.mirrored += other.mirrored;
+        self.log_waits += other.log_waits;
+        self.dropped += other.dropped;
     }
 
     /// Every kind of trouble was met often enough.
@@ -87,6 +96,10 @@ impl Summary {
             self.timed_out,
             self.turned_away,
             self.given_up,
+            self.mirrored_partly,
+            self.mirrored,
+            self.log_waits,
+            self.dropped,
         ];
         assert!(rare.iter().all(|count| *count > 20), "some trouble is hardly ever met: {self:#?}");
     }
@@ -116,6 +129,7 @@ struct Schedule {
     bell: u32,
     listener: ListenerId,
     visitors: Vec<Visitor>,
+    records: Records,
     turns: u64,
     replaced: u64,
 }
@@ -161,6 +175,7 @@ impl Schedule {
         let watcher = watched.then(|| File::from(reactor.take_in(world.watcher())));
         let control = Arc::new(Control::default());
         let engine = *random.pick(&Kind::ALL);
+        let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
         let parts = Parts {
             directories: vec![Directory { file: root, follow: None }],
             watcher,
@@ -191,6 +206,8 @@ impl Schedule {
             drain_timeout: Duration::from_millis(200),
             endpoint: Box::new(Answers),
             shard: shard.clone(),
+            log: Some(log),
+            number: (0, 1),
             nonce: {
                 let mut numbers = Random::new(seed);
                 Box::new(move || u128::from(numbers.next()))
@@ -214,6 +231,7 @@ impl Schedule {
             bell,
             listener,
             visitors,
+            records,
             turns: 0,
             replaced: 0,
         }
@@ -244,6 +262,10 @@ impl Schedule {
             replace(&self.world, &mut self.site, &mut self.random);
             self.replaced += 1;
         }
+        // A log thread that comes late now and then, and not at all for a while.
+        if self.gentle || self.random.chance(300) {
+            self.records.read(&self.world);
+        }
         let tolerance = self.tolerance();
         for visitor in &mut self.visitors {
             visitor.act(&self.world, self.listener, &self.site, tolerance);
@@ -255,7 +277,10 @@ impl Schedule {
         self.control.set(State::Draining);
         self.world.add(self.bell, 1);
         let begun = self.world.now();
-        while !self.turn() {}
+        while !self.turn() {
+            self.records.read(&self.world);
+        }
+        self.records.read(&self.world);
         let took = self.world.now().since(begun);
         assert!(took < Duration::from_secs(1000), "{took:?} to drain");
     }
@@ -267,6 +292,7 @@ impl Schedule {
         }
         assert_eq!(self.worker.open(), 0, "every connection has ended");
         self.come_home();
+        self.records.check(&self.shard);
         let Self { worker, world, shard, gentle, .. } = self;
         drop(worker);
         assert_eq!(world.in_flight(), 0, "the kernel has nothing");
@@ -313,6 +339,10 @@ impl Schedule {
             timed_out: of(Farewell::Idle) + of(Farewell::HeadTimeout) + of(Farewell::SendTimeout),
             turned_away: of(Farewell::TooMany),
             given_up: of(Farewell::Shutdown),
+            dropped: shard.access_log.dropped.read(),
+            log_waits: shard.access_log.waits.read(),
+            mirrored: shard.access_log.mirrored.read(),
+            mirrored_partly: shard.access_log.mirrored_partly.read(),
         }
     }
 

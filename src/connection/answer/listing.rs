@@ -65,7 +65,7 @@ impl Reply<'_, '_, '_> {
                 let wrote = self.outbox.write(self.cx.io, |out| {
                     response::bare(out, Status::NotModified, &lines, frame);
                 });
-                self.end(wrote, Status::NotModified)
+                self.end(wrote, self.ended(Status::NotModified, 0))
             }
             Outcome::Proceed { .. } => {
                 let wrote = self.outbox.write(self.cx.io, |out| {
@@ -74,7 +74,8 @@ impl Reply<'_, '_, '_> {
                 if wrote.is_ok() && self.head.method == Method::Get {
                     self.outbox.put_kept(Rc::clone(page) as Rc<dyn Kept>);
                 }
-                self.end(wrote, Status::Ok)
+                let body = if self.head.method == Method::Get { length } else { 0 };
+                self.end(wrote, self.ended(Status::Ok, body))
             }
         }
     }

@@ -101,7 +101,9 @@ impl<K: Kernel> Reactor<K> {
                 self.wake_when_writable(owner, socket);
                 Start::Blocked(op, Obstacle::SocketFull)
             }
-            (Err(Errno::AGAIN), Op::SpliceIn { .. }) => Start::Blocked(op, Obstacle::PipeFull),
+            (Err(Errno::AGAIN), Op::SpliceIn { .. } | Op::Tee { .. } | Op::PutIn { .. }) => {
+                Start::Blocked(op, Obstacle::PipeFull)
+            }
             (Ok(count), Op::SpliceIn { pipe, .. }) => {
                 pipe.put_in(count);
                 executed(op, result)

@@ -23,6 +23,8 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
+            | Op::Tee { .. }
+            | Op::PutIn { .. }
             | Op::Stat { .. }
             | Op::Notices { .. }
             | Op::Unwatch { .. }

@@ -53,6 +53,29 @@ impl State {
                 let result = self.splice_out(socket, pipe, *count, *more, fault);
                 self.uncork(socket, sent_head, *more, result)
             }
+            Op::Tee { from, to, count } => {
+                if let Some(Fault::Fail(errno)) = fault {
+                    return Err(errno);
+                }
+                let from = self.pipe(from);
+                let Some(Object::PipeIn(to)) = self.object(to.as_raw_fd()) else {
+                    panic!("a tee into what is no pipe");
+                };
+                let pieces = self.pipes[from].first(short(fault, *count as usize));
+                let count = self.pipes[to].put_pieces(pieces);
+                if count == 0 { Err(Errno::AGAIN) } else { Ok(count as u32) }
+            }
+            Op::PutIn { pipe, bytes } => {
+                if let Some(Fault::Fail(errno)) = fault {
+                    return Err(errno);
+                }
+                let Some(Object::PipeIn(pipe)) = self.object(pipe.as_raw_fd()) else {
+                    panic!("bytes are put into what is no pipe");
+                };
+                let count = short(fault, bytes.len()).min(self.pipes[pipe].room(0));
+                self.pipes[pipe].put(0, &bytes[..count]);
+                if count == 0 { Err(Errno::AGAIN) } else { Ok(count as u32) }
+            }
             Op::Stat { file, facts } => {
                 if let Some(Fault::Fail(errno)) = fault {
                     return Err(errno);
@@ -211,5 +234,13 @@ impl State {
             }
             other => panic!("a splice with {other:?}"),
         }
+    }
+}
+
+/// How much of what was asked a fault lets through.
+fn short(fault: Option<Fault>, asked: usize) -> usize {
+    match fault {
+        Some(Fault::Short(bytes)) => asked.min(bytes as usize),
+        _ => asked,
     }
 }

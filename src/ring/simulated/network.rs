@@ -316,6 +316,34 @@ impl Pipe {
     pub(super) fn held(&self) -> usize {
         self.bytes.len()
     }
+
+    /// The first bytes by the slots that they lie in, which keep them.
+    pub(super) fn first(&self, count: usize) -> Vec<Vec<u8>> {
+        let (mut at, mut pieces) = (0, Vec::new());
+        for piece in &self.pieces {
+            let part = (count - at).min(*piece);
+            if part == 0 {
+                break;
+            }
+            pieces.push(self.bytes.range(at..at + part).copied().collect());
+            at += part;
+        }
+        pieces
+    }
+
+    /// Takes pieces in, each in a slot of its own; says how many bytes found room.
+    pub(super) fn put_pieces(&mut self, pieces: Vec<Vec<u8>>) -> usize {
+        let mut count = 0;
+        for piece in pieces {
+            if self.pieces.len() == self.slots {
+                break;
+            }
+            count += piece.len();
+            self.pieces.push_back(piece.len());
+            self.bytes.extend(piece);
+        }
+        count
+    }
 }
 
 /// The first bytes of a queue, by slices: one at a time is slow in a build for tests.

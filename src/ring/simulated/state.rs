@@ -157,6 +157,7 @@ impl State {
             T::Sendfile => {
                 (&[(reset, network), (io_error, disk), (again, Errno::AGAIN)], short_send)
             }
+            T::PutIn | T::Tee => (&[(again, Errno::AGAIN)], short_send),
             T::SpliceOut => (&[(reset, network), (again, Errno::AGAIN)], short_send),
             T::Open => {
                 (&[(io_error, disk), (no_descriptor, Errno::MFILE), (again / 4, Errno::AGAIN)], 0)

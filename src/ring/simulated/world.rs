@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Simulated;
 use super::faults::{Fault, Faults};
 use super::files::ROOT;
-use super::network::{End, Listener, PAGE, Stream};
+use super::network::{End, Listener, PAGE, Pipe, Stream};
 use super::random::Random;
 use super::state::{Object, State};
 use super::watch::Watcher;
@@ -253,6 +253,22 @@ impl World {
         let id = state.watchers.len();
         state.watchers.push(Watcher::default());
         state.install(Object::Watcher(id)).expect("the test leaves a descriptor to the watcher")
+    }
+
+    /// A pipe that another thread empties: the descriptor that bytes go into, and its number for
+    /// [`World::empty_pipe`].
+    pub fn pipe(&self, bytes: u32) -> (u32, usize) {
+        let mut state = self.state();
+        let id = state.pipes.len();
+        state.pipes.push(Pipe::new(bytes));
+        let raw = state.install(Object::PipeIn(id));
+        (raw.expect("the test leaves a descriptor to the pipe"), id)
+    }
+
+    /// Takes bytes out of a pipe, at most so many.
+    pub fn empty_pipe(&self, pipe: usize, bytes_max: usize) -> Vec<u8> {
+        let pipe = &mut self.state().pipes[pipe];
+        pipe.take(pipe.held().min(bytes_max))
     }
 
     /// Adds to an event counter.

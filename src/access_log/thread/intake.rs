@@ -1,0 +1,194 @@
+//! One feed: from entries of the ledger to pieces that a sink takes.
+//!
+//! What can stay in the pipe stays there and is spliced. Only a line that two entries share, and
+//! one that is given a digest, is read into memory.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::mirror::Mirrors;
+use super::{Feed, Out, read_exactly};
+use crate::access_log::ledger::{Kind, Reader};
+use crate::access_log::options::Options;
+
+/// Lines on their way to a sink.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) place: Place,
+    /// Records that end in it.
+    pub(super) records: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Still in the pipe: so many bytes of so many.
+    Piped { left: usize, total: usize },
+    /// In memory, from `at` on.
+    Bytes { bytes: Vec<u8>, at: usize },
+}
+
+impl Piece {
+    pub(super) fn is_done(&self) -> bool {
+        match &self.place {
+            Place::Piped { left, .. } => *left == 0,
+            Place::Bytes { bytes, at } => *at == bytes.len(),
+        }
+    }
+
+    /// Whether a part of it is written already.
+    pub(super) fn is_begun(&self) -> bool {
+        match &self.place {
+            Place::Piped { left, total } => left < total,
+            Place::Bytes { at, .. } => *at > 0,
+        }
+    }
+
+    pub(super) fn advance(&mut self, count: usize) {
+        match &mut self.place {
+            Place::Piped { left, .. } => *left -= count,
+            Place::Bytes { at, .. } => *at += count,
+        }
+    }
+
+    /// Reads what is left of it into memory.
+    pub(super) fn take_in(&mut self, pipe: &OwnedFd) {
+        if let Place::Piped { left, .. } = self.place {
+            let mut bytes = Vec::new();
+            // Its bytes were entered after they went in, so they are there.
+            if read_exactly(pipe, &mut bytes, left).is_err() {
+                bytes.clear();
+            }
+            self.place = Place::Bytes { bytes, at: 0 };
+        }
+    }
+
+    /// Gives up a line of which a part was written to a place that is gone; says how many records
+    /// that loses.
+    pub(super) fn skip_torn_line(&mut self, pipe: &OwnedFd) -> u64 {
+        if !self.is_begun() {
+            return 0;
+        }
+        self.take_in(pipe);
+        let Place::Bytes { bytes, at } = &mut self.place else {
+            unreachable!("it was just taken in")
+        };
+        if *at > 0 && bytes[*at - 1] == b'\n' {
+            return 0;
+        }
+        let end = memchr::memchr(b'\n', &bytes[*at..]).map_or(bytes.len(), |end| *at + end + 1);
+        *at = end;
+        let lost = self.records.min(1);
+        self.records -= lost;
+        lost.into()
+    }
+}
+
+/// What a feed passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// There was nothing.
+    Nothing,
+    /// One or several pieces.
+    Some,
+    /// The sink takes no more now.
+    Stopped,
+}
+
+/// Pieces that one feed passes on before the next has its turn.
+const PIECES_MAX: usize = 64;
+
+/// A feed, and what was taken out of it and is not written yet.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) pipe: OwnedFd,
+    ledger: Reader,
+    pending: Option<Piece>,
+    /// The beginning of a line whose end is still to come, and records before it.
+    carry: Vec<u8>,
+    carried: u32,
+    digests: bool,
+}
+
+impl Intake {
+    pub(super) fn new(feed: Feed, options: &Arc<Options>) -> Self {
+        Self {
+            pipe: feed.pipe,
+            ledger: feed.ledger,
+            pending: None,
+            carry: Vec::new(),
+            carried: 0,
+            digests: options.format.tells_mirror(),
+        }
+    }
+
+    /// Whether nothing waits here to be passed on.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_none() && self.ledger.is_empty()
+    }
+
+    /// Passes on what is there.
+    pub(super) fn pass_on(&mut self, out: &mut Out, mirrors: &mut Mirrors) -> Passed {
+        let mut passed = Passed::Nothing;
+        for _ in 0..PIECES_MAX {
+            if self.pending.is_none() && !self.take_next(mirrors) {
+                return passed;
+            }
+            passed = Passed::Some;
+            let Some(piece) = &mut self.pending else { continue };
+            let done = match out {
+                Out::Sink(sink) => sink.put(piece, &self.pipe),
+                Out::Lanes(lanes) => lanes.put(piece, &self.pipe),
+            };
+            if !done {
+                return Passed::Stopped;
+            }
+            self.pending = None;
+        }
+        passed
+    }
+
+    /// Takes the next entry; says whether there was one. A body makes no piece.
+    fn take_next(&mut self, mirrors: &mut Mirrors) -> bool {
+        let Some(entry) = self.ledger.next() else { return false };
+        let length = entry.length as usize;
+        match entry.kind {
+            Kind::Body { stream } => mirrors.take(&self.pipe, stream, length),
+            Kind::Torn => {
+                let read = read_exactly(&self.pipe, &mut self.carry, length);
+                debug_assert!(read.is_ok(), "what was entered is in the pipe");
+                self.carried += entry.records;
+            }
+            Kind::Records if self.carry.is_empty() => {
+                let place = Place::Piped { left: length, total: length };
+                self.pending = Some(Piece { place, records: entry.records });
+            }
+            Kind::Records => self.finish_line(length, entry.records, None),
+            Kind::Mirrored { stream, hole } => {
+                let word = mirrors.end_of(&self.pipe, stream);
+                if length == 0 {
+                    // No record tells of it.
+                    return true;
+                }
+                let hole = hole.filter(|_| self.digests);
+                self.finish_line(length, entry.records, hole.map(|hole| (hole as usize, word)));
+            }
+        }
+        true
+    }
+
+    /// Makes a piece in memory of what was carried and what comes now.
+    fn finish_line(&mut self, length: usize, records: u32, word: Option<(usize, String)>) {
+        let mut bytes = std::mem::take(&mut self.carry);
+        let read = read_exactly(&self.pipe, &mut bytes, length);
+        debug_assert!(read.is_ok(), "what was entered is in the pipe");
+        if let Some((hole, word)) = word {
+            // The hole is counted from the start of its line, which is the last.
+            let lines = &bytes[..bytes.len().saturating_sub(1)];
+            let start = memchr::memrchr(b'\n', lines).map_or(0, |end| end + 1);
+            let at = (start + hole).min(bytes.len());
+            bytes.splice(at..at, word.into_bytes());
+        }
+        let records = records + std::mem::take(&mut self.carried);
+        self.pending = Some(Piece { place: Place::Bytes { bytes, at: 0 }, records });
+    }
+}

@@ -1,0 +1,390 @@
+//! One sink: opening it, moving records into it, and what happens when it fails.
+//!
+//! A failure is said once, counted, and tried again each second; until then records wait in the
+//! pipe and, when that is full, whoever fills it drops them and counts.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::file::{Found, LogFile};
+use super::intake::{Piece, Place};
+use super::program::Program;
+use crate::access_log::options::{self, Durability, Options};
+use crate::access_log::stats::{SinkStats, Stats};
+use crate::access_log::template;
+use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
+use crate::techniques::pipe::{SpliceFlags, splice_out};
+
+/// What a sink writes to while it is open.
+#[derive(Debug)]
+enum Target {
+    File(LogFile),
+    /// The standard output, a FIFO, a terminal or another device.
+    Stream(OwnedFd),
+    Program(Program),
+}
+
+/// See the module.
+pub(super) struct Sink {
+    place: options::Place,
+    number: usize,
+    options: Arc<Options>,
+    stats: Arc<Stats>,
+    target: Option<Target>,
+    /// When it is tried again, after a failure.
+    rests_until: Option<Instant>,
+    /// Whether the failure was told.
+    told: bool,
+    /// How long its program was left alone the last time.
+    rest: Duration,
+    /// Whether splice is refused there.
+    writes: bool,
+    /// Records that are missing where it goes on.
+    missing: u64,
+    /// Records that it took.
+    records: u64,
+}
+
+impl Sink {
+    pub(super) fn new(number: usize, options: &Arc<Options>, stats: &Arc<Stats>) -> Self {
+        Self {
+            place: options.sinks[number].clone(),
+            number,
+            options: Arc::clone(options),
+            stats: Arc::clone(stats),
+            target: None,
+            rests_until: None,
+            told: false,
+            rest: LOG_SINK_RETRY / 2,
+            writes: false,
+            missing: 0,
+            records: 0,
+        }
+    }
+
+    fn stats(&self) -> &SinkStats {
+        self.stats.sink(self.number)
+    }
+
+    /// Until when it is left alone.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// Does what is due without a record: opens it again, starts its program again.
+    pub(super) fn tend(&mut self) {
+        if self.rests_until.is_some_and(|until| until <= Instant::now()) {
+            self.rests_until = None;
+        }
+        if let Some(Target::Program(program)) = &mut self.target
+            && let Some(why) = program.ended()
+        {
+            self.program_ended(&why);
+        }
+        if self.rests_until.is_none() && self.target.is_none() {
+            self.open();
+        }
+    }
+
+    /// Opens a file again by its path, because somebody moved it away.
+    pub(super) fn reopen(&mut self) {
+        let options::Place::Path(path) = &self.place else { return };
+        match Found::open(path, self.options.durability) {
+            Ok(found) => {
+                self.end_batch();
+                self.target = Some(found.into());
+                self.writes = false;
+                self.stats().reopened.add(1);
+                self.works();
+            }
+            // What is open goes on to be written: better in the old file than nowhere.
+            Err(error) => self.tell(&format!("it cannot be opened again: {error}")),
+        }
+    }
+
+    fn open(&mut self) {
+        let opened = match &self.place {
+            options::Place::Stdout => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned();
+                stdout.map(Target::Stream).map_err(|error| error.to_string())
+            }
+            options::Place::Path(path) => {
+                Found::open(path, self.options.durability).map(Target::from)
+            }
+            options::Place::Program(command) => Program::start(command).map(Target::Program),
+        };
+        match opened {
+            Ok(target) => self.target = Some(target),
+            Err(why) => self.fail(&why),
+        }
+    }
+
+    /// Moves a piece there, whole; says whether that was done. A piece that was not is put again.
+    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+        if self.rests_until.is_some() {
+            return false;
+        }
+        if self.target.is_none() {
+            self.open();
+        }
+        if !self.begin(piece, pipe) || !self.tell_missing() {
+            return false;
+        }
+        while !piece.is_done() {
+            if self.writes {
+                piece.take_in(pipe);
+            }
+            match self.move_some(piece, pipe) {
+                Ok(count) => {
+                    piece.advance(count);
+                    self.stats().bytes.add(count as u64);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if !self.wait_for_room() {
+                        return false;
+                    }
+                }
+                Err(Errno::INVAL) if matches!(piece.place, Place::Piped { .. }) => {
+                    tracing::info!(
+                        sink = %self.place,
+                        "the access log writes there, since splice(2) is refused (a terminal, or a \
+                         file opened to append)"
+                    );
+                    self.writes = true;
+                }
+                Err(errno) => {
+                    self.give_up(errno, piece, pipe);
+                    return false;
+                }
+            }
+        }
+        self.took(piece.records);
+        true
+    }
+
+    /// Prepares a batch: a file is locked, looked after and set to its end.
+    fn begin(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+        let Some(target) = &mut self.target else { return false };
+        let Target::File(file) = target else { return true };
+        let begun = piece.is_begun();
+        match file.begin(&self.options.rotation, begun) {
+            Ok(told) => {
+                if told.rotated {
+                    self.stats.sink(self.number).reopened.add(1);
+                }
+                if told.torn {
+                    // Somebody cut the file or wrote to it in the middle of a line of ours.
+                    self.lose(piece, pipe);
+                }
+                true
+            }
+            Err(why) => {
+                if file.is_gone() {
+                    self.target = None;
+                    self.lose(piece, pipe);
+                }
+                self.fail(&why);
+                false
+            }
+        }
+    }
+
+    /// Ends a batch.
+    pub(super) fn end_batch(&mut self) {
+        if let Some(Target::File(file)) = &mut self.target {
+            file.end();
+        }
+    }
+
+    fn move_some(&mut self, piece: &Piece, pipe: &OwnedFd) -> Result<usize, Errno> {
+        let target = self.target.as_mut().expect("it was opened before");
+        match (&piece.place, target) {
+            (Place::Piped { left, .. }, Target::File(file)) => file.splice(pipe, *left),
+            (Place::Piped { left, .. }, other) => {
+                // Not to be interrupted by a full pipe of a reader: this thread may wait.
+                let moved = splice_out(pipe, other.fd(), None, *left, SpliceFlags::empty());
+                moved.map_err(|error| error.errno()).and_then(some)
+            }
+            (Place::Bytes { bytes, at }, Target::File(file)) => file.write(&bytes[*at..]),
+            (Place::Bytes { bytes, at }, other) => {
+                rustix::io::write(other.fd(), &bytes[*at..]).and_then(some)
+            }
+        }
+    }
+
+    /// Says how many records are missing, in a line of its own.
+    fn tell_missing(&mut self) -> bool {
+        if self.missing == 0 {
+            return true;
+        }
+        let mut line = Vec::new();
+        // What is there may end in the middle of a line.
+        if !matches!(self.target, Some(Target::Program(_))) {
+            line.push(b'\n');
+        }
+        template::put_marker(&mut line, self.options.format.escape(), self.missing);
+        let mut piece = Piece { place: Place::Bytes { bytes: line, at: 0 }, records: 0 };
+        while let Place::Bytes { bytes, at } = &piece.place
+            && *at < bytes.len()
+        {
+            match self.move_some_bytes(&piece) {
+                Ok(count) => piece.advance(count),
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    self.fail(&said(errno));
+                    return false;
+                }
+            }
+        }
+        self.missing = 0;
+        true
+    }
+
+    fn move_some_bytes(&mut self, piece: &Piece) -> Result<usize, Errno> {
+        let Place::Bytes { bytes, at } = &piece.place else {
+            unreachable!("a marker is in memory")
+        };
+        match self.target.as_mut().expect("it was opened before") {
+            Target::File(file) => file.write(&bytes[*at..]),
+            other => rustix::io::write(other.fd(), &bytes[*at..]).and_then(some),
+        }
+    }
+
+    /// A standard output that somebody made non-blocking.
+    fn wait_for_room(&mut self) -> bool {
+        let Some(target) = &self.target else { return false };
+        let fd = target.fd();
+        let time = Timespec { tv_sec: 1, tv_nsec: 0 };
+        matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
+    }
+
+    fn took(&mut self, records: u32) {
+        self.records += u64::from(records);
+        let stats = self.stats.sink(self.number);
+        stats.records.add(records.into());
+        if self.options.durability != Durability::None
+            && let Some(Target::File(_)) = self.target
+        {
+            stats.synchronous.add(1);
+            stats.durable.set(self.records);
+        }
+        self.works();
+    }
+
+    /// The target cannot be written to.
+    fn give_up(&mut self, errno: Errno, piece: &mut Piece, pipe: &OwnedFd) {
+        match &mut self.target {
+            // The file keeps its descriptor: the disk may get room again.
+            Some(Target::File(_)) => self.fail(&said(errno)),
+            Some(Target::Program(program)) => {
+                let why = program.gone();
+                self.lose(piece, pipe);
+                self.program_ended(&why);
+            }
+            Some(Target::Stream(_)) | None => {
+                self.target = None;
+                self.lose(piece, pipe);
+                self.fail(&said(errno));
+            }
+        }
+    }
+
+    /// Leaves a program alone for a while; one that ends at its start for longer each time.
+    fn program_ended(&mut self, why: &str) {
+        let settled = matches!(&self.target, Some(Target::Program(one)) if one.is_settled());
+        self.target = None;
+        self.fail(why);
+        self.rest = if settled { LOG_SINK_RETRY } else { self.rest * 2 };
+        self.rest = self.rest.min(LOG_PROGRAM_RETRY_MAX);
+        self.rests_until = Some(Instant::now() + self.rest);
+    }
+
+    /// The rest of a line that began elsewhere is of no use to anybody.
+    fn lose(&mut self, piece: &mut Piece, pipe: &OwnedFd) {
+        let lost = piece.skip_torn_line(pipe);
+        self.missing += lost;
+        self.stats().missing.add(lost);
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.end_batch();
+        self.tell(why);
+        self.rests_until = Some(Instant::now() + LOG_SINK_RETRY);
+    }
+
+    /// Says what is wrong, once until it works again.
+    fn tell(&mut self, why: &str) {
+        self.stats().failures.add(1);
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!(
+                sink = %self.place,
+                "the access log cannot be written: {why}; tried again each second, and records \
+                 that find no room meanwhile are counted"
+            );
+        }
+    }
+
+    fn works(&mut self) {
+        // A program takes records into its pipe before it fails at its start.
+        if matches!(&self.target, Some(Target::Program(one)) if !one.is_settled()) {
+            return;
+        }
+        if std::mem::take(&mut self.told) {
+            tracing::info!(sink = %self.place, "the access log is written again");
+        }
+    }
+
+    /// Writes nothing more.
+    pub(super) fn finish(&mut self) {
+        self.end_batch();
+        if let Some(Target::Program(program)) = self.target.take() {
+            program.finish();
+        }
+    }
+}
+
+impl Target {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::File(file) => file.fd(),
+            Self::Stream(fd) => fd.as_fd(),
+            Self::Program(program) => program.input(),
+        }
+    }
+}
+
+impl From<Found> for Target {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::File(file) => Self::File(file),
+            Found::Stream(fd) => Self::Stream(fd),
+        }
+    }
+}
+
+/// A write that takes nothing will take nothing the next time either.
+pub(super) fn some(count: usize) -> Result<usize, Errno> {
+    if count == 0 { Err(Errno::IO) } else { Ok(count) }
+}
+
+/// What an error means here, and what helps.
+pub(super) fn said(errno: Errno) -> String {
+    match errno {
+        Errno::NOSPC => "no space is left on its device; make room or archive less".to_owned(),
+        Errno::DQUOT => "the quota of its file system is used up".to_owned(),
+        Errno::PIPE => "its reader is gone".to_owned(),
+        Errno::NXIO => "it is a FIFO that nobody reads".to_owned(),
+        Errno::NOENT => "its directory is not there; make it again".to_owned(),
+        Errno::ACCESS | Errno::PERM => {
+            "this process may not write there; change the owner or the mode".to_owned()
+        }
+        Errno::ISDIR => "it is a directory; name a file in it".to_owned(),
+        other => other.to_string(),
+    }
+}
