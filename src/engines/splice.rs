@@ -117,6 +117,7 @@ impl Splice {
                     Ok(count) => {
                         self.progress.body += u64::from(count);
                         self.doubled = self.doubled.saturating_sub(count);
+                        self.progress.not_copied += u64::from(count);
                         assert!(self.progress.body <= self.taken_in, "out comes what went in");
                         let budget = io.budget();
                         *budget = budget.saturating_sub(count);
