@@ -8,6 +8,7 @@ pub mod connection;
 pub mod engines;
 pub mod http;
 pub mod limits;
+pub mod predict;
 pub mod resource;
 pub mod ring;
 pub mod server;
