@@ -120,6 +120,18 @@ pub const PREDICT_STRAYS_MAX: u32 = 3;
 /// more.
 pub const PREDICT_READS_PER_CREDIT: u32 = 64;
 
+// batch
+
+/// Entries that the kernel takes for one queue (IORING_MAX_ENTRIES).
+pub const BATCH_DEPTH_MAX: u32 = 32 * 1024;
+
+/// Transfers of one queue that are queued and in flight: the most places that the kernel takes
+/// for completions (IORING_MAX_CQ_ENTRIES).
+pub const BATCH_IN_FLIGHT_MAX: u32 = 2 * BATCH_DEPTH_MAX;
+
+/// Registered files of one queue: they are searched in order for each transfer.
+pub const BATCH_FILES_MAX: usize = 64;
+
 const _: () = assert!(2 * PREDICT_PERIOD_MAX <= PREDICT_HISTORY);
 const _: () = assert!(PREDICT_READS_PER_CREDIT > 50, "less than two in a hundred");
 
