@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod base;
+pub mod batch;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod connection;
 pub mod engines;
 pub mod http;
 pub mod limits;
+pub mod predict;
 pub mod resource;
 pub mod ring;
 pub mod server;

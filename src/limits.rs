@@ -104,6 +104,41 @@ pub const CONFIGURED_FIELDS_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of the place that a redirect leads to: what browsers take at least (RFC 9110 section 4.1).
 pub const PLACE_BYTES_MAX: usize = 8000;
 
+// predict
+
+/// Reads of one stream that its predictor remembers: a pattern is seen in three of them and
+/// outvotes seven strays, and one that ended is forgotten soon.
+pub const PREDICT_HISTORY: usize = 16;
+
+/// Reads after which offsets that come again are still seen to: two rounds fit the history.
+pub const PREDICT_PERIOD_MAX: usize = PREDICT_HISTORY / 2;
+
+/// Predictions of one stream that nobody has asked for yet: what keeps a disk with a queue busy,
+/// and little enough to lose when the stream ends.
+pub const PREDICTED_MAX: usize = 16;
+
+/// Reads in a row that do not fit a pattern before it is given up.
+pub const PREDICT_STRAYS_MAX: u32 = 3;
+
+/// Reads at random that pay for one prediction: it is why they cost less than two in a hundred
+/// more.
+pub const PREDICT_READS_PER_CREDIT: u32 = 64;
+
+// batch
+
+/// Entries that the kernel takes for one queue (IORING_MAX_ENTRIES).
+pub const BATCH_DEPTH_MAX: u32 = 32 * 1024;
+
+/// Transfers of one queue that are queued and in flight: the most places that the kernel takes
+/// for completions (IORING_MAX_CQ_ENTRIES).
+pub const BATCH_IN_FLIGHT_MAX: u32 = 2 * BATCH_DEPTH_MAX;
+
+/// Registered files of one queue: they are searched in order for each transfer.
+pub const BATCH_FILES_MAX: usize = 64;
+
+const _: () = assert!(2 * PREDICT_PERIOD_MAX <= PREDICT_HISTORY);
+const _: () = assert!(PREDICT_READS_PER_CREDIT > 50, "less than two in a hundred");
+
 // cache
 
 /// Times that an open is tried again when a rename got in its way.

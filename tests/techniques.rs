@@ -10,8 +10,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use pitcrew::batch::{Batch, Registration, Setup, SetupError, SharedFile};
+use pitcrew::sys::probe::Blocked;
 use pitcrew::techniques::copy_range::{self, CopyError, Refusal};
 use pitcrew::techniques::direct::{self, AlignmentSource, DirectError, DirectFile, Operand};
 use pitcrew::techniques::memory::AlignmentError;
@@ -24,6 +26,10 @@ use pitcrew::techniques::synchronous::{self, Durability, SynchronousFile};
 use pitcrew::techniques::vectored::{self, IOV_MAX};
 use pitcrew::techniques::{AlignedBuffer, Errno, Error, Transfer, sendfile};
 
+#[path = "techniques/batch.rs"]
+mod batch;
+#[path = "techniques/predictive.rs"]
+mod predictive;
 mod quarantine;
 
 #[global_allocator]
@@ -857,4 +863,153 @@ fn aio_dropped_in_flight_never_touches_freed_memory() {
     let (freed, intact) = quarantine::intact();
     assert!(freed - before.0 >= 8 * 64, "the dropped buffers were not quarantined");
     assert!(intact, "memory was written to after it was freed");
+}
+
+#[test]
+fn uring_batch() {
+    let directory = scratch();
+    let content = pattern(10 * 1000);
+    let (_, file) = file_with(&directory, &content);
+    let file = SharedFile::new(file);
+    let mut batch = Batch::new(16).unwrap();
+    for part in 0..10 {
+        batch.read(&file, vec![0; 1000], part * 1000).unwrap();
+    }
+    let queued = batch.counts();
+    assert_eq!((queued.queued, queued.submitted, queued.entries), (10, 0, 0));
+    assert_eq!(batch.submit(), Ok(10));
+    let submitted = batch.counts();
+    assert_eq!((submitted.queued, submitted.submitted, submitted.entries), (0, 10, 1));
+
+    batch.wait(10, None).unwrap();
+    let mut parts = Vec::new();
+    while let Some(done) = batch.take().unwrap() {
+        assert_eq!(done.result, Ok(1000));
+        let start = done.offset as usize;
+        assert!(done.buffer[..] == content[start..start + 1000], "other bytes at {start}");
+        parts.push(start);
+    }
+    parts.sort_unstable();
+    assert_eq!(parts, (0..10).map(|part| part * 1000).collect::<Vec<_>>());
+    assert_eq!((batch.counts().completed, batch.counts().in_flight), (10, 0));
+}
+
+#[test]
+fn uring_throughput() {
+    const OPERATIONS: u64 = 1000;
+    const DEPTH: usize = 64;
+    const BYTES: usize = 4096;
+    let directory = scratch();
+    let content = pattern(16 * MIB);
+    let (_, file) = file_with(&directory, &content);
+    let file = SharedFile::new(file);
+    let mut batch = Batch::new(DEPTH as u32).unwrap();
+    let mut free: Vec<_> = (0..DEPTH).map(|_| vec![0; BYTES].into()).collect();
+    let blocks = (content.len() / BYTES) as u64;
+    let (mut started, mut right) = (0, 0);
+    let begin = Instant::now();
+    while right < OPERATIONS {
+        while started < OPERATIONS
+            && let Some(buffer) = free.pop()
+        {
+            batch.read(&file, buffer, started * 7919 % blocks * BYTES as u64).unwrap();
+            started += 1;
+        }
+        batch.submit_and_wait(1).unwrap();
+        while let Some(done) = batch.take().unwrap() {
+            assert_eq!(done.result, Ok(BYTES));
+            let start = done.offset as usize;
+            assert!(done.buffer[..] == content[start..start + BYTES], "other bytes at {start}");
+            right += 1;
+            free.push(done.buffer);
+        }
+    }
+    let rate = OPERATIONS as f64 / begin.elapsed().as_secs_f64();
+    // Past the capture of the test program: the rate is what one wants to see.
+    writeln!(std::io::stderr(), "uring_throughput: {rate:.0} operations a second, checked")
+        .unwrap();
+    let counts = batch.counts();
+    assert_eq!((counts.submitted, counts.completed), (OPERATIONS, OPERATIONS));
+    assert!(counts.entries <= OPERATIONS, "more system calls than operations");
+}
+
+/// Set for the child in which [`ring_setup_failure_in_a_process_of_its_own`] does its work.
+const CHILD: &str = "PITCREW_RING_SETUP_CHILD";
+
+#[test]
+fn ring_setup_failure_leaves_nothing() {
+    // In a process of its own, since limits are the whole process's and other tests of this one
+    // open and close descriptors meanwhile.
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "ring_setup_failure_in_a_process_of_its_own", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    let errors = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}{errors}");
+    assert!(said.contains("three ways to fail, nothing left"), "{said}{errors}");
+}
+
+#[test]
+fn ring_setup_failure_in_a_process_of_its_own() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    drop(Batch::new(8).expect("a ring is allowed here"));
+    let before = left_over();
+    for _ in 0..20 {
+        let refused = with_descriptors(0, || Batch::new(8)).unwrap_err();
+        assert!(matches!(refused, SetupError::Blocked(Blocked::Descriptors)), "{refused}");
+        assert_eq!(left_over(), before, "after a ring that could not be made");
+
+        // More than the kernel registers as one: the ring is there already when it refuses.
+        let buffers = Some((MIB, 1025));
+        let refused = Batch::with(&Setup { buffers, ..Setup::new(8) }).unwrap_err();
+        assert!(
+            matches!(refused, SetupError::NotRegistered { what: Registration::Buffers, .. }),
+            "{refused}"
+        );
+        assert_eq!(left_over(), before, "after buffers that could not be registered");
+
+        let file = SharedFile::new(File::open("/proc/self/status").unwrap());
+        let files = vec![file; 64];
+        let setup = Setup { files, ..Setup::new(8) };
+        let refused = with_descriptors(1, || Batch::with(&setup)).unwrap_err();
+        assert!(
+            matches!(refused, SetupError::NotRegistered { what: Registration::Files, .. }),
+            "{refused}"
+        );
+        drop(setup);
+        assert_eq!(left_over(), before, "after files that could not be registered");
+    }
+    println!("three ways to fail, nothing left");
+}
+
+/// Descriptors of the process, mappings of rings, and bytes of all large mappings.
+fn left_over() -> (usize, usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let large = maps.lines().filter_map(|line| {
+        let (start, rest) = line.split_once('-')?;
+        let (end, _) = rest.split_once(' ')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some(number(end)? - number(start)?).filter(|bytes| *bytes >= 256 * MIB)
+    });
+    let rings = maps.lines().filter(|line| line.contains("io_uring")).count();
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    (descriptors, rings, large.sum())
+}
+
+/// Runs with room for so many more descriptors.
+fn with_descriptors<T>(more: u64, work: impl FnOnce() -> T) -> T {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    // The lowest free number is the one that the kernel gives next.
+    let next = std::os::fd::AsRawFd::as_raw_fd(&File::open("/dev/null").unwrap()) as u64;
+    let mut few = before;
+    few.current = Some(next + more);
+    setrlimit(Resource::Nofile, few).unwrap();
+    let result = work();
+    setrlimit(Resource::Nofile, before).unwrap();
+    result
 }

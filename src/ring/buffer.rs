@@ -225,6 +225,11 @@ impl Lease {
         self.pool.base.as_ptr().wrapping_add(self.index as usize * self.pool.stride)
     }
 
+    /// Whether it is a buffer of this pool.
+    pub(crate) fn is_of(&self, pool: &Rc<BufferPool>) -> bool {
+        Rc::ptr_eq(&self.pool, pool)
+    }
+
     /// The index of the registered region that this buffer lies in.
     pub(crate) fn registered(&self) -> Option<u16> {
         let first = self.pool.registered.get()?;

@@ -2,7 +2,8 @@
 //!
 //! Owners (connections, the cache, listeners) ask for operations through [`Io`] and are told by
 //! [`Wake`]s what became of them. [`Reactor`] keeps what is in flight; [`Uring`] is the kernel
-//! that the server runs on.
+//! that the server runs on. [`TransferQueue`] is a ring of its own for reads and writes of files,
+//! on which `batch` stands.
 
 mod buffer;
 mod desk;
@@ -18,6 +19,8 @@ mod pipe;
 mod reactor;
 pub mod simulated;
 mod stats;
+mod transfer;
+mod transfer_queue;
 mod uring;
 mod wheel;
 
@@ -34,4 +37,6 @@ pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};
 pub use reactor::{Options, Owner, OwnerIo, Reactor};
 pub use stats::{PoolStats, Stats, Technique, TechniqueStats};
+pub use transfer::{Buffer, Direction, SharedFile, Transfer};
+pub use transfer_queue::{TransferDone, TransferQueue, TransferSetup, TransferSetupFault};
 pub use uring::{Setup, SetupFault, Uring};

@@ -108,7 +108,7 @@ impl std::fmt::Debug for Uring {
 impl Uring {
     /// Sets up a ring for the calling thread.
     pub fn new() -> Result<Self, SetupFault> {
-        let (ring, setup) = set_up().map_err(SetupFault)?;
+        let (ring, setup) = set_up(ENTRIES, Some(COMPLETIONS), false).map_err(SetupFault)?;
         let empty = Scratch {
             vectors: [NO_VECTOR; GATHER_PARTS_MAX],
             message: no_message(),
@@ -126,13 +126,7 @@ impl Uring {
     /// Registers memory with the ring, so that reads need not map it each time. Refused with
     /// ENOMEM beyond the locked-memory limit.
     pub fn register_memory(&mut self, regions: &[(*mut u8, usize)]) -> std::io::Result<()> {
-        let vectors: Vec<libc::iovec> = regions
-            .iter()
-            .map(|(base, bytes)| libc::iovec { iov_base: base.cast(), iov_len: *bytes })
-            .collect();
-        // SAFETY: the memory is that of whole `BufferPool`s, and the kernel pins its pages
-        // itself, so that even an unmapping before the ring's end is harmless.
-        unsafe { self.ring.submitter().register_buffers(&vectors) }
+        register_regions(&self.ring, regions)
     }
 
     /// Has the ring wait for jobs that are out. Says whether it may sleep: nothing has ended
@@ -361,18 +355,42 @@ impl Kernel for Uring {
     }
 }
 
-fn set_up() -> std::io::Result<(IoUring, Setup)> {
-    let mut deferred = IoUring::builder();
-    deferred.setup_cqsize(COMPLETIONS).setup_single_issuer().setup_defer_taskrun();
-    let mut cooperative = IoUring::builder();
-    cooperative.setup_cqsize(COMPLETIONS).setup_coop_taskrun();
-    let mut plain = IoUring::builder();
-    plain.setup_cqsize(COMPLETIONS);
+/// Registers a whole mapping of a `BufferPool` as the one registered memory of a ring.
+pub(super) fn register_regions(
+    ring: &IoUring,
+    regions: &[(*mut u8, usize)],
+) -> std::io::Result<()> {
+    let vectors: Vec<libc::iovec> = regions
+        .iter()
+        .map(|(base, bytes)| libc::iovec { iov_base: base.cast(), iov_len: *bytes })
+        .collect();
+    // SAFETY: the memory is that of whole `BufferPool`s, and the kernel pins its pages itself, so
+    // that even an unmapping before the ring's end is harmless.
+    unsafe { ring.submitter().register_buffers(&vectors) }
+}
+
+/// Sets up a ring in the best way that the kernel knows; with `flagged`, it says by a flag when
+/// completions wait for the thread to enter.
+pub(super) fn set_up(
+    entries: u32,
+    completions: Option<u32>,
+    flagged: bool,
+) -> std::io::Result<(IoUring, Setup)> {
     let mut last = None;
-    let ways =
-        [(deferred, Setup::Deferred), (cooperative, Setup::Cooperative), (plain, Setup::Plain)];
-    for (builder, setup) in ways {
-        match builder.build(ENTRIES) {
+    for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
+        let mut builder = IoUring::builder();
+        if let Some(completions) = completions {
+            builder.setup_cqsize(completions);
+        }
+        match setup {
+            Setup::Deferred => builder.setup_single_issuer().setup_defer_taskrun(),
+            Setup::Cooperative => builder.setup_coop_taskrun(),
+            Setup::Plain => &mut builder,
+        };
+        if flagged && setup != Setup::Plain {
+            builder.setup_taskrun_flag();
+        }
+        match builder.build(entries) {
             Ok(ring) => return Ok((ring, setup)),
             // EINVAL: the kernel does not know the flags; the next way asks for fewer.
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {

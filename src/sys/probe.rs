@@ -20,12 +20,15 @@ pub const KERNEL_MIN: (u32, u32) = (6, 1);
 /// # Errors
 /// What blocks io_uring, with its remedy.
 pub fn io_uring() -> Result<(), Blocked> {
-    attempt().map_err(|error| {
-        let sysctl = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
-        let number = |name| sysctl(name).and_then(|text| text.trim().parse().ok());
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        classify(&error, &release, number("io_uring_disabled"), number("io_uring_group"))
-    })
+    attempt().map_err(|error| explain(&error))
+}
+
+/// What an error of setting up a ring means on this machine.
+pub fn explain(error: &io::Error) -> Blocked {
+    let sysctl = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
+    let number = |name| sysctl(name).and_then(|text| text.trim().parse().ok());
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    classify(error, &release, number("io_uring_disabled"), number("io_uring_group"))
 }
 
 fn attempt() -> io::Result<()> {
