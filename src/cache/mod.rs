@@ -12,7 +12,7 @@ mod stats;
 mod tree;
 mod version;
 
-pub use open_files::{Found, Lookup, OpenFiles, Options};
+pub use open_files::{Asker, Found, Lookup, OpenFiles, Options};
 pub use stats::Stats;
 pub use tree::{Directory, Tree};
 pub use version::{Digest, Direct, Lines, LinesKey, Name, OpenDirectory, Version};

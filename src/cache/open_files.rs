@@ -58,6 +58,19 @@ pub enum Found {
     Unavailable(Errno),
 }
 
+/// Who asks, and since when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Whom to wake.
+    pub owner: Owner,
+    /// When the request began: what was found out since is fresh enough for it.
+    pub since: Instant,
+    /// The clock.
+    pub now: Instant,
+    /// Whether the request was looked at before, and has its hits and misses counted.
+    pub again: bool,
+}
+
 /// The answer to a lookup.
 #[derive(Clone, Debug)]
 pub enum Lookup {
@@ -138,16 +151,10 @@ impl OpenFiles {
         }
     }
 
-    /// What a path beneath a directory leads to, for a request that began at `since`. The path is
-    /// relative and holds no NUL; the empty one is the directory.
-    pub fn lookup(
-        &mut self,
-        tree: Tree,
-        path: &[u8],
-        since: Instant,
-        now: Instant,
-        waiter: Owner,
-    ) -> Lookup {
+    /// What a path beneath a directory leads to. The path is relative and holds no NUL; the empty
+    /// one is the directory.
+    pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
+        let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
         match root.follow(since, now, self.options.valid, waiter) {
             Followed::Good => {}
@@ -166,7 +173,7 @@ impl OpenFiles {
                 let young = now.since(entry.checked) < self.options.valid;
                 let trusted = !entry.distrusted && entry.generation == generation;
                 if trusted && (settled && young || entry.checked >= since) {
-                    self.stats.hits.add(1);
+                    self.stats.hits.add(u64::from(!again));
                     return Lookup::Known(found.clone());
                 }
             }
@@ -474,7 +481,8 @@ mod tests {
     }
 
     fn inode(cache: &mut OpenFiles, now: Instant) -> Option<u64> {
-        match cache.lookup(Tree(0), b"a", now, now, WAITER) {
+        let asker = Asker { owner: WAITER, since: now, now, again: false };
+        match cache.lookup(Tree(0), b"a", asker) {
             Lookup::Known(Found::File(name)) => Some(name.original.facts.inode),
             Lookup::Known(other) => panic!("{other:?}"),
             Lookup::Waiting | Lookup::Full => None,

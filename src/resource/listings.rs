@@ -15,10 +15,9 @@ use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fields::Marks;
-use super::site::Asker;
 use super::stats::Stats;
 use crate::base::Instant;
-use crate::cache::{OpenDirectory, Tree};
+use crate::cache::{Asker, OpenDirectory, Tree};
 use crate::http::listing::{Kind, Listing, View};
 use crate::http::media::Media;
 use crate::http::negotiate::{Coding, Form};
