@@ -56,6 +56,8 @@ pub struct Listable {
     pub skip: usize,
     /// Whether names that begin with a dot are listed.
     pub dotfiles: bool,
+    /// The names in it that lead to other directories, whatever it has itself under them.
+    pub mounts: Vec<Box<[u8]>>,
 }
 
 /// What a target stands for.
@@ -201,6 +203,7 @@ impl Site {
                 tree: spot.tree,
                 skip: spot.skip,
                 dotfiles: host.options.dotfiles,
+                mounts: host.mounts_in(path),
             }),
             Lookup::Known(Found::File(_)) => Resolution::Refused(Refusal::NotFound),
             lookup => host.answer(lookup, spot.at(id, By::Index)),
