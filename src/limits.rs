@@ -101,6 +101,9 @@ pub const ANSWER_HEAD_BYTES_MAX: usize = 4096;
 /// for other origins.
 pub const CONFIGURED_FIELDS_BYTES_MAX: usize = 8 * 1024;
 
+/// Redirects that a client follows in a row: browsers give up after 20, others later.
+pub const REDIRECTS_IN_A_ROW_MAX: usize = 20;
+
 /// Bytes of the place that a redirect leads to: what browsers take at least (RFC 9110 section 4.1).
 pub const PLACE_BYTES_MAX: usize = 8000;
 

@@ -246,6 +246,7 @@ fn rules_hold_for_listings() {
     scratch.write("site/media/hidden-by-the-mount", "x");
     scratch.write("site/lost.html", "lost");
     scratch.write("media/sub/clip.mp4", "clip");
+    scratch.write("media/sub/b.txt", "hidden by the mount");
     symlink("../sub/clip.mp4", scratch.join("media/sub/inside")).unwrap();
     symlink("../../site/lost.html", scratch.join("media/sub/outside")).unwrap();
     let rules = r#"
@@ -262,6 +263,21 @@ fn rules_hold_for_listings() {
         [[mounts]]
         path = "/media/"
         root = "media"
+        [[mounts]]
+        path = "/only a mount/"
+        root = "media"
+        [[mounts]]
+        path = "/dir/deep/"
+        root = "media"
+        [[mounts]]
+        path = "/dir/.hidden/"
+        root = "media"
+        [[mounts]]
+        path = "/media/sub/b.txt/"
+        root = "site"
+        [[mounts]]
+        path = "/nowhere/beneath/"
+        root = "media"
         [[hosts]]
         names = ["b.example"]
         root = "media"
@@ -271,9 +287,22 @@ fn rules_hold_for_listings() {
     let options = ["--workers", "1", "--config", config.to_str().unwrap()];
     let server = Launch::new(&options).start();
 
+    // Mounts are where they lead to, whatever the directory has under their names.
+    let top = ask(&server, "/", JSON);
+    assert_eq!(names(&top), ["dir", "media", "only a mount", "lost.html"]);
+    assert_eq!(top.text().matches("\"modified\"").count(), 2, "{}", top.text());
+    assert_eq!(names(&ask(&server, "/dir/", JSON)), ["deep", "a.txt"]);
+    assert_eq!(names(&ask(&server, "/dir/deep/", JSON)), ["sub"]);
+    for path in ["/only%20a%20mount/", "/dir/deep/", "/media/sub/b.txt/"] {
+        assert_eq!(ask(&server, path, "").status, 200, "{path}");
+    }
+    for path in ["/dir/.hidden/", "/nowhere/"] {
+        assert_eq!(ask(&server, path, "").status, 404, "{path} is not listed");
+    }
+
     assert_eq!(names(&ask(&server, "/media/", JSON)), ["sub"]);
     let mounted = ask(&server, "/media/sub/", JSON);
-    assert_eq!(names(&mounted), ["clip.mp4", "inside"]);
+    assert_eq!(names(&mounted), ["b.txt", "clip.mp4", "inside"]);
     assert!(mounted.text().starts_with("{\"path\":\"/media/sub/\""));
     assert_eq!(mounted.field("cache-control"), Some("max-age=5"));
     assert_eq!((mounted.field("x-media"), mounted.field("vary")), (Some("1"), Some("Accept")));
@@ -288,5 +317,5 @@ fn rules_hold_for_listings() {
     assert_eq!((none.status, &none.body[..]), (404, &b"lost"[..]));
     let mut wire = server.connect();
     wire.send(format!("GET /sub/ HTTP/1.1\r\nHost: b.example\r\n{JSON}\r\n").as_bytes());
-    assert_eq!(names(&wire.response().unwrap()), ["clip.mp4", "inside"]);
+    assert_eq!(names(&wire.response().unwrap()), ["b.txt", "clip.mp4", "inside"]);
 }

@@ -481,7 +481,12 @@ origins = ["*"]
     for (rules, part) in [
         (
             "[[redirects]]\nfrom = \"/a/**\"\nto = \"/a/b\"\n",
-            "2:1: the redirect from '/a/**' leads",
+            "2:1: the redirect from '/a/**' leads to itself by '/a/b'",
+        ),
+        (
+            "[[redirects]]\nfrom = \"/a\"\nto = \"/b\"\n\
+             [[redirects]]\nfrom = \"/b\"\nto = \"/a\"\n",
+            "2:1: the redirect from '/a' leads to itself by '/a' over that from '/b' at",
         ),
         ("[[mounts]]\npath = \"/m\"\nroot = \"media\"\n", "3:8: path: '/m' is not the path of a"),
         ("[[mounts]]\npath = \"/m/\"\nroot = \"no\"\n", "is not a directory; create it"),

@@ -121,7 +121,7 @@ impl Writer {
 
 impl Reader {
     /// The next entry.
-    pub fn next(&mut self) -> Option<Entry> {
+    pub fn take(&mut self) -> Option<Entry> {
         let read = self.0.read.load(Ordering::Relaxed);
         if read == self.0.written.load(Ordering::Acquire) {
             return None;
@@ -176,7 +176,7 @@ mod tests {
         });
         let mut expected = 0;
         while expected < count {
-            if let Some(entry) = reader.next() {
+            if let Some(entry) = reader.take() {
                 assert_eq!(entry.length, expected);
                 expected += 1;
             }

@@ -7,6 +7,8 @@ use rustix::io::Errno;
 
 use super::tree::Tree;
 use super::version::{Name, OpenDirectory};
+use crate::base::Instant;
+use crate::ring::Owner;
 
 /// What the cache may use and how it opens. Counts are for one worker.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,19 @@ impl Found {
             Self::Nothing | Self::Forbidden | Self::Unavailable(_) => u64::MAX - u64::from(tree.0),
         }
     }
+}
+
+/// Who asks, and since when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Whom to wake.
+    pub owner: Owner,
+    /// When the request began: what was found out since is fresh enough for it.
+    pub since: Instant,
+    /// The clock.
+    pub now: Instant,
+    /// Whether the request was looked at before, and has its hits and misses counted.
+    pub again: bool,
 }
 
 /// The answer to a lookup.

@@ -16,7 +16,7 @@ mod tree;
 mod version;
 mod watches;
 
-pub use lookup::{Found, Lookup, Options};
+pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
 pub use stats::Stats;
 pub use tree::{Directory, Tree};

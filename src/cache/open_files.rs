@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::freshness::{Trust, trust_in};
 use super::load::{Load, Part, Stage};
-use super::lookup::{Found, Lookup, Options};
+use super::lookup::{Asker, Found, Lookup, Options};
 use super::stats::Stats;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
@@ -110,16 +110,10 @@ impl OpenFiles {
         }
     }
 
-    /// What a path beneath a directory leads to, for a request that began at `since`. The path is
-    /// relative and holds no NUL; the empty one is the directory.
-    pub fn lookup(
-        &mut self,
-        tree: Tree,
-        path: &[u8],
-        since: Instant,
-        now: Instant,
-        waiter: Owner,
-    ) -> Lookup {
+    /// What a path beneath a directory leads to. The path is relative and holds no NUL; the empty
+    /// one is the directory.
+    pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
+        let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
         match root.follow(since, now, self.options.valid, waiter) {
             Followed::Good => {}
@@ -139,7 +133,7 @@ impl OpenFiles {
             && entry.generation == generation
             && self.is_fresh(entry, found, since, now)
         {
-            self.stats.hits.add(1);
+            self.stats.hits.add(u64::from(!again));
             return Lookup::Known(found.clone());
         }
         let key = match known {
@@ -488,7 +482,8 @@ mod tests {
     }
 
     fn inode(cache: &mut OpenFiles, now: Instant) -> Option<u64> {
-        match cache.lookup(Tree(0), b"a", now, now, WAITER) {
+        let asker = Asker { owner: WAITER, since: now, now, again: false };
+        match cache.lookup(Tree(0), b"a", asker) {
             Lookup::Known(Found::File(name)) => Some(name.original.facts.inode),
             Lookup::Known(other) => panic!("{other:?}"),
             Lookup::Waiting | Lookup::Full => None,

@@ -5,7 +5,8 @@ use crate::base::{Counter, Gauge};
 /// Figures of one worker's cache of open files.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Lookups answered from memory.
+    /// Lookups answered from memory at once. One that waited is none, though its answer is there
+    /// when it is looked at again.
     pub hits: Counter,
     /// Lookups of names that were not known.
     pub misses: Counter,

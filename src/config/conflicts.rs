@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::effective::Settings;
+use super::loops;
 use super::problem::{Problem, Source};
 use super::rules::Places;
 use crate::limits::CONFIGURED_FIELDS_BYTES_MAX;
@@ -144,6 +145,7 @@ impl Conflicts {
     }
 
     fn redirects(&mut self, host: &SiteOptions, places: &Places, own: &[(&str, &str)]) {
+        self.errors.extend(loops::find(host, places));
         for (at, (redirect, source)) in host.redirects.iter().zip(&places.redirects).enumerate() {
             let earlier = host.redirects[..at].iter().zip(&places.redirects);
             let mut covering = earlier.filter(|(one, _)| one.from.covers(&redirect.from));
@@ -155,18 +157,6 @@ impl Conflicts {
                 );
                 self.warn(source, message);
                 continue;
-            }
-            // Where it leads to is asked for next, and must not lead here again.
-            let path = redirect.to.as_ref().and_then(|to| to.path());
-            if let Some(path) = path
-                && redirect.from.matches(path.trim_start_matches('/').as_bytes())
-            {
-                let message = format!(
-                    "the redirect from '{}' leads to itself by '{path}'; move one out of the \
-                     other",
-                    redirect.from
-                );
-                self.refuse(source, message);
             }
             for (path, key) in own {
                 if redirect.from.literal() == Some(&path.as_bytes()[1..]) {

@@ -19,6 +19,7 @@ mod effective;
 mod file;
 mod key;
 mod log;
+mod loops;
 mod nearest;
 mod print;
 mod problem;

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{Ended, NoRoom, Outbox};
 use crate::base::Instant;
-use crate::cache::{Name, Version};
+use crate::cache::{Asker, Name, Version};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
 use crate::http::head::{Head, Method, Version as HttpVersion};
@@ -25,7 +25,7 @@ use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
-use crate::resource::{Asked, Asker, At, HostId, Known, Page, Resolution};
+use crate::resource::{Asked, At, HostId, Known, Page, Resolution};
 use crate::ring::{Op, Socket, Start};
 
 /// A request whose answer is not put in yet.
@@ -37,6 +37,8 @@ pub(super) struct Request {
     pub(super) behind_another: bool,
     /// How often it waited for the cache.
     waits: u32,
+    /// Whether what it names was looked up before.
+    resolved: bool,
     /// Whether its client was told to go on.
     continued: bool,
     /// Whether its body was read away.
@@ -79,8 +81,9 @@ pub(super) fn answer(
     let last = cx.options.requests_max > 0 && served + 1 >= cx.options.requests_max;
     let keep = head.keep_alive && !cx.draining && !last && !unread;
     let host = cx.site.host(head.authority);
+    let again = std::mem::replace(&mut request.resolved, true);
     let (varies, coding, begun) = (false, Coding::Identity, request.begun);
-    let mut reply = Reply { head, host, keep, varies, coding, begun, outbox, cx };
+    let mut reply = Reply { head, host, keep, varies, coding, begun, again, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
@@ -143,6 +146,8 @@ pub(super) struct Reply<'a, 'b, 'h> {
     /// How the file that is sent is coded.
     pub(super) coding: Coding,
     pub(super) begun: Instant,
+    /// Whether the request was resolved before, and is looked at again.
+    again: bool,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
 }
@@ -196,7 +201,8 @@ impl<'b> Reply<'_, 'b, '_> {
     }
 
     pub(super) fn asker(&self) -> Asker {
-        Asker { owner: self.cx.owner, since: self.begun, now: self.cx.io.now() }
+        let now = self.cx.io.now();
+        Asker { owner: self.cx.owner, since: self.begun, now, again: self.again }
     }
 
     pub(super) fn persistence(&self) -> Persistence {

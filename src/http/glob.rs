@@ -13,6 +13,9 @@ use std::fmt;
 /// Bytes of a glob at most: longer than any sensible path of a rule.
 const GLOB_BYTES_MAX: usize = 1024;
 
+/// A control byte, which a path may have and a glob may not.
+const UNNAMED: u8 = 1;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -139,6 +142,20 @@ impl Glob {
             [Token::Literal(path), Token::Across] if path.ends_with(b"/") => Some(path),
             _ => None,
         }
+    }
+
+    /// A path that it stands for, without its first slash. Where it has stars, there is a name
+    /// that no glob can name.
+    pub fn sample(&self) -> Vec<u8> {
+        let mut path = Vec::new();
+        for token in &self.tokens {
+            match token {
+                Token::Literal(literal) => path.extend_from_slice(literal),
+                Token::Within | Token::Across => path.push(UNNAMED),
+                Token::Directories => {}
+            }
+        }
+        path
     }
 
     /// Whether it stands for a path; without its first slash, decoded.
@@ -390,6 +407,7 @@ mod tests {
             if let Ok(glob) = Glob::new(&glob) {
                 let expected = model(&glob.tokens, path.as_bytes());
                 prop_assert_eq!(glob.matches(path.as_bytes()), expected);
+                prop_assert!(glob.matches(&glob.sample()), "{}", glob);
             }
         }
 

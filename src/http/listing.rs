@@ -11,6 +11,8 @@
 //!   {"name":"c","href":"c/","kind":"directory","modified":"1994-11-06T08:49:37Z"}]}
 //! ```
 //!
+//! `modified` is left out where it is not known, as for a directory that is mounted there.
+//!
 //! `name` and `path` are for reading: bytes that are not UTF-8 are replaced in them. `href` is
 //! exact, whatever the bytes of the name: it is percent-encoded and relative to the directory.
 
@@ -95,7 +97,7 @@ struct Entry {
     name: (usize, usize),
     kind: Kind,
     size: u64,
-    modified: i64,
+    modified: Option<i64>,
 }
 
 impl Listing {
@@ -104,11 +106,11 @@ impl Listing {
         Listing { names: Vec::new(), entries: Vec::new(), entries_max, truncated: false }
     }
 
-    /// Adds an entry; `modified` is in seconds since 1970. Names that no entry can have are passed
-    /// over. `false` when the listing is full: the entry is left out, the page says so, and
-    /// reading on is of no use.
+    /// Adds an entry; `modified` is in seconds since 1970, if it is known. Names that no entry can
+    /// have are passed over. `false` when the listing is full: the entry is left out, the page
+    /// says so, and reading on is of no use.
     #[must_use]
-    pub fn push(&mut self, name: &[u8], kind: Kind, size: u64, modified: i64) -> bool {
+    pub fn push(&mut self, name: &[u8], kind: Kind, size: u64, modified: Option<i64>) -> bool {
         if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return true;
         }
@@ -172,9 +174,14 @@ impl Listing {
                     out.put_decimal(entry.size);
                 }
             }
-            out.put(b",\"modified\":\"");
-            out.put(&date::format_rfc3339(entry.modified));
-            out.put(b"\"}");
+            match entry.modified {
+                Some(modified) => {
+                    out.put(b",\"modified\":\"");
+                    out.put(&date::format_rfc3339(modified));
+                    out.put(b"\"}");
+                }
+                None => out.put(b"}"),
+            }
         }
         out.put(b"]}\n");
     }
@@ -234,7 +241,8 @@ impl Listing {
             write_size(out, entry.size);
             out.put(b"</data>");
         }
-        let time = date::format_rfc3339(entry.modified);
+        let Some(modified) = entry.modified else { return out.put(b"<td>\n") };
+        let time = date::format_rfc3339(modified);
         out.put(b"<td><time datetime=");
         out.put(&time);
         out.put(b">");
@@ -364,10 +372,10 @@ mod tests {
 
     fn listing() -> Listing {
         let mut listing = Listing::new(10);
-        assert!(listing.push(b"b.txt", Kind::File, 2000, 100));
-        assert!(listing.push(b"A.txt", Kind::File, 3_000_000, 50));
-        assert!(listing.push(b"dir", Kind::Directory, 4096, 75));
-        assert!(listing.push(b"c.txt", Kind::File, 5, 75));
+        assert!(listing.push(b"b.txt", Kind::File, 2000, Some(100)));
+        assert!(listing.push(b"A.txt", Kind::File, 3_000_000, Some(50)));
+        assert!(listing.push(b"dir", Kind::Directory, 4096, Some(75)));
+        assert!(listing.push(b"c.txt", Kind::File, 5, Some(75)));
         listing
     }
 
@@ -393,9 +401,10 @@ mod tests {
 
     #[test]
     fn the_documented_json() {
-        let mut listing = Listing::new(2);
-        assert!(listing.push(b"b.txt", Kind::File, 12, 784_111_777));
-        assert!(listing.push(b"c", Kind::Directory, 0, 784_111_777));
+        let mut listing = Listing::new(3);
+        assert!(listing.push(b"b.txt", Kind::File, 12, Some(784_111_777)));
+        assert!(listing.push(b"mounted", Kind::Directory, 0, None));
+        assert!(listing.push(b"c", Kind::Directory, 0, Some(784_111_777)));
         let mut out = Vec::new();
         listing.write(&mut out, b"a", View::default(), Form::Json);
         assert_eq!(
@@ -403,6 +412,7 @@ mod tests {
             "{\"path\":\"/a/\",\"truncated\":false,\"entries\":[\n\
              {\"name\":\"c\",\"href\":\"c/\",\"kind\":\"directory\",\
              \"modified\":\"1994-11-06T08:49:37Z\"},\n\
+             {\"name\":\"mounted\",\"href\":\"mounted/\",\"kind\":\"directory\"},\n\
              {\"name\":\"b.txt\",\"href\":\"b.txt\",\"kind\":\"file\",\"size\":12,\
              \"modified\":\"1994-11-06T08:49:37Z\"}]}\n"
         );
@@ -412,10 +422,10 @@ mod tests {
     fn names_cannot_leave_their_place() {
         let mut listing = Listing::new(10);
         for name in [&b"<script>alert('1')"[..], b"a:b?c#d&\"e", b"\xff\n"] {
-            assert!(listing.push(name, Kind::File, 1, 1));
+            assert!(listing.push(name, Kind::File, 1, Some(1)));
         }
         for name in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
-            assert!(listing.push(name, Kind::File, 1, 1));
+            assert!(listing.push(name, Kind::File, 1, Some(1)));
         }
         let mut out = Vec::new();
         listing.write(&mut out, b"x<y", View::default(), Form::Html);
@@ -447,8 +457,8 @@ mod tests {
     #[test]
     fn a_full_listing_says_so() {
         let mut listing = Listing::new(1);
-        assert!(listing.push(b"a", Kind::File, 1, 1));
-        assert!(!listing.push(b"b", Kind::File, 1, 1));
+        assert!(listing.push(b"a", Kind::File, 1, Some(1)));
+        assert!(!listing.push(b"b", Kind::File, 1, Some(1)));
         let mut out = Vec::new();
         listing.write(&mut out, b"", View::default(), Form::Json);
         assert!(out.windows(16).any(|at| at == b"\"truncated\":true"));
@@ -462,7 +472,7 @@ mod tests {
         let mut listing = Listing::new(usize::MAX);
         let name = [b'x'; 255];
         let mut count = 0;
-        while listing.push(&name, Kind::File, 1, 1) {
+        while listing.push(&name, Kind::File, 1, Some(1)) {
             count += 1;
         }
         assert_eq!(count, LISTING_NAMES_BYTES_MAX / name.len());
@@ -494,7 +504,7 @@ mod tests {
         ) {
             prop_assume!(!name.contains(&b'/') && name != b"." && name != b"..");
             let mut listing = Listing::new(1);
-            prop_assert!(listing.push(&name, Kind::File, 1, i64::MAX));
+            prop_assert!(listing.push(&name, Kind::File, 1, Some(i64::MAX)));
             let view = View::parse(Some(query.as_bytes()));
             let mut out = Vec::new();
             listing.write(&mut out, b"d", view, Form::Json);

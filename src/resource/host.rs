@@ -87,6 +87,18 @@ impl Host {
         Spot { tree: self.tree, skip: 0, unended: false }
     }
 
+    /// The names of the mounts that lie in the directory of a path, which has a slash neither at
+    /// its start nor at its end.
+    pub(super) fn mounts_in(&self, directory: &[u8]) -> Vec<Box<[u8]>> {
+        let names = self.mounts.iter().filter_map(|(mount, _)| {
+            let mount = mount.strip_suffix(b"/")?;
+            let beneath = mount.strip_prefix(directory)?;
+            let name = if directory.is_empty() { beneath } else { beneath.strip_prefix(b"/")? };
+            (!name.contains(&b'/')).then(|| name.into())
+        });
+        names.collect()
+    }
+
     /// The changes to the fields of an answer for a path.
     pub(super) fn edits(&self, path: &[u8], always_only: bool) -> Vec<FieldEdit> {
         let rules = self.options.fields.iter().filter(|rule| rule.always || !always_only);

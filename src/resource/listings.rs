@@ -15,10 +15,9 @@ use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fields::Marks;
-use super::site::Asker;
 use super::stats::Stats;
 use crate::base::Instant;
-use crate::cache::{OpenDirectory, Tree};
+use crate::cache::{Asker, OpenDirectory, Tree};
 use crate::http::listing::{Kind, Listing, View};
 use crate::http::media::Media;
 use crate::http::negotiate::{Coding, Form};
@@ -106,6 +105,8 @@ pub struct Wanted<'a> {
     pub follow_links: bool,
     /// Whether names that begin with a dot are listed.
     pub dotfiles: bool,
+    /// Names that lead to other directories.
+    pub mounts: &'a [Box<[u8]>],
     /// The order.
     pub view: View,
     /// HTML or JSON.
@@ -131,6 +132,7 @@ struct Name {
     path: Box<[u8]>,
     follow_links: bool,
     dotfiles: bool,
+    mounts: Box<[Box<[u8]>]>,
     view: View,
     form: Form,
 }
@@ -177,6 +179,7 @@ impl Listings {
             path: wanted.path.into(),
             follow_links: wanted.follow_links,
             dotfiles: wanted.dotfiles,
+            mounts: wanted.mounts.into(),
             view: View { form: None, ..wanted.view },
             form: wanted.form,
         };
@@ -297,11 +300,7 @@ fn job(wanted: &Wanted<'_>, name: &Name) -> Job {
         root: wanted.root.clone(),
         path: wanted.beneath.into(),
         follow_links: wanted.follow_links,
-        reader: Some(Box::new(Maker {
-            listing: Listing::new(LISTING_ENTRIES_MAX),
-            name: name.clone(),
-            page: None,
-        })),
+        reader: Some(Box::new(Maker::new(name.clone()))),
     }
 }
 
@@ -325,9 +324,27 @@ struct Maker {
     page: Option<Written>,
 }
 
+impl Maker {
+    fn new(name: Name) -> Self {
+        let mut maker = Self { listing: Listing::new(LISTING_ENTRIES_MAX), name, page: None };
+        for mount in &maker.name.mounts {
+            // Its own time would be asked of another file system, which may not answer.
+            if maker.shows(mount) && !maker.listing.push(mount, Kind::Directory, 0, None) {
+                break;
+            }
+        }
+        maker
+    }
+
+    fn shows(&self, name: &[u8]) -> bool {
+        self.name.dotfiles || !target::is_hidden(name)
+    }
+}
+
 impl Reader for Maker {
     fn wants(&mut self, name: &[u8]) -> bool {
-        self.name.dotfiles || !target::is_hidden(name)
+        let mut mounts = self.name.mounts.iter();
+        self.shows(name) && !mounts.any(|mount| **mount == *name)
     }
 
     fn take(&mut self, name: &[u8], facts: &Facts) -> bool {
@@ -336,7 +353,7 @@ impl Reader for Maker {
             FileKind::Directory => Kind::Directory,
             FileKind::Special => return true,
         };
-        self.listing.push(name, kind, facts.size, facts.modified.seconds)
+        self.listing.push(name, kind, facts.size, Some(facts.modified.seconds))
     }
 
     fn finish(&mut self) {

@@ -31,5 +31,5 @@ mod stats;
 pub use fields::{Asked, Known, Marks};
 pub use listings::{Listed, Listings, Page, PageMemory, Wanted};
 pub use options::Options;
-pub use site::{Asker, At, HostId, Listable, Resolution, Site};
+pub use site::{At, HostId, Listable, Resolution, Site};
 pub use stats::Stats;

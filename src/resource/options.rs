@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use crate::http::target;
+
 pub use crate::http::cors::{Cors, CorsParts};
 pub use crate::http::glob::Glob;
 pub use crate::http::media::MediaTable;
@@ -184,6 +186,22 @@ impl Redirect {
         Status::PermanentRedirect,
         Status::Gone,
     ];
+
+    /// The path that a client asks for next that was sent on from a path of this rule, if it is
+    /// one of this server; as [`Glob::matches`] has it.
+    pub fn leads_to(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let to = self.to.as_ref()?;
+        let mut raw = to.path()?.as_bytes().to_vec();
+        if let Some(prefix) = self.from.directory().filter(|_| to.carries()) {
+            target::encode(path.get(prefix.len()..)?, &mut raw);
+        }
+        let mut next = Vec::new();
+        let target = target::resolve(&raw, &mut next).ok()?;
+        if target.directory && !next.is_empty() {
+            next.push(b'/');
+        }
+        Some(next)
+    }
 }
 
 /// Another directory beneath a path.

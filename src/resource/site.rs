@@ -9,12 +9,10 @@ use std::rc::Rc;
 use super::host::{Host, Spot};
 use super::names::Names;
 use super::options::{Forbidden, Options};
-use crate::base::Instant;
-use crate::cache::{Found, Lookup, Name, OpenDirectory, OpenFiles, Tree};
+use crate::cache::{Asker, Found, Lookup, Name, OpenDirectory, OpenFiles, Tree};
 use crate::http::refusal::Refusal;
 use crate::http::status::Status;
 use crate::http::target;
-use crate::ring::Owner;
 
 /// See the module.
 #[derive(Debug)]
@@ -58,6 +56,8 @@ pub struct Listable {
     pub skip: usize,
     /// Whether names that begin with a dot are listed.
     pub dotfiles: bool,
+    /// The names in it that lead to other directories, whatever it has itself under them.
+    pub mounts: Vec<Box<[u8]>>,
 }
 
 /// What a target stands for.
@@ -76,17 +76,6 @@ pub enum Resolution {
     Refused(Refusal),
     /// It is being found out; the owner is woken.
     Waiting,
-}
-
-/// Who asks, and since when.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker {
-    /// Whom to wake.
-    pub owner: Owner,
-    /// When the request began: what was found out since is fresh enough for it.
-    pub since: Instant,
-    /// The clock.
-    pub now: Instant,
 }
 
 impl Site {
@@ -158,7 +147,7 @@ impl Site {
             self.directory(id, spot, path, cache, asker)
         } else {
             let beneath = path.get(spot.skip..).unwrap_or_default();
-            match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
+            match cache.lookup(spot.tree, beneath, asker) {
                 Lookup::Known(Found::Directory(_)) => {
                     path.push(b'/');
                     Resolution::Redirect
@@ -173,7 +162,7 @@ impl Site {
                 path.clear();
                 path.extend_from_slice(fallback.as_bytes());
                 let spot = Spot { skip: 0, ..spot };
-                let lookup = cache.lookup(spot.tree, path, asker.since, asker.now, asker.owner);
+                let lookup = cache.lookup(spot.tree, path, asker);
                 host.answer(lookup, spot.at(id, By::Fallback))
             }
             (found, _) => found,
@@ -198,7 +187,7 @@ impl Site {
             }
             path.extend_from_slice(index.as_bytes());
             let beneath = &path[spot.skip..];
-            match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
+            match cache.lookup(spot.tree, beneath, asker) {
                 Lookup::Known(Found::Nothing | Found::Directory(_)) => {}
                 lookup => return host.answer(lookup, spot.at(id, By::Index)),
             }
@@ -208,12 +197,13 @@ impl Site {
         }
         path.truncate(directory);
         let beneath = path.get(spot.skip..).unwrap_or_default();
-        match cache.lookup(spot.tree, beneath, asker.since, asker.now, asker.owner) {
+        match cache.lookup(spot.tree, beneath, asker) {
             Lookup::Known(Found::Directory(directory)) => Resolution::Listing(Listable {
                 directory,
                 tree: spot.tree,
                 skip: spot.skip,
                 dotfiles: host.options.dotfiles,
+                mounts: host.mounts_in(path),
             }),
             Lookup::Known(Found::File(_)) => Resolution::Refused(Refusal::NotFound),
             lookup => host.answer(lookup, spot.at(id, By::Index)),
@@ -240,7 +230,7 @@ impl Site {
         path.clear();
         path.extend_from_slice(file.as_bytes());
         let spot = Spot { tree: host.tree, skip: 0, unended: false };
-        let lookup = cache.lookup(spot.tree, path, asker.since, asker.now, asker.owner);
+        let lookup = cache.lookup(spot.tree, path, asker);
         Some(host.answer(lookup, spot.at(id, By::Name)))
     }
 
@@ -248,7 +238,7 @@ impl Site {
     pub fn again(&self, at: At, path: &[u8], cache: &mut OpenFiles, asker: Asker) -> Lookup {
         let beneath = path.get(at.skip..).unwrap_or_default();
         cache.distrust(at.tree, beneath);
-        cache.lookup(at.tree, beneath, asker.since, asker.now, asker.owner)
+        cache.lookup(at.tree, beneath, asker)
     }
 
     /// Appends the Location line of a configured redirect for the path in the scratch, and tells

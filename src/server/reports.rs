@@ -147,7 +147,7 @@ mod tests {
             let options = Options {
                 operations_max: 16,
                 owners_max: 200,
-                pools: [(4096, 4); 4],
+                pools: [(4096, 4); 5],
                 pipes_max: 1,
                 pipe_bytes: 4096,
                 turn_bytes: 4096,

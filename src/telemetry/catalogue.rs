@@ -168,7 +168,7 @@ pub const CATALOGUE: &[Figure] = &[
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),
 
-    one!(cache.hits = cache.hits: Counter Count "Lookups answered from memory"),
+    one!(cache.hits = cache.hits: Counter Count "Lookups answered from memory at once"),
     one!(cache.misses = cache.misses: Counter Count "Lookups of names that were not known"),
     one!(cache.revalidations = cache.revalidations:
         Counter Count "Lookups of names whose entry was too old"),

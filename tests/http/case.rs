@@ -37,10 +37,16 @@ pub(crate) enum Setup {
     TwoIndexes,
     /// With little time for heads and bodies.
     Hasty,
+    /// With listings.
+    Listing,
+    /// With entity tags made of content.
+    ContentTags,
+    /// With the rules of [`crate::site::RULES`].
+    Rules,
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Usual,
         Self::NoVariants,
         Self::FreshVariants,
@@ -49,6 +55,9 @@ impl Setup {
         Self::TwoRequests,
         Self::TwoIndexes,
         Self::Hasty,
+        Self::Listing,
+        Self::ContentTags,
+        Self::Rules,
     ];
 }
 
@@ -146,6 +155,19 @@ impl Case {
     pub(crate) fn not_modified(self) -> Self {
         let case = self.answered(304).empty().has("etag").has("last-modified").has("date");
         case.lacks("content-length").lacks("content-range").lacks("content-type")
+    }
+
+    /// The answer is the listing of a directory, of this media type.
+    pub(crate) fn listing(self, kind: &str) -> Self {
+        let case = self.field("content-type", kind).lists("vary", "accept").has("etag");
+        let case = case.lacks("last-modified").lacks("accept-ranges").lacks("content-encoding");
+        case.field("cache-control", "no-cache")
+    }
+
+    /// The body of the answer is this file, whatever its status.
+    pub(crate) fn sends(mut self, name: &'static str) -> Self {
+        self.last().body = Body::File(name);
+        self
     }
 
     /// 412.

@@ -26,6 +26,10 @@ impl Setup {
             Self::Hasty => {
                 &["--precompressed", "on", "--head-timeout", "50ms", "--body-timeout", "50ms"]
             }
+            Self::Listing => &["--precompressed", "on", "--listing"],
+            Self::ContentTags => &["--precompressed", "on", "--etag", "content"],
+            // They are in a file.
+            Self::Rules => &[],
         }
     }
 }
@@ -52,8 +56,12 @@ impl Player {
     pub(crate) fn new(site: &Site, engine: &str, setup: Setup) -> Self {
         let mut flags = vec!["--engine", engine, "--workers", "1"];
         flags.extend(setup.flags());
+        let rules = site.rules();
+        if setup == Setup::Rules {
+            flags.extend(["--config", rules.to_str().unwrap()]);
+        }
         let server = Server::start(&flags, &site.root());
-        let marks = Marks::learn(|request| {
+        let marks = Marks::learn(setup, |request| {
             let mut wire = server.connect();
             wire.send(request);
             wire.response().unwrap()

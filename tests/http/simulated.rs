@@ -2,6 +2,7 @@
 //! changed. The whole worker runs here; only the kernel below it is played.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
-use pitcrew::ring::{File, Options, Reactor, Socket};
+use pitcrew::ring::{File, How, Options, Reactor, Socket};
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
-use pitcrew::{cache, limits};
+use pitcrew::{cache, config, limits};
 
 use crate::case::{After, Case, Setup, each};
 use crate::cases::cases;
 use crate::check::{self, Marks};
-use crate::common::{Wire, long};
+use crate::common::{Scratch, Wire, long};
 use crate::site::{self, MARKER};
 
 /// Longer than any turn takes, shorter than any deadline.
@@ -40,6 +41,30 @@ struct Machine {
     bell: u32,
     shard: Shard,
     worker: Worker<Simulated>,
+}
+
+/// The hosts of a setup, and the path that the root of all has in them.
+fn sites(setup: Setup) -> (Vec<resource::Options>, PathBuf) {
+    if setup == Setup::Rules {
+        // The directories are not served from here, but they are looked for.
+        let scratch = Scratch::new();
+        scratch.write("site/dir/page.html", "");
+        scratch.write("site/docs/index.html", "");
+        let rules = scratch.write("rules.toml", site::RULES);
+        let configured = config::resolve(&[], [], Some(&rules)).expect("the rules are sound");
+        return (configured.settings.server.sites(), scratch.join("site"));
+    }
+    let index: &[&str] = match setup {
+        Setup::TwoIndexes => &["index.html", "other.html"],
+        _ => &["index.html"],
+    };
+    let options = resource::Options {
+        index: index.iter().map(ToString::to_string).collect(),
+        dotfiles: setup == Setup::Dotfiles,
+        listing: setup == Setup::Listing,
+        ..resource::Options::default()
+    };
+    (vec![options], PathBuf::new())
 }
 
 /// Nothing is answered but files.
@@ -79,28 +104,27 @@ impl Machine {
                 .expect("memory for the pools");
         let (listening, listener) = world.listen();
         let bell = world.counter();
-        let (root, watcher) = (world.root(), world.watcher());
+        let watcher = world.watcher();
+        let sites = sites(setup);
+        let directories = Site::directories(&sites.0).map(|path| {
+            let below = path.strip_prefix(&sites.1).expect("every directory is one of the site");
+            let raw = match below.to_str() {
+                Some("") => world.root(),
+                below => world.open(below.unwrap(), How::default()).expect("it was planted"),
+            };
+            Directory { file: File::from(reactor.take_in(raw)), follow: None }
+        });
+        let directories = directories.collect();
         let control = Arc::new(Control::default());
         let hasty = setup == Setup::Hasty;
-        let index: &[&str] = match setup {
-            Setup::TwoIndexes => &["index.html", "other.html"],
-            _ => &["index.html"],
-        };
         let parts = Parts {
-            directories: vec![Directory { file: File::from(reactor.take_in(root)), follow: None }],
+            directories,
             watcher: Some(File::from(reactor.take_in(watcher))),
             listeners: vec![Socket::from(reactor.take_in(listening))],
             telemetry_listeners: Vec::new(),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
-            site: Site::new(
-                vec![resource::Options {
-                    index: index.iter().map(ToString::to_string).collect(),
-                    dotfiles: setup == Setup::Dotfiles,
-                    ..resource::Options::default()
-                }],
-                0,
-            ),
+            site: Site::new(sites.0, 0),
             cache: cache::Options {
                 entries_max: 256,
                 valid: Duration::from_secs(1),
@@ -109,7 +133,7 @@ impl Machine {
                 fresh_only: setup == Setup::FreshVariants,
                 direct: engine == Kind::Direct,
                 follow_links: setup != Setup::NoLinks,
-                content_tags: false,
+                content_tags: setup == Setup::ContentTags,
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection::Options {
@@ -253,8 +277,8 @@ fn cuts(len: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Learns the validators of the simulated files.
-fn marks(machine: &mut Machine) -> Marks {
-    Marks::learn(|request| {
+fn marks(machine: &mut Machine, setup: Setup) -> Marks {
+    Marks::learn(setup, |request| {
         let mut line = machine.connect();
         machine.send(&mut line, request);
         line.client.close();
@@ -299,7 +323,7 @@ fn engine(number: usize) -> Kind {
 fn a_request_means_the_same_however_it_is_split() {
     each(cases(), |number, mut case| {
         let mut machine = Machine::new(engine(number), case.setup);
-        marks(&mut machine).settle(&mut case);
+        marks(&mut machine, case.setup).settle(&mut case);
         let waits = case.setup == Setup::Hasty;
         let mut input = case.sent.clone();
         if !case.alone {
@@ -369,7 +393,7 @@ fn a_damaged_request_is_answered_or_refused() {
     for seed in 0..if long() { 60 } else { 6 } {
         let mut random = Random::new(seed);
         let mut machine = Machine::new(engine(seed as usize), Setup::Usual);
-        let marks = marks(&mut machine);
+        let marks = marks(&mut machine, Setup::Usual);
         for _ in 0..100 {
             let case = random.pick(&cases);
             let mut case = Case { sent: case.sent.clone(), ..crate::case::raw("", "") };

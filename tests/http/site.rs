@@ -57,6 +57,8 @@ const FILES: &[(&str, &str)] = &[
     ("odd\"dir <&>/index.html", "a directory that needs care"),
     ("new\r\nline/index.html", "a directory with a line end"),
     ("indexed/index.html/file", "an index that is a directory"),
+    ("odd names/quote\"<&>.txt", "a name that needs care in a listing"),
+    ("odd names/line\r\nfeed.txt", "a line end in a listed name"),
     // Precompressed neighbours. The server never looks into them, so any bytes will do.
     ("page.html", "<!doctype html><title>a page with all its variants</title>"),
     ("page.html.br", "the page as brotli"),
@@ -122,6 +124,82 @@ pub(crate) fn content(name: &str) -> Vec<u8> {
     }
 }
 
+/// The rules of [`crate::case::Setup::Rules`], in a file beside the site.
+pub(crate) const RULES: &str = r#"
+root = "site"
+precompressed = "on"
+fallback = "index.html"
+
+[errors]
+404 = "dir/page.html"
+405 = "app.js"
+410 = "none.txt"
+
+[media]
+"strange-ending" = "text/x-strange"
+
+[[fields]]
+match = "/**"
+set = { X-All = "1" }
+
+[[fields]]
+match = ["/*.txt", "/page.html"]
+set = { Cache-Control = "max-age=60", X-All = "2" }
+remove = ["Server"]
+
+[[fields]]
+match = "/dir/**"
+set = { X-Always = "yes" }
+always = true
+
+[[cors]]
+match = "/data.json"
+origins = ["*"]
+
+[[cors]]
+match = ["/dir/**", "/page.html"]
+origins = ["https://a.example", "https://b.example"]
+headers = ["Range"]
+expose = ["ETag"]
+max-age = "10m"
+credentials = true
+
+[[redirects]]
+from = "/old/keep.txt"
+to = "/plain.txt#here"
+status = 302
+
+[[redirects]]
+from = "/old/**"
+to = "/new/**"
+status = 308
+
+[[redirects]]
+from = "/shop/*/buy"
+to = "https://shop.example/?from=here"
+status = 307
+
+[[redirects]]
+from = "/dead/**"
+status = 410
+
+[[mounts]]
+path = "/elsewhere/"
+root = "site/dir"
+
+[[mounts]]
+path = "/elsewhere/deep/"
+root = "site/docs"
+
+[[hosts]]
+names = ["b.example", "*.c.example"]
+root = "site/dir"
+index = ["page.html"]
+redirects = []
+mounts = []
+errors = {}
+"#;
+
 /// The tree on a disk, in a directory of its own so that there is something above the root.
 pub(crate) struct Site {
     scratch: Scratch,
@@ -154,6 +232,11 @@ impl Site {
     pub(crate) fn touch(&self, name: &str, time: SystemTime) {
         let file = File::options().append(true).open(self.root().join(name)).unwrap();
         file.set_modified(time).unwrap();
+    }
+
+    /// The file with the rules.
+    pub(crate) fn rules(&self) -> std::path::PathBuf {
+        self.scratch.write("rules.toml", RULES)
     }
 
     pub(crate) fn root(&self) -> std::path::PathBuf {

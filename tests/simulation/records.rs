@@ -54,7 +54,7 @@ pub(crate) fn access_log(
 impl Records {
     /// Takes out what was entered, as the log thread does.
     pub(crate) fn read(&mut self, world: &World) {
-        while let Some(entry) = self.ledger.next() {
+        while let Some(entry) = self.ledger.take() {
             let bytes = world.empty_pipe(self.pipe, entry.length as usize);
             assert_eq!(bytes.len(), entry.length as usize, "what is entered is in the pipe");
             self.records += u64::from(entry.records);

@@ -28,7 +28,7 @@ pub(super) fn now_seconds() -> i64 {
 /// Which span of the clock a second lies in.
 pub(super) fn span(rotation: &Rotation, second: i64) -> u64 {
     let every = rotation.every.as_secs();
-    if every == 0 { 0 } else { second.max(0).unsigned_abs() / every }
+    second.max(0).unsigned_abs().checked_div(every).unwrap_or(0)
 }
 
 /// Archives what is in the file. Says whether the file was emptied; else it has another name now.

@@ -149,7 +149,7 @@ impl Intake {
 
     /// Takes the next entry; says whether there was one. A body makes no piece.
     fn take_next(&mut self, mirrors: &mut Mirrors) -> bool {
-        let Some(entry) = self.ledger.next() else { return false };
+        let Some(entry) = self.ledger.take() else { return false };
         let length = entry.length as usize;
         match entry.kind {
             Kind::Body { stream } => mirrors.take(&self.pipe, stream, length),

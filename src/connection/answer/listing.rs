@@ -33,6 +33,7 @@ impl Reply<'_, '_, '_> {
             beneath: cx.path.get(listed.skip..).unwrap_or_default(),
             follow_links: cx.cache.follows_links(),
             dotfiles: listed.dotfiles,
+            mounts: &listed.mounts,
             view,
             form,
         };
