@@ -3,7 +3,7 @@
 //! | generator | file |
 //! | --- | --- |
 //! | `wrk` | `wrk.rs`: as fast as it can, one file or several by popularity |
-//! | `oha` | `oha.rs`: at a rate; one that is late because the one before was counts so |
+//! | `oha` | `oha.rs`: at a rate; one that who is late because the one before was counts as late |
 //! | `walk` | `walk.rs`: every file once, in random order |
 //! | `idle` | `idle.rs`: connections that are idle after one request |
 
