@@ -401,8 +401,8 @@ pub static KEYS: [Key; 56] = [
         Section::Telemetry,
         "telemetry-listen",
         "ADDRESS",
-        "Answer for telemetry at addresses of its own, and no more where the site is: as listen, or \
-         off; repeatable [default: off]",
+        "Answer for telemetry at addresses of its own, and no more where the site is: as listen, \
+         or off; repeatable [default: off]",
         |all, written, base| {
             let texts = written.list("addresses")?;
             all.server.telemetry.listen = match &texts[..] {

@@ -77,8 +77,11 @@ impl Conflicts {
         ];
         for (at, (path, key)) in paths.iter().enumerate() {
             if let Some((_, first)) = paths[..at].iter().find(|(other, _)| other == path) {
-                let message = format!("'{path}' is {first} already; set {key} to another path");
-                self.refuse(&source(key), message);
+                let message = format!("'{path}' is both {first} and {key}; set one to another");
+                // One of the two was written.
+                let written = [source(key), source(first)];
+                let written = written.iter().find(|one| **one != Source::Default);
+                self.refuse(written.unwrap_or(&Source::Default), message);
             }
         }
         for listen in &telemetry.listen {

@@ -215,7 +215,7 @@ mod tests {
             rig.turn_until_woken();
             rig.pieces
         });
-        assert!(pieces[0] > 1 && pieces[1] > 20 * pieces[0], "{pieces:?}");
+        assert!(pieces[0] > 1 && pieces[1] > 10 * pieces[0], "{pieces:?}");
     }
 
     #[test]

@@ -117,7 +117,8 @@ pub const CATALOGUE: &[Figure] = &[
     each!(engines{engine}.bytes = engines.engines() EngineStats.bytes:
         Counter Bytes "Bytes of files that the kernel took from it"),
     each!(engines{engine}.copied_bytes = engines.engines() EngineStats.copied_bytes:
-        Counter Bytes "Copies that the processor made of these bytes: out of files, and into sockets"),
+        Counter Bytes
+        "Copies that the processor made of these bytes: out of files, and into sockets"),
     each!(engines{engine}.not_copied_bytes = engines.engines() EngineStats.not_copied_bytes:
         Counter Bytes "Bytes of files given to sockets by reference"),
     each!(engines{engine}.declined = engines.engines() EngineStats.declined:

@@ -38,7 +38,7 @@ fn who_may_not_read_the_figures_is_not_told_that_there_are_any() {
     assert_eq!(status(server.connect(), "/telemetry", ""), 404);
     let server = Server::start(&["--telemetry-allow", "127.0.0.0/8"], scratch.path());
     assert_eq!(status(server.connect(), "/telemetry", ""), 200);
-    let server = Server::start(&["--telemetry", "false"], scratch.path());
+    let server = Server::start(&["--telemetry=false"], scratch.path());
     assert_eq!(status(server.connect(), "/telemetry", ""), 404);
 }
 
@@ -137,7 +137,7 @@ fn files_and_addresses_in_the_way_are_named_by_check() {
     assert!(!said.contains("hidden"), "{said}");
     let (code, said) = check(&["--telemetry-path", "/health"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("'/health' is telemetry-path already"), "{said}");
+    assert!(said.contains("'/health' is both telemetry-path and health-path"), "{said}");
     let (code, said) = check(&["--listen", "127.0.0.1:81", "--telemetry-listen", "127.0.0.1:81"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("is where the site listens"), "{said}");

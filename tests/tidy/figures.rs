@@ -121,7 +121,6 @@ pub(crate) fn uncounted(sources: &[Source]) -> Vec<String> {
     let all = fields(sources, "Stats");
     let namesakes = |name: &str| all.iter().filter(|field| field.name == name).count();
     all.iter()
-        .cloned()
         // A part that is itself such a structure is looked at on its own.
         .filter(|field| !field.kind.iter().any(|word| word.ends_with("Stats")))
         .filter(|field| {
