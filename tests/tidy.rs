@@ -404,6 +404,40 @@ fn every_figure_is_counted() {
 }
 
 #[test]
+fn every_figure_is_where_the_catalogue_looks() {
+    nothing("a figure that is counted and not in the catalogue", figures::homeless(&tree()));
+}
+
+#[test]
+fn a_figure_outside_of_the_catalogue_is_seen() {
+    let sources = [
+        Source::new("ring/stats.rs", "pub struct Stats { pub turns: Counter }"),
+        Source::new("ring/stats.rs", "struct Desk { laps: Vec<Gauge> }"),
+        Source::new("ring/turn.rs", "pub struct TurnStats { pub laps: [Histogram; 2] }"),
+        Source::new("ring/other.rs", "static LAPS: Counter = x; struct Lap { turns: u64 }"),
+        Source::new("base/counter.rs", "pub struct Pair { one: Counter }"),
+    ];
+    assert_eq!(
+        figures::homeless(&sources),
+        [
+            "src/ring/stats.rs:1: the catalogue does not know Desk.laps",
+            "src/ring/turn.rs:1: the catalogue does not know TurnStats.laps",
+            "src/ring/other.rs:1: the catalogue does not know LAPS",
+        ]
+    );
+}
+
+#[test]
+fn a_figure_that_only_a_namesake_counts_is_seen() {
+    let sources = [
+        Source::new("ring/stats.rs", "pub struct Stats { pub bytes: Counter }"),
+        Source::new("cache/stats.rs", "pub struct Stats { pub bytes: Counter }"),
+        Source::new("ring/turn.rs", "fn f() { s.bytes.add(1) }"),
+    ];
+    assert_eq!(figures::uncounted(&sources).len(), 2);
+}
+
+#[test]
 fn every_option_is_read() {
     nothing("an option that nothing reads", figures::unread(&tree()));
 }

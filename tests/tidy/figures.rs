@@ -83,13 +83,50 @@ fn fields_of(source: &Source, owner: &str, from: usize) -> Vec<Field> {
     found
 }
 
-/// Fields of `Stats` structures that nothing adds to.
+/// Types of figures.
+const FIGURES: &[&str] = &["Counter", "Gauge", "Histogram"];
+
+/// Figures that stand where the catalogue does not look for them: in a structure that is not a
+/// `Stats`, in another file than `stats.rs`, or in no structure at all.
+pub(crate) fn homeless(sources: &[Source]) -> Vec<String> {
+    let is_figure = |words: &[String]| words.iter().any(|word| FIGURES.contains(&&**word));
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| room_of(&source.path) != "base") {
+        let code = &source.code;
+        let in_stats = source.path.ends_with("/stats.rs");
+        for at in 0..code.len() {
+            let name = code.get(at + 1).and_then(Token::word).unwrap_or_default();
+            let at_home = in_stats && name.ends_with("Stats");
+            if code[at].is("struct") && !at_home {
+                let lost = fields_of(source, name, at + 2).into_iter();
+                found.extend(lost.filter(|field| is_figure(&field.kind)).map(|field| {
+                    let Field { owner, name, path, line, .. } = field;
+                    format!("src/{path}:{line}: the catalogue does not know {owner}.{name}")
+                }));
+            }
+            // `static TURNS: Counter`, also in `thread_local!`; a lifetime is no word.
+            let kind = code.get(at + 3).and_then(Token::word).unwrap_or_default();
+            if code[at].is("static") && FIGURES.contains(&kind) {
+                let (path, line) = (&source.path, code[at].line);
+                found.push(format!("src/{path}:{line}: the catalogue does not know {name}"));
+            }
+        }
+    }
+    found
+}
+
+/// Fields of `Stats` structures that nothing adds to. Where structures have fields of one name,
+/// there have to be as many places that count.
 pub(crate) fn uncounted(sources: &[Source]) -> Vec<String> {
-    fields(sources, "Stats")
-        .into_iter()
+    let all = fields(sources, "Stats");
+    let namesakes = |name: &str| all.iter().filter(|field| field.name == name).count();
+    all.iter()
         // A part that is itself such a structure is looked at on its own.
         .filter(|field| !field.kind.iter().any(|word| word.ends_with("Stats")))
-        .filter(|field| !sources.iter().any(|source| counts(source, &field.name)))
+        .filter(|field| {
+            let places: usize = sources.iter().map(|source| counts(source, &field.name)).sum();
+            places < namesakes(&field.name)
+        })
         .map(|field| {
             let Field { owner, name, path, line, .. } = field;
             format!("src/{path}:{line}: nothing counts {owner}.{name}")
@@ -97,13 +134,14 @@ pub(crate) fn uncounted(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// Whether code assigns or adds to a field of this name, directly, by the method that gives it
+/// How often code assigns or adds to a field of this name, directly, by the method that gives it
 /// out, or by a reference that is taken to add to it.
-fn counts(source: &Source, name: &str) -> bool {
+fn counts(source: &Source, name: &str) -> usize {
     let code = &source.code;
     // The rooms that tell figures take references too, to read them.
     let tells = matches!(room_of(&source.path), "telemetry" | "server");
-    (1..code.len()).any(|at| {
+    let is_place = |at: &usize| {
+        let at = *at;
         if !code[at].is(name) || !code[at - 1].sign('.') {
             return false;
         }
@@ -118,7 +156,8 @@ fn counts(source: &Source, name: &str) -> bool {
         let method = sign(0, '.')
             && code.get(next + 1).and_then(Token::word).is_some_and(|w| COUNTING.contains(&w));
         assigned || added || method || (!tells && lent(code, at))
-    })
+    };
+    (1..code.len()).filter(is_place).count()
 }
 
 /// Whether `&` stands before the path of fields that ends here by `stats.name`.
