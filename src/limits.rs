@@ -230,6 +230,24 @@ pub const OPERATIONS_PER_CONNECTION: usize = 4;
 /// Operations in flight for what belongs to no connection: listeners, opens, closes.
 pub const OWN_OPERATIONS: usize = 1024;
 
+/// What a piece of a report on the figures costs at most, in counts that are read: some tens of
+/// microseconds, no more than an answer.
+pub const REPORT_PIECE_COST: usize = 8192;
+
+/// How long a worker waits between two reports of one form: whoever asks meanwhile shares the
+/// next one, so that any number of scrapers costs a few hundredths of its time.
+pub const REPORT_EVERY: Duration = Duration::from_millis(10);
+
+/// Reports of one worker that clients have not taken whole: a scraper that hangs holds one, some
+/// fifty KiB, until it is given up. Beyond them a scrape is 503.
+pub const REPORTS_MAX: usize = 64;
+
+/// Connections of one worker to the listeners for telemetry, which do not count against those of
+/// the clients: a few scrapers, people and probes. Beyond them one is closed without a word.
+pub const TELEMETRY_CONNECTIONS_MAX: usize = 64;
+
+const _: () = assert!(TELEMETRY_CONNECTIONS_MAX <= OWN_OPERATIONS / 4);
+
 /// Pipes of one worker: as many bodies as travel by splice at once; the next ones wait.
 pub const PIPES_MAX: usize = 256;
 

@@ -76,33 +76,88 @@ impl Histogram {
     /// assert!((50..=57).contains(&told.p50));
     /// ```
     pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> Percentiles {
-        let mut counts = [0u64; BUCKETS];
-        let mut told = Percentiles { best: u64::MAX, ..Percentiles::default() };
-        for one in all {
-            for (sum, counter) in counts.iter_mut().zip(&*one.buckets) {
-                *sum += counter.read();
-            }
-            told.sum = told.sum.wrapping_add(one.sum.read());
-            told.best = told.best.min(one.least.read());
-            told.worst = told.worst.max(one.most.read());
+        let mut spread = Spread::default();
+        all.into_iter().for_each(|one| spread.add(one));
+        spread.percentiles()
+    }
+}
+
+/// Values of several histograms taken together.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Spread {
+    counts: Box<[u64]>,
+    least: u64,
+    most: u64,
+    sum: u64,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { counts: vec![0; BUCKETS].into(), least: u64::MAX, most: 0, sum: 0 }
+    }
+}
+
+impl std::fmt::Debug for Spread {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.percentiles().fmt(out)
+    }
+}
+
+impl Spread {
+    /// Counts that are read from a histogram to take it in.
+    pub const READS: usize = BUCKETS + 3;
+
+    /// Takes in the values of a histogram, as of now.
+    pub fn add(&mut self, one: &Histogram) {
+        for (sum, counter) in self.counts.iter_mut().zip(&*one.buckets) {
+            *sum += counter.read();
         }
-        told.count = counts.iter().sum();
-        if told.count == 0 {
+        self.sum = self.sum.wrapping_add(one.sum.read());
+        self.least = self.least.min(one.least.read());
+        self.most = self.most.max(one.most.read());
+    }
+
+    /// How many values are below a power of two, exactly: buckets begin and end there.
+    ///
+    /// ```
+    /// # use pitcrew::base::{Histogram, Spread};
+    /// let laps = Histogram::default();
+    /// for lap in 0..100 { laps.record(lap) }
+    /// let mut spread = Spread::default();
+    /// spread.add(&laps);
+    /// assert_eq!([spread.below(0), spread.below(6), spread.below(7)], [1, 64, 100]);
+    /// ```
+    pub fn below(&self, power: u32) -> u64 {
+        let end = if power >= POWER_MAX { BUCKETS - 1 } else { bucket(1 << power) };
+        self.counts[..end].iter().sum()
+    }
+
+    /// Buckets that are not empty, each with the greatest value that falls into it and how many
+    /// did. The last one holds all that is greater, too.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(index, count)| (ceiling(index), *count))
+    }
+
+    /// What the values tell.
+    pub fn percentiles(&self) -> Percentiles {
+        let count: u64 = self.counts.iter().sum();
+        if count == 0 {
             return Percentiles::default();
         }
         let at = |share: u64| {
-            let rank = (told.count * share).div_ceil(100);
+            let rank = (u128::from(count) * u128::from(share)).div_ceil(100);
             let mut seen = 0;
-            for (index, count) in counts.iter().enumerate() {
-                seen += count;
+            for (index, counted) in self.counts.iter().enumerate() {
+                seen += u128::from(*counted);
                 if seen >= rank {
-                    return ceiling(index).clamp(told.best, told.worst);
+                    return ceiling(index).clamp(self.least.min(self.most), self.most);
                 }
             }
-            told.worst
+            self.most
         };
-        (told.p50, told.p90, told.p99) = (at(50), at(90), at(99));
-        told
+        let (p50, p90, p99) = (at(50), at(90), at(99));
+        Percentiles { count, sum: self.sum, best: self.least, p50, p90, p99, worst: self.most }
     }
 }
 

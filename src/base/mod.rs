@@ -11,5 +11,5 @@ mod slab;
 
 pub use clock::{Instant, WallClock};
 pub use counter::{Counter, Gauge};
-pub use histogram::{Histogram, Percentiles};
+pub use histogram::{Histogram, Percentiles, Spread};
 pub use slab::{Key, Slab};

@@ -23,7 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 31] = [
+pub static KEYS: [Key; 35] = [
     Key::one(
         Section::Serving,
         "root",
@@ -342,6 +342,57 @@ pub static KEYS: [Key; 31] = [
         },
     )
     .many(),
+    Key::one(
+        Section::Telemetry,
+        "telemetry-listen",
+        "ADDRESS",
+        "Answer for telemetry at addresses of its own, and no more where the site is: as listen, \
+         or off; repeatable [default: off]",
+        |all, written, base| {
+            let texts = written.list("addresses")?;
+            all.server.telemetry.listen = match &texts[..] {
+                [] => Vec::new(),
+                [text] if text == "off" => Vec::new(),
+                texts => listen_all(texts, base)?.0,
+            };
+            Ok(())
+        },
+        |all| strings(all.server.telemetry.listen.iter()),
+    )
+    .many(),
+    Key::one(
+        Section::Telemetry,
+        "health",
+        "BOOL",
+        "Answer the health and ready paths where the site is, too, to everybody [default: false]",
+        |all, written, _| written.boolean().map(|on| all.server.telemetry.health = on),
+        |all| Value::from(all.server.telemetry.health),
+    )
+    .switch(),
+    Key::one(
+        Section::Telemetry,
+        "health-path",
+        "PATH",
+        "The path that says that the server lives [default: /health]",
+        |all, written, _| {
+            let path = url_path(written.text("a path such as \"/health\"")?)?;
+            all.server.telemetry.health_path = path;
+            Ok(())
+        },
+        |all| Value::from(all.server.telemetry.health_path.as_str()),
+    ),
+    Key::one(
+        Section::Telemetry,
+        "ready-path",
+        "PATH",
+        "The path that says whether it accepts connections: 200, or 503 while it drains \
+         [default: /ready]",
+        |all, written, _| {
+            all.server.telemetry.ready_path = url_path(written.text("a path such as \"/ready\"")?)?;
+            Ok(())
+        },
+        |all| Value::from(all.server.telemetry.ready_path.as_str()),
+    ),
     Key::one(
         Section::Log,
         "log-level",

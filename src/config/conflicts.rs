@@ -8,6 +8,7 @@ use super::problem::{Problem, Source};
 use super::rules::Places;
 use crate::limits::CONFIGURED_FIELDS_BYTES_MAX;
 use crate::resource::options::{Glob, Host, Options as SiteOptions};
+use crate::server::options::clash;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -19,18 +20,25 @@ pub(super) struct Conflicts {
 }
 
 /// Looks at the rules of all hosts. `hosts` are the places of [`Settings`]' hosts, in order.
-pub(super) fn find(settings: &Settings, site: &Places, hosts: &[Places]) -> Conflicts {
+/// `sources` says where a key was written.
+pub(super) fn find(
+    settings: &Settings,
+    site: &Places,
+    hosts: &[Places],
+    sources: impl Fn(&str) -> Source,
+) -> Conflicts {
     let mut found = Conflicts::default();
     let server = &settings.server;
-    let telemetry = server.telemetry.on.then_some(server.telemetry.path.as_str());
-    found.host(&server.site, site, telemetry);
+    let own = server.telemetry.paths_of_site();
+    found.own_paths(settings, &sources);
+    found.host(&server.site, site, &own);
     found.names(&server.hosts, hosts);
     for (host, places) in server.hosts.iter().zip(hosts) {
         // Rules that are inherited were looked at where they stand.
-        let own = own_rules(host, &server.site);
-        found.host(&own, places, telemetry);
+        let rules = own_rules(host, &server.site);
+        found.host(&rules, places, &own);
         if let Some(source) = &places.root {
-            found.root(&own.root, source);
+            found.root(&rules.root, source);
         }
     }
     found
@@ -56,9 +64,46 @@ impl Conflicts {
         self.errors.push(Problem { source: source.clone(), message });
     }
 
-    fn host(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
-        self.redirects(host, places, telemetry);
-        self.mounts(host, places, telemetry);
+    /// Paths and addresses of the server's own that are in each other's way, and files that the
+    /// paths hide.
+    fn own_paths(&mut self, settings: &Settings, source: &impl Fn(&str) -> Source) {
+        let server = &settings.server;
+        let telemetry = &server.telemetry;
+        let paths = [
+            (&telemetry.path, "telemetry-path"),
+            (&telemetry.health_path, "health-path"),
+            (&telemetry.ready_path, "ready-path"),
+        ];
+        for (at, (path, key)) in paths.iter().enumerate() {
+            if let Some((_, first)) = paths[..at].iter().find(|(other, _)| other == path) {
+                let message = format!("'{path}' is both {first} and {key}; set one to another");
+                // One of the two was written.
+                let written = [source(key), source(first)];
+                let written = written.iter().find(|one| **one != Source::Default);
+                self.refuse(written.unwrap_or(&Source::Default), message);
+            }
+        }
+        for listen in &telemetry.listen {
+            if let Some(other) = server.listen.iter().find(|other| clash(other, listen)) {
+                let message = format!(
+                    "{listen} is where the site listens ({other}); leave telemetry-listen out, or \
+                     set it to another address"
+                );
+                self.refuse(&source("telemetry-listen"), message);
+            }
+        }
+        for (path, key) in telemetry.paths_of_site() {
+            let mut roots: Vec<_> = server.sites().into_iter().map(|site| site.root).collect();
+            roots.dedup();
+            for root in roots.iter().filter(|root| root.join(&path[1..]).exists()) {
+                self.warn(&source(key), hidden(path, root, key));
+            }
+        }
+    }
+
+    fn host(&mut self, host: &SiteOptions, places: &Places, own: &[(&str, &str)]) {
+        self.redirects(host, places, own);
+        self.mounts(host, places, own);
         self.globs(host, places);
         self.sizes(host, places);
         self.files(host, places);
@@ -101,7 +146,7 @@ impl Conflicts {
         }
     }
 
-    fn redirects(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
+    fn redirects(&mut self, host: &SiteOptions, places: &Places, own: &[(&str, &str)]) {
         for (at, (redirect, source)) in host.redirects.iter().zip(&places.redirects).enumerate() {
             let earlier = host.redirects[..at].iter().zip(&places.redirects);
             let mut covering = earlier.filter(|(one, _)| one.from.covers(&redirect.from));
@@ -126,19 +171,19 @@ impl Conflicts {
                 );
                 self.refuse(source, message);
             }
-            if let Some(path) = telemetry
-                && redirect.from.literal() == Some(&path.as_bytes()[1..])
-            {
-                let message = format!(
-                    "the redirect from '{path}' does not apply to who may read the figures \
-                     there; set telemetry-path to another path"
-                );
-                self.warn(source, message);
+            for (path, key) in own {
+                if redirect.from.literal() == Some(&path.as_bytes()[1..]) {
+                    let message = format!(
+                        "the redirect from '{path}' does not apply where the server answers \
+                         itself; set {key} to another path"
+                    );
+                    self.warn(source, message);
+                }
             }
         }
     }
 
-    fn mounts(&mut self, host: &SiteOptions, places: &Places, telemetry: Option<&str>) {
+    fn mounts(&mut self, host: &SiteOptions, places: &Places, own: &[(&str, &str)]) {
         for (at, (mount, source)) in host.mounts.iter().zip(&places.mounts).enumerate() {
             let mut earlier = host.mounts[..at].iter().zip(&places.mounts);
             if let Some((_, first)) = earlier.find(|(one, _)| one.path == mount.path) {
@@ -164,14 +209,12 @@ impl Conflicts {
                 );
                 self.warn(source, message);
             }
-            if let Some(path) = telemetry
-                && path.starts_with(&mount.path)
-            {
-                let message = format!(
-                    "'{path}' of the mount is hidden by the figures; set telemetry-path to \
-                     another path"
-                );
-                self.warn(source, message);
+            for (path, key) in own {
+                if let Some(file) = path.strip_prefix(&*mount.path)
+                    && mount.root.join(file).exists()
+                {
+                    self.warn(source, hidden(path, &mount.root, key));
+                }
             }
             self.root(&mount.root, source);
         }
@@ -252,6 +295,15 @@ impl Conflicts {
             self.refuse(source, message);
         }
     }
+}
+
+/// A file that nobody gets, or only who may not have what stands in its place.
+fn hidden(path: &str, root: &Path, key: &str) -> String {
+    format!(
+        "'{path}' of '{}' is hidden by what the server answers there itself; set {key} to another \
+         path",
+        root.display()
+    )
 }
 
 fn is_hidden(segment: &str) -> bool {

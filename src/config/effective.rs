@@ -151,9 +151,11 @@ impl Merge {
 
     /// What is odd between rules, which flags and variables may change, too.
     fn check_rules(&mut self) {
-        let key = |name| KEYS.iter().position(|key| key.name == name);
+        let key = |name: &str| KEYS.iter().position(|key| key.name == name);
         self.site.fallback = key("fallback").map(|index| self.sources[index].clone());
-        let conflicts = conflicts::find(&self.settings, &self.site, &self.hosts);
+        let source =
+            |name: &str| self.sources[key(name).expect("every key is a row of the table")].clone();
+        let conflicts = conflicts::find(&self.settings, &self.site, &self.hosts, source);
         self.problems.extend(conflicts.errors);
         self.warnings.extend(conflicts.warnings);
     }

@@ -4,11 +4,12 @@
 //! names, then its conditions, then the range.
 
 mod listing;
+mod made;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::context::Context;
+use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{NoRoom, Outbox};
 use crate::base::Instant;
 use crate::cache::{Name, Version};
@@ -19,7 +20,7 @@ use crate::http::multipart::{self, Boundary};
 use crate::http::negotiate::{Available, Coding, Codings};
 use crate::http::range::{self, Selection, Span};
 use crate::http::refusal::Refusal;
-use crate::http::response::{self, Entity, EntityLines, FieldEdit, Frame, Persistence};
+use crate::http::response::{self, Frame, Persistence};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::http::target;
@@ -87,6 +88,9 @@ pub(super) fn answer(
         Err(answered) => return answered,
     };
     match resolution {
+        Target::Refused(refusal) if reply.cx.door == Door::Telemetry => {
+            reply.refuse_plainly(refusal)
+        }
         Target::Refused(refusal) => reply.refuse(refusal, request),
         _ if unread && !too_long => {
             match reply.outbox.write(reply.cx.io, |out| out.put(response::CONTINUE)) {
@@ -152,11 +156,19 @@ impl<'b> Reply<'_, 'b, '_> {
                 },
             });
         }
-        if self.cx.endpoint.is_at(self.head.path) {
+        if self.cx.endpoint.is_at(self.cx.door, self.head.path) {
             let peer = ask_peer(socket, self.cx);
-            if let Some(made) = self.cx.endpoint.answer(self.head, peer) {
-                return Ok(Target::Made(made));
+            let question =
+                Question { owner: self.cx.owner, since: self.begun, ready: self.cx.ready };
+            match self.cx.endpoint.answer(self.head, peer, question) {
+                FromEndpoint::Made(made) => return Ok(Target::Made(made)),
+                FromEndpoint::Waiting => return Err(self.wait(request)),
+                FromEndpoint::Overloaded => return Ok(Target::Refused(Refusal::Overloaded)),
+                FromEndpoint::Nothing => {}
             }
+        }
+        if self.cx.door == Door::Telemetry {
+            return Ok(Target::Refused(Refusal::NotFound));
         }
         let asker = self.asker();
         let cx = &mut *self.cx;
@@ -298,19 +310,6 @@ impl<'b> Reply<'_, 'b, '_> {
             self.outbox.put_shared(closing.into());
         }
         self.end(wrote, Status::PartialContent)
-    }
-
-    fn made(&mut self, made: &super::context::Made) -> Answered {
-        let edits: Vec<_> = FieldEdit::set("Cache-Control", "no-store").into_iter().collect();
-        let lines = EntityLines::new(&Entity::of_text(made.media), &edits);
-        let frame = self.frame(&[]);
-        let wrote = self.outbox.write(self.cx.io, |out| {
-            response::whole(out, made.status, &lines, made.body.len() as u64, frame);
-        });
-        if wrote.is_ok() && self.head.method != Method::Head {
-            self.outbox.put_shared(Rc::clone(&made.body));
-        }
-        self.end(wrote, made.status)
     }
 
     pub(super) fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>

@@ -5,12 +5,15 @@ use std::rc::Rc;
 
 use super::options::Options;
 use super::stats::Stats;
+use crate::base::Instant;
 use crate::cache::OpenFiles;
 use crate::engines;
 use crate::http::date::DateLine;
 use crate::http::head::Head;
 use crate::http::media::Media;
+use crate::http::response::FieldEdit;
 use crate::http::status::Status;
+use crate::http::tag::Tag;
 use crate::resource::{Listings, Site};
 use crate::ring::{Io, Owner};
 
@@ -35,7 +38,11 @@ pub struct Context<'a> {
     /// The Date of answers, as of this turn.
     pub date: &'a DateLine,
     /// Answers that are made and not read from a file.
-    pub endpoint: &'a dyn Endpoint,
+    pub endpoint: &'a mut dyn Endpoint,
+    /// By which listener the connection came.
+    pub door: Door,
+    /// Whether the worker accepts new connections.
+    pub ready: bool,
     /// Whether the server ends: every answer says that the connection closes.
     pub draining: bool,
     /// Room for a path.
@@ -50,14 +57,63 @@ impl std::fmt::Debug for Context<'_> {
     }
 }
 
+/// By which listener a connection came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// One for the site.
+    #[default]
+    Site,
+    /// One for telemetry alone: nothing of the site is served there.
+    Telemetry,
+}
+
+/// Who asks an [`Endpoint`], and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Who is woken when an answer was waited for.
+    pub owner: Owner,
+    /// When the request began.
+    pub since: Instant,
+    /// Whether the worker accepts new connections.
+    pub ready: bool,
+}
+
 /// Paths that the server answers itself, such as its telemetry.
 pub trait Endpoint {
     /// Whether a path is one of them, so that the client's address is worth asking for.
-    fn is_at(&self, path: &[u8]) -> bool;
+    fn is_at(&self, door: Door, path: &[u8]) -> bool;
 
-    /// The answer, or none if this client may not know that there is one. `peer` is none for a
-    /// unix socket.
-    fn answer(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Option<Made>;
+    /// The answer. `peer` is none for a unix socket.
+    fn answer(&mut self, head: &Head<'_>, peer: Option<IpAddr>, question: Question) -> Answer;
+
+    /// Whether `work` has to be called in the next turn.
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Goes on with what answers wait for, a piece of a turn. Whether it wants the next turn, too;
+    /// else it is called again when there is work, or at the deadline that it set.
+    fn work(&mut self, _io: &mut dyn Io) -> bool {
+        false
+    }
+
+    /// The next owner whose question may be answered now.
+    fn next_woken(&mut self) -> Option<Owner> {
+        None
+    }
+}
+
+/// What an [`Endpoint`] says.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// This client may not know that there is one.
+    Nothing,
+    /// This.
+    Made(Made),
+    /// It is being made; the owner is woken.
+    Waiting,
+    /// Too much is on its way.
+    Overloaded,
 }
 
 /// An answer that was made.
@@ -69,4 +125,26 @@ pub struct Made {
     pub media: Media<'static>,
     /// Its body.
     pub body: Rc<[u8]>,
+    /// Whether it may be kept.
+    pub freshness: Freshness,
+    /// Whether it depends on Accept.
+    pub varies: bool,
+    /// What a document may do, as a field.
+    pub policy: Option<FieldEdit>,
+}
+
+/// Whether an answer may be kept by the client (RFC 9111 section 5.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is of this moment: `no-store`.
+    Once,
+    /// It may be asked for again by its tag: `no-cache`.
+    Tagged(Tag),
+}
+
+impl Made {
+    /// An answer of this moment.
+    pub fn new(status: Status, media: Media<'static>, body: Rc<[u8]>) -> Self {
+        Self { status, media, body, freshness: Freshness::Once, varies: false, policy: None }
+    }
 }

@@ -3,12 +3,12 @@
 use rustix::io::Errno;
 
 use super::answer::{self, Answered, Request};
-use super::context::Context;
+use super::context::{Context, Door};
 use super::input::Input;
 use super::notice;
 use super::outbox::Outbox;
 use super::phase::{Phase, Purpose};
-use super::stats::Farewell;
+use super::stats::{Farewell, Stage, Stats};
 use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
@@ -40,6 +40,7 @@ pub(super) enum Poll {
 #[derive(Debug)]
 pub struct Connection {
     pub(super) socket: Socket,
+    door: Door,
     pub(super) phase: Phase,
     pub(super) poll: Poll,
     pub(super) input: Input,
@@ -57,6 +58,8 @@ pub struct Connection {
     pub(super) unread: bool,
     /// Whether it is one too many.
     pub(super) turned_away: bool,
+    /// The stage at which it is counted; none before its first step.
+    stage: Option<Stage>,
 }
 
 /// How the machine goes on.
@@ -71,9 +74,10 @@ pub(super) const WAIT: Next = Next::Rest(Turn::Waiting);
 
 impl Connection {
     /// A connection at its beginning; the first wake is `Begin`.
-    pub fn new(socket: Socket) -> Self {
+    pub fn new(socket: Socket, door: Door) -> Self {
         Self {
             socket,
+            door,
             phase: Phase::Awaiting(Purpose::Head),
             poll: Poll::No,
             input: Input::default(),
@@ -85,6 +89,7 @@ impl Connection {
             unacknowledged: None,
             unread: false,
             turned_away: false,
+            stage: None,
         }
     }
 
@@ -95,6 +100,26 @@ impl Connection {
 
     /// Goes on as far as it can.
     pub fn step(&mut self, wake: Wake, cx: &mut Context<'_>) -> Turn {
+        let turn = self.go_on(wake, cx);
+        let stage = Some(self.phase.stage(self.input.is_empty()));
+        if self.stage != stage {
+            cx.stats.moves(self.stage, stage);
+            self.stage = stage;
+        }
+        turn
+    }
+
+    /// By which listener it came.
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    /// It is counted no more.
+    pub fn leave(&mut self, stats: &Stats) {
+        stats.moves(self.stage.take(), None);
+    }
+
+    fn go_on(&mut self, wake: Wake, cx: &mut Context<'_>) -> Turn {
         let mut next = self.take(wake, cx);
         loop {
             match next {

@@ -17,7 +17,7 @@ mod refusing;
 mod sending;
 mod stats;
 
-pub use context::{Context, Endpoint, Made};
+pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question};
 pub use machine::{Connection, Turn};
 pub use options::Options;
-pub use stats::{Farewell, Stats};
+pub use stats::{Farewell, Stage, Stats};

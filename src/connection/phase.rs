@@ -12,6 +12,7 @@
 //!
 //! Every phase may end the connection; the reason is a [`super::Farewell`].
 
+use super::stats::Stage;
 use crate::engines::{Engine, Kind};
 use crate::http::body::Discard;
 
@@ -32,6 +33,25 @@ pub(super) enum Phase {
     Sending,
     /// An engine sends a part of a file.
     Body(Box<dyn Engine>, Kind),
+}
+
+impl Phase {
+    /// What the connection is counted as waiting for; `idle` says that nothing of a request has
+    /// come.
+    pub(super) fn stage(&self, idle: bool) -> Stage {
+        match self {
+            Self::Awaiting(purpose) | Self::Reading(purpose) => match purpose {
+                Purpose::Head if idle => Stage::Idle,
+                Purpose::Head => Stage::Head,
+                Purpose::Body(_) => Stage::RequestBody,
+                Purpose::Linger(_) => Stage::Linger,
+            },
+            Self::Resolving => Stage::Resolving,
+            Self::Starved => Stage::Starved,
+            Self::Parsing | Self::Sending => Stage::Sending,
+            Self::Body(..) => Stage::Body,
+        }
+    }
 }
 
 /// What bytes are read for.

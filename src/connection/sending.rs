@@ -134,6 +134,8 @@ impl Connection {
         let moved = progress.head + progress.body - self.progress.head - self.progress.body;
         let stats = cx.engines.engine(kind);
         stats.bytes.add(progress.body - self.progress.body);
+        stats.copied_bytes.add(progress.copied - self.progress.copied);
+        stats.not_copied_bytes.add(progress.not_copied - self.progress.not_copied);
         self.progress = progress;
         if moved > 0 {
             self.took(moved, cx);

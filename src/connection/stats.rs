@@ -61,6 +61,55 @@ impl Farewell {
     }
 }
 
+/// What an open connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A request.
+    Idle,
+    /// The rest of a request head.
+    Head,
+    /// The body of a request, which is read away.
+    RequestBody,
+    /// What its target stands for.
+    Resolving,
+    /// A buffer.
+    Starved,
+    /// The socket, to take bytes from memory.
+    Sending,
+    /// The engine, to send a part of a file.
+    Body,
+    /// The client, to close after the last answer.
+    Linger,
+}
+
+impl Stage {
+    /// All stages, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Head,
+        Self::RequestBody,
+        Self::Resolving,
+        Self::Starved,
+        Self::Sending,
+        Self::Body,
+        Self::Linger,
+    ];
+
+    /// The name in telemetry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::RequestBody => "request_body",
+            Self::Resolving => "resolving",
+            Self::Starved => "starved",
+            Self::Sending => "sending",
+            Self::Body => "body",
+            Self::Linger => "linger",
+        }
+    }
+}
+
 /// Codes of statuses lie below this (RFC 9110 section 15).
 const STATUS_CODES: usize = 600;
 
@@ -71,12 +120,16 @@ pub struct Stats {
     pub accepted: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that may be open.
+    pub budget: Gauge,
     /// The most connections that were open at once.
     pub open_max: Gauge,
     /// Requests whose head was whole and well-formed.
     pub requests: Counter,
     /// Requests that lay in the buffer behind another one.
     pub pipelined: Counter,
+    /// Connections that are open, by what they wait for.
+    stages: Vec<Gauge>,
     /// Answers that the kernel took whole, or that were cut, by status.
     responses: Vec<Counter>,
     /// Refusals by cause.
@@ -97,7 +150,9 @@ impl Default for Stats {
         Self {
             accepted: Counter::default(),
             open: Gauge::default(),
+            budget: Gauge::default(),
             open_max: Gauge::default(),
+            stages: Stage::ALL.iter().map(|_| Gauge::default()).collect(),
             requests: Counter::default(),
             pipelined: Counter::default(),
             responses: counters(STATUS_CODES),
@@ -111,6 +166,17 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// Takes note that a connection goes from one stage to another; none is outside.
+    pub fn moves(&self, from: Option<Stage>, to: Option<Stage>) {
+        let level = |stage: Stage| self.stages[stage as usize].read();
+        if let Some(from) = from {
+            self.stages[from as usize].set(level(from) - 1);
+        }
+        if let Some(to) = to {
+            self.stages[to as usize].set(level(to) + 1);
+        }
+    }
+
     /// Answers with a status.
     pub fn responses(&self, status: Status) -> &Counter {
         &self.responses[usize::from(status.code())]
@@ -124,6 +190,11 @@ impl Stats {
     /// Ends with a cause.
     pub fn farewells(&self, farewell: Farewell) -> &Counter {
         &self.farewells[farewell as usize]
+    }
+
+    /// Connections at every stage.
+    pub fn by_stage(&self) -> impl Iterator<Item = (Stage, &Gauge)> {
+        Stage::ALL.into_iter().zip(&self.stages)
     }
 
     /// Answers by every status that the server has.

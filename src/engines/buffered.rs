@@ -98,6 +98,8 @@ impl Buffered {
     fn take_read(&mut self, mut buffer: Lease, result: Result<u32, Errno>) -> Option<Step> {
         let alignment = self.source.as_ref().map_or(1, |source| source.alignment);
         let (_, skipped) = self.next_range(alignment);
+        // What comes past the page cache is written by the device.
+        let copies = self.source.as_ref().is_some_and(|source| !source.direct);
         let count = match result {
             Ok(count) => u64::from(count),
             // EINVAL: the file system refuses O_DIRECT after all, or this alignment.
@@ -111,6 +113,7 @@ impl Buffered {
             return Some(Step::Failed(BodyError::Truncated));
         }
         self.read += count;
+        self.progress.copied += if copies { count } else { 0 };
         let mut start = BODY_HEAD_ROOM + skipped as usize;
         let end = start + count as usize;
         if let Some(head) = self.body.head.take_if(|head| head.len() <= BODY_HEAD_ROOM) {
@@ -132,6 +135,7 @@ impl Buffered {
                 let of_head = head.min(u64::from(count));
                 self.progress.head += of_head;
                 self.progress.body += u64::from(count) - of_head;
+                self.progress.copied += u64::from(count) - of_head;
                 assert!(self.progress.body <= self.read, "what is sent was read");
                 bytes.advance(count as usize);
                 if bytes.is_empty() {

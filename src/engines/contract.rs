@@ -31,6 +31,10 @@ pub struct Progress {
     pub head: u64,
     /// Of the file.
     pub body: u64,
+    /// Copies that the processor made of bytes of the file: out of the file, and into the socket.
+    pub copied: u64,
+    /// Bytes of the file given to the socket by reference.
+    pub not_copied: u64,
 }
 
 /// Why an engine cannot serve a body. Nothing of the file was sent.

@@ -67,6 +67,7 @@ impl Copy {
             (Some(Op::Pread { .. }), Ok(0)) => Some(Step::Failed(BodyError::Truncated)),
             (Some(Op::Pread { mut buffer, .. }), Ok(count)) => {
                 self.read += u64::from(count);
+                self.progress.copied += u64::from(count);
                 let mut start = BODY_HEAD_ROOM;
                 let end = start + count as usize;
                 if let Some(head) = self.body.head.take() {
@@ -81,6 +82,7 @@ impl Copy {
                 let of_head = (bytes.len() as u64 - body).min(u64::from(count));
                 self.progress.head += of_head;
                 self.progress.body += u64::from(count) - of_head;
+                self.progress.copied += u64::from(count) - of_head;
                 bytes.advance(count as usize);
                 if bytes.is_empty() {
                     // A head that went alone may lie in a buffer of another size.

@@ -58,6 +58,7 @@ impl Sendfile {
             Ok(0) => Some(Step::Failed(BodyError::Truncated)),
             Ok(count) => {
                 self.progress.body += u64::from(count);
+                self.progress.not_copied += u64::from(count);
                 assert!(self.progress.body <= self.body.count, "no more is sent than asked");
                 let budget = io.budget();
                 *budget = budget.saturating_sub(count);

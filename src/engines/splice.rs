@@ -91,6 +91,7 @@ impl Splice {
                 match completion.result {
                     Ok(count) => {
                         self.progress.body += u64::from(count);
+                        self.progress.not_copied += u64::from(count);
                         assert!(self.progress.body <= self.taken_in, "out comes what went in");
                         let budget = io.budget();
                         *budget = budget.saturating_sub(count);

@@ -10,6 +10,10 @@ pub struct EngineStats {
     pub responses: Counter,
     /// Bytes of files that the kernel took from it.
     pub bytes: Counter,
+    /// Copies that the processor made of these bytes: out of files, and into sockets.
+    pub copied_bytes: Counter,
+    /// Bytes of files given to sockets by reference.
+    pub not_copied_bytes: Counter,
     /// Bodies that it declined.
     pub declined: Counter,
     /// Bodies that it began and could not complete.

@@ -136,6 +136,8 @@ pub enum Form {
     Json,
     /// The text that Prometheus reads, `text/plain; version=0.0.4`.
     Prometheus,
+    /// The text of OpenMetrics, `application/openmetrics-text; version=1.0.0`.
+    OpenMetrics,
     /// `text/plain`.
     Plain,
 }
@@ -147,6 +149,7 @@ impl Form {
             Form::Html => "text/html; charset=utf-8",
             Form::Json => "application/json",
             Form::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Form::Plain => "text/plain; charset=utf-8",
         }
     }
@@ -157,6 +160,7 @@ impl Form {
             Form::Html => ("text", "html"),
             Form::Json => ("application", "json"),
             Form::Prometheus | Form::Plain => ("text", "plain"),
+            Form::OpenMetrics => ("application", "openmetrics-text"),
         };
         let is = |one: &[u8], two: &str| one.eq_ignore_ascii_case(two.as_bytes());
         if is(range.kind, "*") && is(range.subtype, "*") {
@@ -174,6 +178,7 @@ impl Form {
         match (self, range.version) {
             (_, None) => Some(2),
             (Form::Prometheus, Some(b"0.0.4")) => Some(3),
+            (Form::OpenMetrics, Some(b"1.0.0")) => Some(3),
             (_, Some(_)) => None,
         }
     }
@@ -367,13 +372,17 @@ mod tests {
     /// RFC 9110 section 12.5.1.
     #[test]
     fn accept() {
-        let all = [Form::Json, Form::Html, Form::Prometheus];
+        let all = [Form::Json, Form::Html, Form::Prometheus, Form::OpenMetrics];
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         let scraper = "application/openmetrics-text;version=1.0.0;q=0.5,\
             text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         for (value, wanted) in [
             (browser, Form::Html),
-            (scraper, Form::Prometheus),
+            (scraper, Form::OpenMetrics),
+            (
+                "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3",
+                Form::Prometheus,
+            ),
             ("*/*", Form::Json),
             ("", Form::Json),
             ("image/png", Form::Json),

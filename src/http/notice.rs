@@ -41,7 +41,7 @@ pub fn notice(out: &mut impl Sink, status: Status, text: &str, form: Form) {
             markup::json(out, text.as_bytes());
             out.put(b"}\n");
         }
-        Form::Plain | Form::Prometheus => {
+        Form::Plain | Form::Prometheus | Form::OpenMetrics => {
             title(out, status);
             out.put(b"\n");
             if !text.is_empty() {

@@ -11,6 +11,8 @@ pub struct Stats {
     pub listings_shared: Counter,
     /// Listings refused for want of memory or of room at the helpers.
     pub listings_refused: Counter,
+    /// Bytes that pages may take in all workers, told by one of them.
+    pub budget_bytes: Gauge,
     /// Bytes of pages that are kept or on their way.
     pub page_bytes: Gauge,
 }

@@ -129,6 +129,10 @@ pub trait Kernel {
     /// entries the kernel took.
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> Result<u32, Errno>;
 
+    /// Whether the last entry found the completion queue full, so that the kernel held back what
+    /// has completed and tells it at a later entry.
+    fn overflowed(&self) -> bool;
+
     /// Told for each event whose operation was found, before anybody else sees the operands. A
     /// real kernel has written to them already; the simulated one does so here, and checks them.
     fn complete(&mut self, _event: &Event, _op: &mut Op) {}

@@ -317,6 +317,7 @@ impl<K: Kernel> Reactor<K> {
         self.stats.submissions.add(u64::from(submitted));
         self.stats.completions.add(events.len() as u64);
         self.stats.batch.record(u64::from(submitted));
+        self.stats.overflow.add(u64::from(self.kernel.overflowed()));
         self.now = self.kernel.now();
         self.wall = self.kernel.wall();
         self.turn = self.turn.wrapping_add(1);

@@ -168,6 +168,8 @@ pub struct Stats {
     pub submissions: Counter,
     /// Entries of the completion queue that were taken out.
     pub completions: Counter,
+    /// Entries into the kernel that found the completion queue full.
+    pub overflow: Counter,
     /// Submission entries for each entry into the kernel.
     pub batch: Histogram,
     /// Nanoseconds from the end of a wait to the next one.
@@ -196,6 +198,7 @@ impl Default for Stats {
             enters: Counter::default(),
             submissions: Counter::default(),
             completions: Counter::default(),
+            overflow: Counter::default(),
             batch: Histogram::default(),
             turn: Histogram::default(),
             busy: Counter::default(),

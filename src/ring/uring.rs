@@ -82,6 +82,8 @@ pub struct Uring {
     scratch: Box<[Scratch]>,
     /// Entries queued since the last hand-over.
     queued: usize,
+    /// Whether the last entry found the completion queue full.
+    overflowed: bool,
     /// Jobs for the helper threads.
     desk: Desk,
 }
@@ -101,7 +103,7 @@ impl Uring {
             how: types::OpenHow::new(),
         };
         let scratch = vec![empty; ENTRIES as usize].into();
-        Ok(Self { ring, setup, scratch, queued: 0, desk: Desk::default() })
+        Ok(Self { ring, setup, scratch, queued: 0, overflowed: false, desk: Desk::default() })
     }
 
     /// How the ring was set up.
@@ -266,7 +268,10 @@ impl Kernel for Uring {
                 self.ring.submitter().submit_with_args(1, &arguments)
             }
         };
-        let left = self.ring.submission().len();
+        let queue = self.ring.submission();
+        let left = queue.len();
+        self.overflowed = queue.cq_overflow();
+        drop(queue);
         let taken = before.saturating_sub(left);
         // What a full completion queue made the kernel refuse stays queued, with its scratch;
         // `queued` starts anew only when the queue is empty.
@@ -302,6 +307,10 @@ impl Kernel for Uring {
         }
         self.desk.take_events(events);
         fault.map_or(Ok(taken as u32), Err)
+    }
+
+    fn overflowed(&self) -> bool {
+        self.overflowed
     }
 
     fn complete(&mut self, event: &Event, op: &mut Op) {

@@ -4,7 +4,9 @@
 //! ring, listeners, connections and open files of its own.
 
 mod endpoint;
+mod listening;
 pub mod options;
+mod reports;
 mod run;
 mod worker;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use crate::engines::Kind;
 use crate::resource::options::{Host, Options as SiteOptions};
 pub use crate::sys::Listen;
+pub use crate::telemetry::Lap;
 
 /// Everything that the server room is told at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Options {
 
     /// The page of figures.
     pub telemetry: Telemetry,
+    /// What the techniques did when they were last raced on this machine.
+    pub laps: Vec<Lap>,
 }
 
 /// Defaults that `config.toml` repeats and `pitcrew --help` shows.
@@ -103,7 +106,19 @@ impl Default for Options {
             send_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             telemetry: Telemetry::default(),
+            laps: Vec::new(),
         }
+    }
+}
+
+impl Telemetry {
+    /// The paths that are answered where the site is, each with the key that names it.
+    pub fn paths_of_site(&self) -> Vec<(&str, &'static str)> {
+        let figures = self.on && self.listen.is_empty();
+        let figures = figures.then_some((self.path.as_str(), "telemetry-path"));
+        let states = [(&*self.health_path, "health-path"), (&*self.ready_path, "ready-path")];
+        let states = states.into_iter().filter(|_| self.health);
+        figures.into_iter().chain(states).collect()
     }
 }
 
@@ -196,11 +211,27 @@ pub struct Telemetry {
     pub path: String,
     /// Who may read it; everyone else gets 404.
     pub allow: Allow,
+    /// Where it is answered, and nothing of the site is; if empty it is answered where the site is.
+    pub listen: Vec<Listen>,
+    /// Whether the two paths below are answered where the site is, too.
+    pub health: bool,
+    /// The path that says that the server lives.
+    pub health_path: String,
+    /// The path that says whether it accepts connections.
+    pub ready_path: String,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { on: true, path: "/telemetry".to_owned(), allow: Allow::default() }
+        Self {
+            on: true,
+            path: "/telemetry".to_owned(),
+            allow: Allow::default(),
+            listen: Vec::new(),
+            health: false,
+            health_path: "/health".to_owned(),
+            ready_path: "/ready".to_owned(),
+        }
     }
 }
 

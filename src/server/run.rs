@@ -6,7 +6,6 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -16,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::endpoint::Figures;
+use super::listening::{announce, bind_all, bind_telemetry, note_descriptors, owned, sockets};
 use super::options::{Etag, Options, Precompressed};
 use super::worker::{Control, Parts, State, Worker};
 use crate::cache::{self, Directory};
@@ -31,7 +31,7 @@ use crate::ring::{self, File, Reactor, Setup, Socket, Uring};
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
 use crate::sys::socket::BindError;
-use crate::sys::{self, Bell, Bound, Listen, Signal, Signals};
+use crate::sys::{self, Bell, Bound, Signal, Signals};
 use crate::telemetry::Shard;
 
 /// Why the server could not start or go on.
@@ -97,6 +97,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let directories = open_directories(options)?;
     sys::probe::io_uring().map_err(Fault::Ring)?;
     let mut bound = bind_all(options, inherited)?;
+    let mut for_telemetry = bind_telemetry(options)?;
     note_descriptors(options, descriptors);
     let shards: Arc<Vec<_>> = Arc::new((0..options.workers).map(|_| Shard::default()).collect());
     let control = Arc::new(Control::default());
@@ -119,7 +120,8 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
                 .iter()
                 .map(|(root, follow)| Ok((owned(root.as_fd())?, follow.clone())))
                 .collect::<Result<_, _>>()?,
-            listeners: bound.iter().map(|b| owned(b.socket(number))).collect::<Result<_, _>>()?,
+            listeners: sockets(&bound, number)?,
+            telemetry_listeners: sockets(&for_telemetry, number)?,
             bell: heard,
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
@@ -129,7 +131,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
         threads.push(spawn(start, reports.clone())?);
     }
     drop(reports);
-    bound.iter_mut().for_each(Bound::give_up_sockets);
+    bound.iter_mut().chain(&mut for_telemetry).for_each(Bound::give_up_sockets);
     // A worker that cannot set up its ring says so before anything is announced.
     for _ in 0..options.workers {
         match reported.recv() {
@@ -139,9 +141,9 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             Err(_) => return Err(Fault::Worker("it ended without a word".to_owned())),
         }
     }
-    announce(options, &bound, quiet);
+    announce(options, &bound, &for_telemetry, quiet);
     let end = wait(&signals, &control, &bells, &reported, threads)?;
-    drop(bound);
+    drop((bound, for_telemetry));
     Ok(end)
 }
 
@@ -207,6 +209,7 @@ struct Start {
     options: Options,
     directories: Vec<(OwnedFd, Option<CString>)>,
     listeners: Vec<OwnedFd>,
+    telemetry_listeners: Vec<OwnedFd>,
     bell: OwnedFd,
     control: Arc<Control>,
     shards: Arc<Vec<Shard>>,
@@ -247,6 +250,10 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
         pin(start.number);
     }
     let shard = start.shards[start.number].clone();
+    if start.number == 0 {
+        // A budget of all workers: the figures of all are added up.
+        shard.resource.budget_bytes.set(start.options.listing_memory);
+    }
     let uring = Uring::new().map_err(|fault| format!("its ring: {}", fault.0))?;
     let setup = uring.setup();
     if setup != Setup::Deferred {
@@ -277,6 +284,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
     Parts {
         directories: start.directories.into_iter().map(directory).collect(),
         listeners: start.listeners.into_iter().map(socket).collect(),
+        telemetry_listeners: start.telemetry_listeners.into_iter().map(socket).collect(),
         bell: socket(start.bell),
         control: start.control,
         site: Site::new(options.sites(), 0),
@@ -301,13 +309,13 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
         },
         connections_max: options.share(options.connections),
         drain_timeout: options.drain_timeout,
-        endpoint: Box::new(Figures {
-            options: options.telemetry.clone(),
-            shards: start.shards,
-            engine: options.engine.name(),
-            ring_setup: setup.name(),
-            started: start.started,
-        }),
+        endpoint: Box::new(Figures::new(
+            &options.telemetry,
+            start.shards,
+            (options.engine.name(), setup.name()),
+            options.laps.clone().into(),
+            start.started,
+        )),
         shard,
         nonce: nonce(),
         reactor,
@@ -368,73 +376,6 @@ fn nonce() -> Box<dyn FnMut() -> u128> {
         let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(count)));
         high << 64 | low
     })
-}
-
-fn bind_all(options: &Options, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fault> {
-    let mut bound = Vec::new();
-    for socket in inherited {
-        let one = Bound::inherited(socket);
-        bound.push(one.map_err(|e| Fault::System("a socket that was passed has no address", e))?);
-    }
-    // Who passes sockets and names no address wants those sockets alone.
-    if !bound.is_empty() && options.listen == Options::default().listen {
-        return Ok(bound);
-    }
-    let ipv6_may_miss = !options.ipv6_required;
-    for listen in &options.listen {
-        match sys::socket::bind(listen, options.workers) {
-            Ok(one) => bound.push(one),
-            Err(error) if error.is_missing_ipv6() && ipv6_may_miss => {
-                tracing::info!(%error, "not listening there");
-            }
-            Err(error) => return Err(Fault::Listen(error)),
-        }
-    }
-    Ok(bound)
-}
-
-fn note_descriptors(options: &Options, descriptors: sys::descriptors::Descriptors) {
-    // A connection may hold its socket, a pipe and a file; most hold only their socket.
-    let wanted = (options.connections + 2 * options.open_files) as u64;
-    let missing = descriptors.missing(wanted);
-    if missing > 0 {
-        tracing::info!(
-            limit = descriptors.now,
-            missing,
-            "connections and open-files may need more descriptors than this process may have; \
-             raise the limit (ulimit -n, LimitNOFILE=) or lower them"
-        );
-    }
-}
-
-fn announce(options: &Options, bound: &[Bound], quiet: bool) {
-    tracing::info!(
-        engine = %options.engine,
-        workers = options.workers,
-        root = %options.site.root.display(),
-        "serving"
-    );
-    if quiet {
-        return;
-    }
-    let mut out = std::io::stdout().lock();
-    for one in bound {
-        // Who closed standard output does not want to know.
-        let _ = writeln!(out, "listening on {}", url(one.address()));
-    }
-    let _ = out.flush();
-}
-
-/// An address as a client writes it.
-fn url(address: &Listen) -> String {
-    match address {
-        Listen::Tcp(address) => format!("http://{address}"),
-        Listen::Unix(_) => address.to_string(),
-    }
-}
-
-fn owned(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
-    fd.try_clone_to_owned().map_err(|error| Fault::System("a descriptor is missing", error))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! shares nothing with others but its figures, which others read, and the [`Control`], which it
 //! reads.
 
+mod draining;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -12,9 +14,9 @@ use rustix::io::Errno;
 
 use crate::base::Instant;
 use crate::cache::{self, Directory, OpenFiles};
-use crate::connection::{self, Connection, Context, Endpoint, Farewell, Turn};
+use crate::connection::{self, Connection, Context, Door, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
-use crate::limits::{ACCEPT_RETRY, TURNED_AWAY_MAX};
+use crate::limits::{ACCEPT_RETRY, TELEMETRY_CONNECTIONS_MAX, TURNED_AWAY_MAX};
 use crate::resource::{Listings, PageMemory, Site};
 use crate::ring::{
     Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
@@ -58,6 +60,8 @@ pub struct Parts<K: Kernel> {
     pub directories: Vec<Directory>,
     /// Its listeners.
     pub listeners: Vec<Socket>,
+    /// Its listeners for telemetry alone.
+    pub telemetry_listeners: Vec<Socket>,
     /// Becomes readable when the control says something new.
     pub bell: Socket,
     /// What it is told.
@@ -95,12 +99,14 @@ enum Role {
     Listener(usize),
     Cache,
     Listings,
+    Endpoint,
     Control,
 }
 
 /// A listener; without a ticket it does not accept now.
 struct Listener {
     owner: Owner,
+    door: Door,
     socket: Option<Socket>,
     accepting: bool,
     /// It found no free descriptor.
@@ -126,11 +132,14 @@ pub struct Worker<K: Kernel> {
     options: connection::Options,
     connections_max: usize,
     open: usize,
+    /// Connections by the listeners for telemetry, beside those.
+    open_for_telemetry: usize,
     date: DateLine,
     drain_timeout: Duration,
     /// When what has not finished is given up.
     drain_until: Option<Instant>,
     endpoint: Box<dyn Endpoint>,
+    endpoint_owner: Owner,
     shard: Shard,
     path: Vec<u8>,
     nonce: Box<dyn FnMut() -> u128>,
@@ -154,13 +163,16 @@ impl<K: Kernel> Worker<K> {
         };
         let cache_owner = register(&mut reactor, Role::Cache);
         let listings_owner = register(&mut reactor, Role::Listings);
+        let endpoint_owner = register(&mut reactor, Role::Endpoint);
         let control_owner = register(&mut reactor, Role::Control);
-        let listeners: Vec<_> = parts
-            .listeners
-            .into_iter()
+        let of = |door| move |socket| (socket, door);
+        let for_telemetry = parts.telemetry_listeners.into_iter().map(of(Door::Telemetry));
+        let listeners = parts.listeners.into_iter().map(of(Door::Site)).chain(for_telemetry);
+        let listeners: Vec<_> = listeners
             .enumerate()
-            .map(|(index, socket)| Listener {
+            .map(|(index, (socket, door))| Listener {
                 owner: register(&mut reactor, Role::Listener(index)),
+                door,
                 socket: Some(socket),
                 accepting: false,
                 starved: false,
@@ -170,6 +182,7 @@ impl<K: Kernel> Worker<K> {
         for owner in listeners.iter().map(|listener| listener.owner).chain([control_owner]) {
             reactor.wake(owner, Wake::Begin);
         }
+        parts.shard.connections.budget.set(parts.connections_max as u64);
         Self {
             cache: OpenFiles::new(parts.directories, parts.cache, Arc::clone(&parts.shard.cache)),
             date: DateLine::new(reactor.wall().seconds),
@@ -186,9 +199,11 @@ impl<K: Kernel> Worker<K> {
             options: parts.connection,
             connections_max: parts.connections_max,
             open: 0,
+            open_for_telemetry: 0,
             drain_timeout: parts.drain_timeout,
             drain_until: None,
             endpoint: parts.endpoint,
+            endpoint_owner,
             shard: parts.shard,
             path: Vec::new(),
             nonce: parts.nonce,
@@ -215,7 +230,12 @@ impl<K: Kernel> Worker<K> {
             self.deliver(owner, wake);
             self.serve_cache();
         }
-        Ok(self.drain_until.is_some() && self.open == 0 && self.listeners_are_closed())
+        let drained = self.drain_until.is_some() && self.open == 0 && self.site_is_closed();
+        if drained {
+            // Till now the figures could be read.
+            self.give_up();
+        }
+        Ok(drained)
     }
 
     /// The reactor below, for what is in flight and what is leased.
@@ -239,11 +259,17 @@ impl<K: Kernel> Worker<K> {
             Some(Role::Listings) => {
                 self.listings.wake(wake, &mut self.reactor.io(self.listings_owner));
             }
+            Some(Role::Endpoint) => {
+                if self.endpoint.work(&mut self.reactor.io(self.endpoint_owner)) {
+                    self.reactor.wake_next_turn(self.endpoint_owner);
+                }
+            }
             Some(Role::Control) => self.look_at_control(wake),
             Some(Role::Nobody) | None => {}
         }
     }
 
+    /// Starts what connections have asked for in this wake.
     fn serve_cache(&mut self) {
         if self.cache.has_work() {
             self.cache.pump(&mut self.reactor.io(self.cache_owner));
@@ -251,7 +277,14 @@ impl<K: Kernel> Worker<K> {
         if self.listings.has_work() {
             self.listings.pump(&mut self.reactor.io(self.listings_owner));
         }
-        while let Some(waiter) = self.cache.next_woken().or_else(|| self.listings.next_woken()) {
+        if self.endpoint.has_work() {
+            self.reactor.wake_next_turn(self.endpoint_owner);
+        }
+        let woken = |all: &mut Self| {
+            let cache = all.cache.next_woken();
+            cache.or_else(|| all.listings.next_woken()).or_else(|| all.endpoint.next_woken())
+        };
+        while let Some(waiter) = woken(self) {
             self.reactor.wake(waiter, Wake::Ready);
         }
     }
@@ -270,7 +303,9 @@ impl<K: Kernel> Worker<K> {
             stats: &self.shard.connections,
             engines: &self.shard.engines,
             date: &self.date,
-            endpoint: &*self.endpoint,
+            endpoint: &mut *self.endpoint,
+            door: connection.door(),
+            ready: self.drain_until.is_none() && !self.listeners.iter().any(Listener::is_starved),
             draining: self.drain_until.is_some(),
             path: &mut self.path,
             nonce: &mut *self.nonce,
@@ -283,12 +318,19 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn end(&mut self, owner: Owner, farewell: Farewell) {
-        self.roles[owner.index as usize] = Role::Nobody;
+        let role = std::mem::replace(&mut self.roles[owner.index as usize], Role::Nobody);
+        let Role::Connection(mut connection) = role else {
+            unreachable!("only connections end");
+        };
         self.reactor.retire(owner);
-        self.open -= 1;
+        match connection.door() {
+            Door::Site => self.open -= 1,
+            Door::Telemetry => self.open_for_telemetry -= 1,
+        }
         let stats = &self.shard.connections;
+        connection.leave(stats);
         stats.farewells(farewell).add(1);
-        stats.open.set(self.open as u64);
+        stats.open.set((self.open + self.open_for_telemetry) as u64);
         // Its descriptor is closed with the next entry into the kernel; a turn later there is
         // one to be accepted.
         for listener in self.listeners.iter().filter(|listener| listener.starved) {
@@ -302,7 +344,10 @@ impl<K: Kernel> Worker<K> {
             let Completion { result, handle, more, .. } = completion;
             listener.accepting = more;
             match (result, handle) {
-                (Ok(_), Some(handle)) => self.welcome(handle),
+                (Ok(_), Some(handle)) => {
+                    let door = listener.door;
+                    self.welcome(handle, door);
+                }
                 (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
                     // Trying at once would find the same: whoever frees a descriptor says so,
                     // and a slow clock is the fall-back.
@@ -317,8 +362,8 @@ impl<K: Kernel> Worker<K> {
                 _ => {}
             }
         }
-        let draining = self.drain_until.is_some();
         let listener = &mut self.listeners[index];
+        let draining = self.drain_until.is_some() && listener.door == Door::Site;
         listener.starved = false;
         if listener.accepting {
             return;
@@ -333,21 +378,28 @@ impl<K: Kernel> Worker<K> {
         self.listeners[index].accepting = matches!(started, Start::Submitted(_));
     }
 
-    fn welcome(&mut self, handle: Descriptor) {
+    fn welcome(&mut self, handle: Descriptor, door: Door) {
         let stats = &self.shard.connections;
         stats.accepted.add(1);
-        let over = self.open.saturating_sub(self.connections_max);
-        let owner = if over < TURNED_AWAY_MAX { self.reactor.register() } else { None };
+        let fits = match door {
+            Door::Site => self.open < self.connections_max + TURNED_AWAY_MAX,
+            Door::Telemetry => self.open_for_telemetry < TELEMETRY_CONNECTIONS_MAX,
+        };
+        let owner = if fits { self.reactor.register() } else { None };
         let Some(owner) = owner else {
             // So many are being told already that this one gets the close alone.
             stats.farewells(Farewell::TooMany).add(1);
             return;
         };
-        let turned_away = self.open >= self.connections_max;
-        self.open += 1;
-        stats.open.set(self.open as u64);
-        stats.open_max.raise(self.open as u64);
-        let mut connection = Box::new(Connection::new(Socket::from(handle)));
+        let turned_away = door == Door::Site && self.open >= self.connections_max;
+        match door {
+            Door::Site => self.open += 1,
+            Door::Telemetry => self.open_for_telemetry += 1,
+        }
+        let open = (self.open + self.open_for_telemetry) as u64;
+        stats.open.set(open);
+        stats.open_max.raise(open);
+        let mut connection = Box::new(Connection::new(Socket::from(handle), door));
         if turned_away {
             connection.turn_away();
         }
@@ -369,67 +421,11 @@ impl<K: Kernel> Worker<K> {
             self.drain();
         }
     }
+}
 
-    /// Accepts nothing new and lets what has begun finish.
-    fn drain(&mut self) {
-        let until = self.reactor.now() + self.drain_timeout;
-        self.drain_until = Some(until);
-        self.reactor.io(self.control_owner).deadline(Some((Deadline::Retry, until)));
-        for index in 0..self.listeners.len() {
-            let owner = self.listeners[index].owner;
-            if self.listeners[index].accepting {
-                self.reactor.cancel_all(owner);
-            } else {
-                self.accept_the_rest(index);
-            }
-        }
-        for index in 0..self.roles.len() {
-            if matches!(self.roles[index], Role::Connection(_))
-                && let Some(owner) = self.reactor.owner_at(index as u32)
-            {
-                self.reactor.wake(owner, Wake::Turn);
-            }
-        }
-    }
-
-    /// Takes in what is queued at a listener, then closes it: a close with connections queued
-    /// resets them. A cancelled accept may have left some; one that begins takes all there are
-    /// before its own cancel, which comes right behind it.
-    fn accept_the_rest(&mut self, index: usize) {
-        let listener = &mut self.listeners[index];
-        let socket = listener.socket.take_if(|_| listener.last);
-        if socket.is_some() {
-            return;
-        }
-        listener.last = true;
-        let Some(socket) = listener.socket.clone() else { return };
-        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
-        let started = self.reactor.io(owner).start(op);
-        // A busy ring wakes the listener in the next turn, which then closes it.
-        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
-        self.reactor.cancel_all(owner);
-    }
-
-    /// The time to finish is over.
-    fn give_up(&mut self) {
-        if self.drain_until.is_none() {
-            return;
-        }
-        for index in 0..self.roles.len() {
-            if matches!(self.roles[index], Role::Connection(_))
-                && let Some(owner) = self.reactor.owner_at(index as u32)
-            {
-                self.end(owner, Farewell::Shutdown);
-            }
-        }
-        for listener in &mut self.listeners {
-            listener.socket = None;
-            listener.accepting = false;
-        }
-    }
-
-    fn listeners_are_closed(&self) -> bool {
-        self.listeners.iter().all(|listener| listener.socket.is_none() && !listener.accepting)
+impl Listener {
+    fn is_starved(&self) -> bool {
+        self.starved
     }
 }
 

@@ -49,22 +49,22 @@ macro_rules! each {
     };
 }
 
-/// A row that is nothing but labels, each with a counter.
+/// A row that is nothing but labels, each with a counter or a gauge.
 macro_rules! labels {
     ($group:ident { $label:ident } = $room:ident . $all:ident() $field:ident,
-        $each:ident => $text:expr; $help:literal) => {
+        $each:ident => $text:expr; $help:literal, $kind:ident) => {
         Figure {
             group: stringify!($group),
             label: Some(stringify!($label)),
             name: "",
-            kind: Kind::Counter,
+            kind: Kind::$kind,
             unit: Unit::Count,
             help: $help,
             #[cfg(test)]
             field: stringify!($room.Stats.$field),
             read: |shard, visit| {
-                for ($each, counter) in shard.$room.$all() {
-                    visit($text, Source::Counter(counter));
+                for ($each, one) in shard.$room.$all() {
+                    visit($text, Source::$kind(one));
                 }
             },
         }
@@ -116,6 +116,11 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Bodies that it completed"),
     each!(engines{engine}.bytes = engines.engines() EngineStats.bytes:
         Counter Bytes "Bytes of files that the kernel took from it"),
+    each!(engines{engine}.copied_bytes = engines.engines() EngineStats.copied_bytes:
+        Counter Bytes
+        "Copies that the processor made of these bytes: out of files, and into sockets"),
+    each!(engines{engine}.not_copied_bytes = engines.engines() EngineStats.not_copied_bytes:
+        Counter Bytes "Bytes of files given to sockets by reference"),
     each!(engines{engine}.declined = engines.engines() EngineStats.declined:
         Counter Count "Bodies that it declined before the first byte"),
     each!(engines{engine}.failed = engines.engines() EngineStats.failed:
@@ -127,6 +132,8 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Entries of submission queues that the kernel took"),
     one!(ring.completions = ring.completions:
         Counter Count "Entries of completion queues that were taken out"),
+    one!(ring.overflow = ring.overflow:
+        Counter Count "Entries into the kernel that found the completion queue full"),
     one!(ring.busy = ring.busy:
         Counter Count "Operations that found the table of operations full"),
     one!(ring.in_flight = ring.in_flight:
@@ -173,11 +180,14 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Requests for a listing that was already being made"),
     one!(listings.refused = resource.listings_refused:
         Counter Count "Listings refused for want of memory or of room at the helpers"),
+    one!(listings.budget_bytes = resource.budget_bytes:
+        Gauge Bytes "Memory that listings may take"),
     one!(listings.page_bytes = resource.page_bytes:
         Gauge Bytes "Memory of listings that are kept or on their way"),
 
     one!(connections.accepted = connections.accepted: Counter Count "Connections accepted"),
     one!(connections.open = connections.open: Gauge Count "Connections that are open"),
+    one!(connections.budget = connections.budget: Gauge Count "Connections that may be open"),
     one!(connections.open_max = connections.open_max:
         Gauge Count "Connections that were open at once at most"),
     one!(connections.requests = connections.requests:
@@ -191,15 +201,18 @@ pub const CATALOGUE: &[Figure] = &[
     one!(connections.accepts_starved = connections.accepts_starved:
         Counter Count "Accepts that failed because descriptors were used up"),
 
+    labels!(phases{phase} = connections.by_stage() stages,
+        stage => Cow::Borrowed(stage.name());
+        "Connections that are open, by what they wait for", Gauge),
     labels!(responses{status} = connections.by_status() responses,
         status => Cow::Owned(status.code().to_string());
-        "Answers that the kernel took whole, or that were cut, by status"),
+        "Answers that the kernel took whole, or that were cut, by status", Counter),
     labels!(refusals{cause} = connections.by_refusal() refusals,
         refusal => Cow::Borrowed(refusal.name());
-        "Requests refused, by cause"),
+        "Requests refused, by cause", Counter),
     labels!(farewells{cause} = connections.by_farewell() farewells,
         farewell => Cow::Borrowed(farewell.name());
-        "Connections ended, by cause"),
+        "Connections ended, by cause", Counter),
 ];
 
 #[cfg(test)]

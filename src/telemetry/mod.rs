@@ -1,9 +1,11 @@
 //! Telemetry: what the server counts, by name, in one catalogue.
 //!
 //! Rooms keep plain `Stats` and know nothing of this one. A [`Shard`] holds those of one worker;
-//! [`snapshot`] reads all shards, adds them up by the [`CATALOGUE`], and [`Snapshot::to_json`]
-//! writes the answer of `/telemetry`. Nothing here locks or waits for a worker: each figure is
-//! true for a moment, and two figures of one snapshot may be a turn apart.
+//! [`snapshot`] reads all shards and adds them up by the [`CATALOGUE`]; [`Snapshot::to_json`] and
+//! [`Snapshot::to_text`] write them down. A [`Report`] does the same in pieces, between which a
+//! worker serves its clients. [`page`] is the document that draws them. Nothing here locks or waits
+//! for a worker: each figure is true for a moment, and two figures of one snapshot may be a turn
+//! apart.
 //!
 //! # The JSON of `/telemetry`
 //!
@@ -18,12 +20,16 @@
 //! | `workers` | how many threads serve |
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
 //!
+//! `laps` has the techniques that were raced on this machine, those that the server does not use
+//! among them, each with `bytes_per_second`; it is empty where no race is known.
+//!
 //! Every other member is a group of figures. A figure stands at group, then label if the group
 //! has one, then name, as its [`Figure::path`] says: `ring.enters`, `techniques.sendfile.bytes`,
 //! `responses.404`. Every label is there from the start, with zeros. Counters and gauges are
 //! whole numbers. A histogram is an object of `count`, `sum`, `best`, `p50`, `p90`, `p99` and
 //! `worst`: `best` and `worst` are exact, percentiles are within an eighth, and all are zero
-//! while `count` is. Names end in their unit, but for plain counts.
+//! while `count` is. With `?buckets=true` it has `buckets`, too: the greatest value of each bucket
+//! that is not empty, with the count in it. Names end in their unit, but for plain counts.
 //!
 //! Figures of several workers are added up. So are greatest levels (`connections.open_max`): the
 //! sum is never below the level that was reached, and never above the bound. The worst of a
@@ -35,7 +41,7 @@
 //! let shard = Shard::default();
 //! shard.cache.hits.add(3);
 //! let about = About { engine: "sendfile", ring_setup: "deferred", ..About::default() };
-//! let json = snapshot(&[shard], &about).to_json();
+//! let json = snapshot(&[shard], about).to_json();
 //! let told: serde_json::Value = serde_json::from_slice(&json)?;
 //! assert_eq!(told["version"], 1);
 //! assert_eq!(told["server"]["engine"], "sendfile");
@@ -46,8 +52,16 @@
 
 mod catalogue;
 mod figure;
+mod json;
+mod page;
+mod prometheus;
+mod report;
 mod snapshot;
 
 pub use catalogue::CATALOGUE;
 pub use figure::{Figure, Kind, Unit};
-pub use snapshot::{About, SCHEMA_VERSION, Series, Shard, Snapshot, Value, snapshot};
+pub use json::SCHEMA_VERSION;
+pub use page::{POLICY, page};
+pub use prometheus::{NAMES_BESIDE_THE_CATALOGUE, Text};
+pub use report::{Form, Report};
+pub use snapshot::{About, Lap, Series, Shard, Snapshot, Value, snapshot};

@@ -3,19 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value as Json, json};
-
 use super::catalogue::CATALOGUE;
-use super::figure::{Figure, Kind, Source};
-use crate::base::{Histogram, Percentiles};
+use super::figure::{Figure, Source};
+use crate::base::Spread;
 use crate::cache::Stats as CacheStats;
 use crate::connection::Stats as ConnectionStats;
 use crate::engines::Stats as EnginesStats;
 use crate::resource::Stats as ResourceStats;
 use crate::ring::Stats as RingStats;
-
-/// The version of the JSON: it changes when a name goes away or changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
 
 /// The figures of one worker, which goes on writing them.
 #[derive(Clone, Debug, Default)]
@@ -33,23 +28,36 @@ pub struct Shard {
 }
 
 /// What is told of the server beside its figures.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct About<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct About {
     /// The engine that was asked for.
-    pub engine: &'a str,
+    pub engine: &'static str,
     /// How the rings were set up.
-    pub ring_setup: &'a str,
+    pub ring_setup: &'static str,
+    /// How many threads serve.
+    pub workers: usize,
     /// Time since the start.
     pub uptime: Duration,
+    /// What the techniques did when they were last raced on this machine.
+    pub laps: Arc<[Lap]>,
+}
+
+/// What a technique did in its last race.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lap {
+    /// The technique, as the race names it.
+    pub technique: String,
+    /// Bytes that it moved in a second.
+    pub bytes_per_second: u64,
 }
 
 /// The value of a figure, over all workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Of a counter or a gauge.
     Number(u64),
     /// Of a histogram.
-    Percentiles(Percentiles),
+    Spread(Spread),
 }
 
 /// A value with its name.
@@ -66,8 +74,8 @@ pub struct Series {
 /// What [`snapshot`] read.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The member `server`.
-    server: Json,
+    /// What is told beside the figures.
+    pub about: About,
     /// Every figure, in the order of the catalogue.
     series: Vec<Series>,
 }
@@ -75,58 +83,89 @@ pub struct Snapshot {
 /// Reads the figures of all workers.
 ///
 /// It takes no lock and stops nobody: a worker that counts meanwhile is seen before or after.
-pub fn snapshot(shards: &[Shard], about: &About<'_>) -> Snapshot {
-    let mut series = Vec::new();
-    // Without a worker every label is still there, with zeros.
-    let nobody = [Shard::default()];
-    let read = if shards.is_empty() { &nobody } else { shards };
-    for figure in CATALOGUE {
-        add_up(figure, read, &mut series);
-    }
-    let server = json!({
-        "name": "pitcrew",
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": about.uptime.as_millis() as f64 / 1000.0,
-        "engine": about.engine,
-        "workers": shards.len(),
-        "ring_setup": about.ring_setup,
-    });
-    Snapshot { server, series }
+pub fn snapshot(shards: &[Shard], about: About) -> Snapshot {
+    let mut taking = Taking::default();
+    let mut all = usize::MAX;
+    while !taking.go_on(shards, &mut all) {}
+    taking.end(about)
 }
 
-/// Appends the series of one figure, one for each label.
-fn add_up(figure: &'static Figure, shards: &[Shard], series: &mut Vec<Series>) {
-    let first = series.len();
-    let mut histograms: Vec<Vec<&Histogram>> = Vec::new();
-    for (turn, shard) in shards.iter().enumerate() {
-        let mut index = 0;
-        (figure.read)(shard, &mut |label, source| {
-            if turn == 0 {
-                let value = Value::Number(0);
-                series.push(Series { figure, label: label.into_owned(), value });
-                histograms.push(Vec::new());
+/// A snapshot that is taken in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Taking {
+    /// The row of the catalogue and the shard that are read next.
+    figure: usize,
+    shard: usize,
+    /// Where the series of this row begin.
+    first: usize,
+    series: Vec<Series>,
+}
+
+impl Taking {
+    /// Reads on until as many counts were read as are left, or to the end, which it says. One
+    /// figure of one worker is read whole.
+    pub(super) fn go_on(&mut self, shards: &[Shard], left: &mut usize) -> bool {
+        let nobody = [Shard::default()];
+        // Without a worker every label is still there, with zeros.
+        let shards = if shards.is_empty() { &nobody } else { shards };
+        while let Some(figure) = CATALOGUE.get(self.figure) {
+            if *left == 0 {
+                return false;
             }
-            let number = match source {
-                Source::Counter(counter) => counter.read(),
-                Source::Gauge(gauge) => gauge.read(),
-                Source::Sum(sum) => sum,
-                Source::Histogram(histogram) => {
-                    histograms[index].push(histogram);
-                    0
+            if self.shard == 0 {
+                self.first = self.series.len();
+            }
+            *left = left.saturating_sub(self.read(figure, &shards[self.shard]));
+            self.shard += 1;
+            if self.shard == shards.len() {
+                self.shard = 0;
+                self.figure += 1;
+            }
+        }
+        true
+    }
+
+    /// Adds one figure of one worker, and says how many counts that took.
+    fn read(&mut self, figure: &'static Figure, shard: &Shard) -> usize {
+        let (first, first_shard) = (self.first, self.shard == 0);
+        let mut index = first;
+        let mut reads = 0;
+        (figure.read)(shard, &mut |label, source| {
+            if first_shard {
+                let value = match source {
+                    Source::Histogram(_) => Value::Spread(Spread::default()),
+                    _ => Value::Number(0),
+                };
+                self.series.push(Series { figure, label: label.into_owned(), value });
+            }
+            // Every worker gives the same labels in the same order: they come from tables.
+            let number = match (source, &mut self.series[index].value) {
+                (Source::Histogram(histogram), Value::Spread(spread)) => {
+                    spread.add(histogram);
+                    reads += Spread::READS;
+                    index += 1;
+                    return;
+                }
+                (Source::Counter(counter), _) => counter.read(),
+                (Source::Gauge(gauge), _) => gauge.read(),
+                (Source::Sum(sum), _) => sum,
+                (Source::Histogram(_), Value::Number(_)) => {
+                    unreachable!("a row is of one kind")
                 }
             };
-            // Every worker gives the same labels in the same order: they come from tables.
-            if let Value::Number(sum) = &mut series[first + index].value {
+            if let Value::Number(sum) = &mut self.series[index].value {
                 *sum = sum.wrapping_add(number);
             }
+            reads += 1;
             index += 1;
         });
-        assert_eq!(first + index, series.len(), "workers differ in their labels");
+        assert_eq!(index, self.series.len(), "workers differ in their labels");
+        reads
     }
-    if figure.kind == Kind::Histogram {
-        for (one, parts) in series[first..].iter_mut().zip(histograms) {
-            one.value = Value::Percentiles(Histogram::merged(parts));
-        }
+
+    pub(super) fn end(self, about: About) -> Snapshot {
+        assert_eq!(self.figure, CATALOGUE.len(), "a snapshot is taken to its end");
+        Snapshot { about, series: self.series }
     }
 }
 
@@ -144,136 +183,48 @@ impl Snapshot {
     /// let shards = [Shard::default(), Shard::default()];
     /// shards[0].cache.hits.add(1);
     /// shards[1].cache.hits.add(2);
-    /// let told = snapshot(&shards, &About::default());
-    /// assert_eq!(told.value("cache.hits"), Some(Value::Number(3)));
+    /// let told = snapshot(&shards, About::default());
+    /// assert_eq!(told.value("cache.hits"), Some(&Value::Number(3)));
     /// assert_eq!(told.value("cache.his"), None);
     /// ```
-    pub fn value(&self, path: &str) -> Option<Value> {
+    pub fn value(&self, path: &str) -> Option<&Value> {
         let found = self.series.iter().find(|one| one.members().eq(path.split('.')));
-        found.map(|one| one.value)
-    }
-
-    /// The answer of `/telemetry`: the object that the module describes, and a line's end.
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut all = Map::new();
-        all.insert("version".to_owned(), SCHEMA_VERSION.into());
-        all.insert("server".to_owned(), self.server.clone());
-        for one in &self.series {
-            let mut members: Vec<&str> = one.members().collect();
-            let last = members.pop().expect("a series has a group");
-            let mut at = &mut all;
-            for member in members {
-                let below = at.entry(member).or_insert_with(|| Json::Object(Map::new()));
-                at = below.as_object_mut().expect("a group is no figure, by a test");
-            }
-            at.insert(last.to_owned(), one.value.to_json());
-        }
-        let mut text = format!("{:#}", Json::Object(all)).into_bytes();
-        text.push(b'\n');
-        text
+        found.map(|one| &one.value)
     }
 }
 
 impl Series {
     /// The names that lead to it.
-    fn members(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         let parts = [self.figure.group, &self.label, self.figure.name];
         parts.into_iter().filter(|part| !part.is_empty())
-    }
-}
-
-impl Value {
-    fn to_json(self) -> Json {
-        match self {
-            Self::Number(number) => number.into(),
-            Self::Percentiles(told) => json!({
-                "count": told.count,
-                "sum": told.sum,
-                "best": told.best,
-                "p50": told.p50,
-                "p90": told.p90,
-                "p99": told.p99,
-                "worst": told.worst,
-            }),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::Kind as Engine;
-    use crate::http::status::Status;
-    use crate::ring::{Pool, Technique};
-
-    fn told(shards: &[Shard]) -> Json {
-        let about = About {
-            engine: "splice",
-            ring_setup: "deferred",
-            uptime: Duration::from_micros(12_345_678),
-        };
-        serde_json::from_slice(&snapshot(shards, &about).to_json()).unwrap()
-    }
 
     #[test]
-    fn figures_of_workers_are_added_up_and_histograms_are_merged() {
-        let shards = [Shard::default(), Shard::default()];
-        for (shard, turn) in shards.iter().zip([5, 70]) {
-            shard.ring.technique(Technique::Sendfile).bytes.add(10);
-            shard.ring.turn.record(turn);
-            shard.connections.open.set(4);
-            shard.connections.responses(Status::NotFound).add(2);
-            shard.engines.engine(Engine::Direct).declined.add(1);
-            shard.ring.pool(Pool::Body).budget_bytes.set(1 << 20);
-        }
-        let told = told(&shards);
-        assert_eq!(told["server"]["workers"], 2);
-        assert_eq!(told["techniques"]["sendfile"]["bytes"], 20);
-        assert_eq!(told["bytes"], json!({ "copied": 0, "not_copied": 20 }));
-        assert_eq!(told["connections"]["open"], 8);
-        assert_eq!(told["responses"]["404"], 4);
-        assert_eq!(told["engines"]["direct"]["declined"], 2);
-        assert_eq!(told["pools"]["body"]["budget_bytes"], 2 << 20);
-        let turn = &told["ring"]["turn_ns"];
-        assert_eq!(
-            (&turn["count"], &turn["best"], &turn["worst"]),
-            (&2.into(), &5.into(), &70.into())
-        );
-    }
-
-    #[test]
-    fn every_label_is_there_before_anything_is_counted() {
-        for shards in [vec![], vec![Shard::default()]] {
-            let told = told(&shards);
-            assert_eq!(told["server"]["workers"], shards.len());
-            assert_eq!(told["server"]["uptime_seconds"], 12.345);
-            for technique in Technique::ALL {
-                assert_eq!(told["techniques"][technique.name()]["operations"], 0);
+    fn a_snapshot_in_pieces_reads_a_bounded_part_of_many_workers_at_once() {
+        let shards = vec![Shard::default(); 64];
+        shards.iter().for_each(|shard| shard.cache.hits.add(1));
+        let mut taking = Taking::default();
+        let mut pieces = 0;
+        loop {
+            let before = (taking.figure, taking.shard);
+            let mut left = 1000;
+            let done = taking.go_on(&shards, &mut left);
+            pieces += 1;
+            let rows = (taking.figure - before.0) * 64 + taking.shard - before.1.min(taking.shard);
+            assert!(rows <= 1000 + 64, "{rows} rows of workers in one piece");
+            if done {
+                break;
             }
-            for engine in Engine::ALL {
-                assert_eq!(told["engines"][engine.name()]["responses"], 0);
-            }
-            for status in Status::ALL {
-                assert_eq!(told["responses"][status.code().to_string()], 0);
-            }
-            assert_eq!(told["refusals"]["head_too_long"], 0);
-            assert_eq!(told["farewells"]["client_abort"], 0);
-            assert_eq!(told["ring"]["batch"]["p99"], 0);
         }
-    }
-
-    #[test]
-    fn every_series_is_in_the_json_at_its_path() {
-        let shot = snapshot(&[Shard::default()], &About::default());
-        let told: Json = serde_json::from_slice(&shot.to_json()).unwrap();
-        for one in shot.series() {
-            let at = one.members().try_fold(&told, |at, member| at.get(member));
-            assert_eq!(at, Some(&one.value.to_json()), "{:?} {}", one.figure, one.label);
-        }
-        let groups: Vec<&str> = told.as_object().unwrap().keys().map(String::as_str).collect();
-        for figure in CATALOGUE {
-            assert!(groups.contains(&figure.group));
-        }
-        assert_eq!(told["version"], SCHEMA_VERSION);
+        assert!(pieces > 100, "{pieces}");
+        // The shards share their figures here.
+        let told = taking.end(About::default());
+        assert_eq!(told.value("cache.hits"), Some(&Value::Number(64 * 64)));
     }
 }

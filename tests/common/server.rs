@@ -90,6 +90,7 @@ impl Launch {
         let mut server = Server {
             child,
             listening: Vec::new(),
+            for_telemetry: Vec::new(),
             stderr,
             readers: vec![stdout, gathering],
             ended: None,
@@ -100,6 +101,8 @@ impl Launch {
                 Ok(line) => {
                     if let Some(place) = line.strip_prefix("listening on ") {
                         server.listening.push(Listening::parse(place));
+                    } else if let Some(place) = line.strip_prefix("telemetry on ") {
+                        server.for_telemetry.push(Listening::parse(place));
                     }
                 }
                 Err(error) => {
@@ -123,6 +126,7 @@ impl Launch {
         let mut server = Server {
             child,
             listening: Vec::new(),
+            for_telemetry: Vec::new(),
             stderr,
             readers: vec![stdout, gathering],
             ended: None,
@@ -140,6 +144,14 @@ pub enum Listening {
 }
 
 impl Listening {
+    /// A new connection.
+    pub fn connect(&self) -> Wire {
+        match self {
+            Self::Tcp(address) => Wire::tcp(*address),
+            Self::Unix(path) => Wire::unix(path),
+        }
+    }
+
     fn parse(place: &str) -> Self {
         if let Some(path) = place.strip_prefix("unix:") {
             return Self::Unix(PathBuf::from(path));
@@ -156,6 +168,7 @@ impl Listening {
 pub struct Server {
     child: Child,
     listening: Vec<Listening>,
+    for_telemetry: Vec<Listening>,
     stderr: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
@@ -188,6 +201,11 @@ impl Server {
         &self.listening
     }
 
+    /// Where telemetry alone is answered, as it was announced.
+    pub fn for_telemetry(&self) -> &[Listening] {
+        &self.for_telemetry
+    }
+
     /// The address of a path below the root.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
@@ -195,10 +213,7 @@ impl Server {
 
     /// A new connection to the first listener.
     pub fn connect(&self) -> Wire {
-        match &self.listening[0] {
-            Listening::Tcp(address) => Wire::tcp(*address),
-            Listening::Unix(path) => Wire::unix(path),
-        }
+        self.listening[0].connect()
     }
 
     pub fn id(&self) -> u32 {

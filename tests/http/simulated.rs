@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::cache::Directory;
-use pitcrew::connection::{self, Endpoint, Made};
+use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::resource::{self, PageMemory, Site};
@@ -46,12 +46,12 @@ struct Machine {
 struct Nothing;
 
 impl Endpoint for Nothing {
-    fn is_at(&self, _path: &[u8]) -> bool {
+    fn is_at(&self, _door: Door, _path: &[u8]) -> bool {
         false
     }
 
-    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
-        None
+    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
+        Answer::Nothing
     }
 }
 
@@ -88,6 +88,7 @@ impl Machine {
         let parts = Parts {
             directories: vec![Directory { file: File::from(reactor.take_in(root)), follow: None }],
             listeners: vec![Socket::from(reactor.take_in(listening))],
+            telemetry_listeners: Vec::new(),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(

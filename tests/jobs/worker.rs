@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::cache::{self, Directory};
-use pitcrew::connection::{self, Endpoint, Made};
+use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
@@ -22,12 +22,12 @@ const SLOW: Duration = Duration::from_secs(5);
 struct Nothing;
 
 impl Endpoint for Nothing {
-    fn is_at(&self, _path: &[u8]) -> bool {
+    fn is_at(&self, _door: Door, _path: &[u8]) -> bool {
         false
     }
 
-    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
-        None
+    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
+        Answer::Nothing
     }
 }
 
@@ -62,6 +62,7 @@ impl Rig {
                 follow: None,
             }],
             listeners: vec![Socket::from(reactor.take_in(raw))],
+            telemetry_listeners: Vec::new(),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::cache::{self, Directory};
-use pitcrew::connection::{self, Endpoint, Farewell, Made};
+use pitcrew::connection::{self, Answer, Door, Endpoint, Farewell, Made, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::http::media::Media;
@@ -96,12 +96,12 @@ impl Summary {
 struct Answers;
 
 impl Endpoint for Answers {
-    fn is_at(&self, path: &[u8]) -> bool {
+    fn is_at(&self, _door: Door, path: &[u8]) -> bool {
         path == b"/made"
     }
 
-    fn answer(&self, _head: &Head<'_>, _peer: Option<IpAddr>) -> Option<Made> {
-        Some(Made { status: Status::Ok, media: Media::new("text/plain"), body: MADE.into() })
+    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
+        Answer::Made(Made::new(Status::Ok, Media::new("text/plain"), MADE.into()))
     }
 }
 
@@ -162,6 +162,7 @@ impl Schedule {
         let parts = Parts {
             directories: vec![Directory { file: root, follow: None }],
             listeners,
+            telemetry_listeners: Vec::new(),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(

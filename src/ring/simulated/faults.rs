@@ -46,6 +46,8 @@ pub struct Faults {
     pub clock_jump: u32,
     /// The wall clock jumps, in either direction, by up to a day.
     pub wall_jump: u32,
+    /// The completion queue is full: what else has completed is told at the next entry.
+    pub overflow: u32,
 }
 
 impl Faults {
@@ -69,6 +71,7 @@ impl Faults {
         grow: 0,
         clock_jump: 0,
         wall_jump: 0,
+        overflow: 0,
     };
 
     /// Some of the faults, each seldom or often: schedules where all faults are about equally
@@ -105,6 +108,7 @@ impl Faults {
             &mut faults.small_pipe,
             &mut faults.grow,
             &mut faults.wall_jump,
+            &mut faults.overflow,
         ];
         for chance in gentle {
             *chance = *random.pick(&[0, 0, 0, 20, 100, 400]);

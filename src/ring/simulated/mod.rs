@@ -86,6 +86,10 @@ impl Kernel for Simulated {
         state.enter_fault.take().map_or(Ok(taken), Err)
     }
 
+    fn overflowed(&self) -> bool {
+        self.world.state().overflowed
+    }
+
     fn complete(&mut self, event: &Event, op: &mut Op) {
         self.world.state().complete(event, op);
     }

@@ -205,7 +205,18 @@ impl State {
                 break;
             }
         }
+        self.overflow(before, events);
         taken
+    }
+
+    /// Holds back what a full completion queue has no room for.
+    fn overflow(&mut self, before: usize, events: &mut Vec<Event>) {
+        let fresh = events.len() - before;
+        self.overflowed = fresh > 1 && self.random.chance(self.faults.overflow);
+        if self.overflowed {
+            let kept = 1 + self.random.below(fresh as u64 - 1) as usize;
+            self.injected.extend(events.drain(before + kept..));
+        }
     }
 
     fn begin(&mut self, mut active: Active) {

@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Events that the reactor has not taken yet, by token.
     pub(super) told: HashMap<u64, VecDeque<Told>>,
     pub(super) injected: Vec<Event>,
+    /// Whether the last entry held events back.
+    pub(super) overflowed: bool,
     pub(super) alarm: Option<Instant>,
     pub(super) asleep: bool,
     pub(super) entries: u64,
@@ -90,6 +92,7 @@ impl State {
             order: 0,
             told: HashMap::new(),
             injected: Vec::new(),
+            overflowed: false,
             alarm: None,
             asleep: false,
             entries: 0,

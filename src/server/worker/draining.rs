@@ -1,0 +1,74 @@
+//! The end of a worker: it accepts nothing new, and what has begun may finish.
+
+use super::{Role, Worker};
+use crate::connection::{Door, Farewell};
+use crate::ring::{Deadline, Io, Kernel, Op, Start, Wake};
+
+impl<K: Kernel> Worker<K> {
+    /// Accepts nothing new and lets what has begun finish.
+    pub(super) fn drain(&mut self) {
+        let until = self.reactor.now() + self.drain_timeout;
+        self.drain_until = Some(until);
+        self.reactor.io(self.control_owner).deadline(Some((Deadline::Retry, until)));
+        for index in 0..self.listeners.len() {
+            // Whoever reads the figures, or whether it is ready, can do so to the end.
+            if self.listeners[index].door == Door::Telemetry {
+                continue;
+            }
+            let owner = self.listeners[index].owner;
+            if self.listeners[index].accepting {
+                self.reactor.cancel_all(owner);
+            } else {
+                self.accept_the_rest(index);
+            }
+        }
+        for index in 0..self.roles.len() {
+            if matches!(self.roles[index], Role::Connection(_))
+                && let Some(owner) = self.reactor.owner_at(index as u32)
+            {
+                self.reactor.wake(owner, Wake::Turn);
+            }
+        }
+    }
+
+    /// Takes in what is queued at a listener, then closes it: a close with connections queued
+    /// resets them. A cancelled accept may have left some; one that begins takes all there are
+    /// before its own cancel, which comes right behind it.
+    pub(super) fn accept_the_rest(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        let socket = listener.socket.take_if(|_| listener.last);
+        if socket.is_some() {
+            return;
+        }
+        listener.last = true;
+        let Some(socket) = listener.socket.clone() else { return };
+        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
+        let started = self.reactor.io(owner).start(op);
+        // A busy ring wakes the listener in the next turn, which then closes it.
+        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
+        self.reactor.cancel_all(owner);
+    }
+
+    /// The time to finish is over, or all have finished.
+    pub(super) fn give_up(&mut self) {
+        if self.drain_until.is_none() {
+            return;
+        }
+        for index in 0..self.roles.len() {
+            if matches!(self.roles[index], Role::Connection(_))
+                && let Some(owner) = self.reactor.owner_at(index as u32)
+            {
+                self.end(owner, Farewell::Shutdown);
+            }
+        }
+        for listener in &mut self.listeners {
+            listener.socket = None;
+            listener.accepting = false;
+        }
+    }
+
+    pub(super) fn site_is_closed(&self) -> bool {
+        let mut of_site = self.listeners.iter().filter(|listener| listener.door == Door::Site);
+        of_site.all(|listener| listener.socket.is_none() && !listener.accepting)
+    }
+}

@@ -1,0 +1,12 @@
+//! The figures as they are asked for: forms, who may read them, where, and what a scraper may do.
+#![allow(clippy::unwrap_used)]
+
+#[path = "telemetry/browser.rs"]
+mod browser;
+mod common;
+#[path = "telemetry/forms.rs"]
+mod forms;
+#[path = "telemetry/listeners.rs"]
+mod listeners;
+#[path = "telemetry/page.rs"]
+mod page;
