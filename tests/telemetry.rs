@@ -4,6 +4,8 @@
 #[path = "telemetry/browser.rs"]
 mod browser;
 mod common;
+#[path = "telemetry/dashboards.rs"]
+mod dashboards;
 #[path = "telemetry/forms.rs"]
 mod forms;
 #[path = "telemetry/listeners.rs"]
