@@ -3,13 +3,7 @@
 //! | generator | file |
 //! | --- | --- |
 //! | `wrk` | `wrk.rs`: as fast as it can, one file or several by popularity |
-<<<<<<< HEAD
-//! | `oha` | `oha.rs`: at a rate; one that who is late because the one before was counts as late |
-||||||| a776d8f
-//! | `oha` | `oha.rs`: at a rate; an answer that is late because the one before was late counts so |
-=======
 //! | `oha` | `oha.rs`: at a rate; an answer late because the one before was late counts so |
->>>>>>> auto
 //! | `walk` | `walk.rs`: every file once, in random order |
 //! | `idle` | `idle.rs`: connections that are idle after one request |
 
