@@ -184,6 +184,17 @@ pub const NOTICES_MAX: usize = 16_384;
 
 const _: () = assert!(WATCH_JOBS_MAX < JOBS_PER_MOUNT_MAX);
 
+/// Bytes of a body that is kept in memory: copied behind its head it costs less than a system call
+/// of its own, and some thousand fit a small budget.
+pub const HOT_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Bodies that one worker reads at once to keep them.
+pub const HOT_READS_MAX: usize = 16;
+
+/// Seconds after its last change when a file may be kept in memory: file systems tell times in
+/// steps of a tick, some of two seconds, and a change within the same step would not be seen.
+pub const HOT_SETTLED_SECONDS: i64 = 3;
+
 // engines
 
 /// Bytes of a file that pass through memory at once: more gains nothing over the socket's own
@@ -261,6 +272,7 @@ pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
+const _: () = assert!(HOT_BODY_BYTES_MAX + ANSWER_HEAD_BYTES_MAX <= GATHERED_BYTES_MAX);
 const _: () = assert!(
     BODY_BUFFER_BYTES
         >= 2 * CONFIGURED_FIELDS_BYTES_MAX

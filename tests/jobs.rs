@@ -6,5 +6,7 @@
 mod freshness;
 #[path = "jobs/helpers.rs"]
 mod helpers;
+#[path = "jobs/hot.rs"]
+mod hot;
 #[path = "jobs/worker.rs"]
 mod worker;

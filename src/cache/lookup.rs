@@ -19,6 +19,8 @@ pub struct Options {
     pub valid: Duration,
     /// Directories that are watched at most.
     pub watches_max: usize,
+    /// Bytes of small bodies that are kept in memory at most.
+    pub hot_bytes: u64,
     /// Whether precompressed neighbours are looked for.
     pub precompressed: bool,
     /// Whether a neighbour that is older than its original is passed over.

@@ -8,6 +8,7 @@
 //! time. Lengths and validators come from statx of the very descriptor that is sent.
 
 mod freshness;
+mod hot;
 mod load;
 mod lookup;
 mod open_files;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::freshness::{Trust, trust_in};
+use super::hot::Hot;
 use super::load::{Load, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
 use super::stats::Stats;
@@ -59,6 +60,7 @@ pub(super) enum Purpose {
 pub struct OpenFiles {
     pub(super) roots: Vec<Root>,
     pub(super) watches: Watches,
+    pub(super) hot: Hot,
     /// When watched directories were last asked what happened.
     pub(super) caught_up: Instant,
     pub(super) options: Options,
@@ -94,6 +96,7 @@ impl OpenFiles {
         let trees = directories.len();
         Self {
             watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
+            hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
             caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,
@@ -194,6 +197,7 @@ impl OpenFiles {
 
     /// Starts what lookups have asked for.
     pub fn pump(&mut self, io: &mut dyn Io) {
+        self.hot.pump(io);
         let mut busy = Vec::new();
         while !self.queue.is_empty() {
             for (purpose, op) in std::mem::take(&mut self.queue) {
@@ -244,6 +248,7 @@ impl OpenFiles {
     pub fn wake(&mut self, wake: Wake, now: Instant) {
         self.helpers_are_full = false;
         if let Wake::Done(completion) = wake
+            && let Some(completion) = self.hot.take(completion)
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
             self.completed(purpose, completion, now);
@@ -254,6 +259,7 @@ impl OpenFiles {
     pub fn has_work(&self) -> bool {
         !self.queue.is_empty()
             || self.watches.has_idle()
+            || self.hot.has_work()
             || self.may_hash() && !self.to_hash.is_empty()
     }
 
@@ -454,6 +460,7 @@ mod tests {
             entries_max: 4,
             valid: VALID,
             watches_max: 0,
+            hot_bytes: 0,
             precompressed: false,
             fresh_only: false,
             direct: false,

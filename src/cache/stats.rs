@@ -18,6 +18,16 @@ pub struct Stats {
     pub evicted: Counter,
     /// Lookups refused because every entry was being loaded.
     pub refused: Counter,
+    /// Answers whose body was in memory.
+    pub hot_hits: Counter,
+    /// Bodies that were put into memory.
+    pub hot_kept: Counter,
+    /// Bodies that gave way to others.
+    pub hot_evicted: Counter,
+    /// Bytes of bodies in memory.
+    pub hot_bytes: Gauge,
+    /// Bytes of bodies in memory at most.
+    pub hot_bytes_max: Gauge,
     /// Directories that are watched.
     pub watches: Gauge,
     /// Directories that may be watched, and absent ones that are known.

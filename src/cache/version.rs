@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::hot::Body;
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
@@ -24,6 +25,12 @@ pub struct Version {
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
     lines: RefCell<Option<(LinesKey, Lines)>>,
+    /// The whole content, when it is kept in memory.
+    body: RefCell<Option<Body>>,
+    /// Whether the whole was asked for, and whether it was sent from memory since the eviction's
+    /// hand passed.
+    asked: Cell<bool>,
+    sent: Cell<bool>,
 }
 
 /// The lines of an answer with a file, and a note of who made them.
@@ -66,8 +73,18 @@ impl Version {
     /// A version with a descriptor and what statx said of it; without one past the page cache.
     pub fn new(file: File, facts: Facts, coding: Coding, at: Instant) -> Self {
         let confirmed = Cell::new(at);
-        let lines = RefCell::new(None);
-        Self { file, direct: None, facts, confirmed, coding, digest: None, lines }
+        Self {
+            file,
+            direct: None,
+            facts,
+            confirmed,
+            coding,
+            digest: None,
+            lines: RefCell::default(),
+            body: RefCell::default(),
+            asked: Cell::default(),
+            sent: Cell::default(),
+        }
     }
 
     /// Whether facts are of this same file, unchanged.
@@ -100,6 +117,40 @@ impl Version {
             // It cannot be told now; what is sent is bounded by what the file still has.
             _ => true,
         }
+    }
+
+    /// Whether the kernel says now that the file is unchanged.
+    pub(super) fn is_unchanged(&self, io: &mut dyn Io) -> bool {
+        let op = Op::Stat { file: self.file.clone(), facts: Box::default() };
+        match io.start(op) {
+            Start::Executed(Completion { op: Some(Op::Stat { facts, .. }), result, .. }) => {
+                result.is_ok() && self.is_still(&facts)
+            }
+            _ => false,
+        }
+    }
+
+    /// The content, if it is in memory.
+    pub(super) fn body(&self) -> Option<Rc<[u8]>> {
+        let body = self.body.borrow();
+        let bytes = Rc::clone(&body.as_ref()?.bytes);
+        self.sent.set(true);
+        Some(bytes)
+    }
+
+    /// Keeps the content in memory, or no longer.
+    pub(super) fn keep(&self, body: Option<Body>) {
+        *self.body.borrow_mut() = body;
+    }
+
+    /// Whether the content was sent from memory since this was last asked.
+    pub(super) fn was_sent(&self) -> bool {
+        self.sent.take()
+    }
+
+    /// Whether this was asked before.
+    pub(super) fn is_asked_again(&self) -> bool {
+        self.asked.replace(true)
     }
 
     /// The lines that were made for this file under this key, or fresh ones, which are kept.

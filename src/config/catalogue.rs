@@ -25,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 56] = [
+pub static KEYS: [Key; 57] = [
     Key::one(
         Section::Serving,
         "root",
@@ -277,6 +277,18 @@ pub static KEYS: [Key; 56] = [
             Ok(())
         },
         |all| count(all.server.watches as u64),
+    ),
+    Key::one(
+        Section::Workers,
+        "hot-cache",
+        "SIZE",
+        "Memory for files up to 16KiB that are asked for again, sent with their heads, in all \
+         workers; 0 keeps none [default: 0B]",
+        |all, written, _| {
+            all.server.hot_cache = written.size(0..=1 << 40)?;
+            Ok(())
+        },
+        |all| Value::from(show_size(all.server.hot_cache)),
     ),
     Key::one(
         Section::Limits,

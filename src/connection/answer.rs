@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{Ended, NoRoom, Outbox};
-use crate::base::Instant;
+use crate::base::{Instant, WallClock};
 use crate::cache::{Asker, Name, Version};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
@@ -265,22 +265,30 @@ impl<'b> Reply<'_, 'b, '_> {
             _ => Selection::Ignored,
         };
         match selection {
-            Selection::Ignored | Selection::Whole => self.whole(version, &known),
+            Selection::Ignored | Selection::Whole => self.whole(version, &known, wall),
             Selection::One(span) => self.partial(version, &known, span),
             Selection::Many(spans) => self.multipart(version, &known, &spans),
             Selection::Unsatisfiable => self.unsatisfiable(size),
         }
     }
 
-    fn whole(&mut self, version: &Rc<Version>, known: &Known) -> Answered {
+    /// The whole file: from memory with its head, if it is there, else by an engine.
+    fn whole(&mut self, version: &Rc<Version>, known: &Known, wall: WallClock) -> Answered {
         let size = version.facts.size;
         let lines = &*known.lines;
+        let is_get = self.head.method == Method::Get;
+        let body = if is_get { self.cx.cache.body(version, wall) } else { None };
         let frame = self.frame(&known.extra);
-        let wrote = self
-            .outbox
-            .write(self.cx.io, |out| response::whole(out, Status::Ok, lines, size, frame));
-        if wrote.is_ok() && self.head.method == Method::Get {
-            self.outbox.put_span(Rc::clone(version), 0, size);
+        let wrote = self.outbox.write(self.cx.io, |out| {
+            response::whole(out, Status::Ok, lines, size, frame);
+            if let Some(body) = &body {
+                out.put(body);
+            }
+        });
+        match (&wrote, body) {
+            (Ok(()), Some(_)) => self.cx.cache.put_body(),
+            (Ok(()), None) if is_get => self.outbox.put_span(Rc::clone(version), 0, size),
+            _ => {}
         }
         let body = if self.head.method == Method::Get { size } else { 0 };
         self.end(wrote, Ended { coding: self.coding, ..self.ended(Status::Ok, body) })
@@ -306,7 +314,7 @@ impl<'b> Reply<'_, 'b, '_> {
         let total = version.facts.size;
         let boundary = Boundary::new((self.cx.nonce)());
         let Some(length) = multipart::length(&boundary, lines, spans, total) else {
-            return self.whole(version, known);
+            return self.whole(version, known, self.cx.io.wall());
         };
         let frame = self.frame(&known.extra);
         let wrote = self.outbox.write(self.cx.io, |out| {

@@ -66,6 +66,10 @@ pub struct Options {
     /// 0 watches none.
     pub watches: usize,
 
+    /// Memory for bodies of small files that are asked for again and again, in bytes, in all
+    /// workers; 0 keeps none.
+    pub hot_cache: u64,
+
     /// Time from the first byte of a request head to its last.
     pub head_timeout: Duration,
     /// Time for the body of a request to come.
@@ -114,6 +118,7 @@ impl Default for Options {
             open_files: 4096,
             open_files_valid: Duration::from_secs(1),
             watches: 4096,
+            hot_cache: 0,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -326,6 +326,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
             valid: options.open_files_valid,
             watches_max: options.share(options.watches),
+            hot_bytes: options.hot_cache / options.workers as u64,
             precompressed: options.precompressed != Precompressed::Off,
             fresh_only: options.precompressed == Precompressed::Fresh,
             direct: options.engine == crate::engines::Kind::Direct,

@@ -191,6 +191,13 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
     one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
 
+    one!(hot.hits = cache.hot_hits:
+        Counter Count "Answers whose body was in memory, and went with the head"),
+    one!(hot.kept = cache.hot_kept: Counter Count "Bodies of small files put into memory"),
+    one!(hot.evicted = cache.hot_evicted: Counter Count "Bodies that gave way to others"),
+    one!(hot.bytes = cache.hot_bytes: Gauge Bytes "Memory of bodies that are kept"),
+    one!(hot.bytes_max = cache.hot_bytes_max: Gauge Bytes "Memory that bodies may take"),
+
     one!(listings.made = resource.listings_made: Counter Count "Listings that were made"),
     one!(listings.shared = resource.listings_shared:
         Counter Count "Requests for a listing that was already being made"),

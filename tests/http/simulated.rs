@@ -129,6 +129,7 @@ impl Machine {
                 entries_max: 256,
                 valid: Duration::from_secs(1),
                 watches_max: 16,
+                hot_bytes: 1 << 20,
                 precompressed: setup != Setup::NoVariants,
                 fresh_only: setup == Setup::FreshVariants,
                 direct: engine == Kind::Direct,

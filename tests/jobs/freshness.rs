@@ -74,7 +74,7 @@ const CHANGES: &[Change] = &[
 #[test]
 fn a_change_is_seen_by_the_next_request_when_names_are_watched() {
     for (number, (change, path, before, after)) in CHANGES.iter().enumerate() {
-        let mut rig = Rig::with(world(), true);
+        let mut rig = Rig::with(world(), true, 0);
         settle(&mut rig, &[path, "/a/b/other", "/index.html"]);
         assert_eq!(get(&mut rig, path), *before, "{number}: {path}");
         change(&rig.world);
@@ -87,7 +87,7 @@ fn a_change_is_seen_by_the_next_request_when_names_are_watched() {
 fn a_change_is_seen_by_the_next_request_while_no_watch_is_there_yet() {
     for asked in 1..6 {
         for (number, (change, path, before, after)) in CHANGES.iter().enumerate() {
-            let mut rig = Rig::with(world(), true);
+            let mut rig = Rig::with(world(), true, 0);
             for _ in 0..asked {
                 assert_eq!(get(&mut rig, path), *before, "{number}: {path}");
             }
@@ -99,13 +99,13 @@ fn a_change_is_seen_by_the_next_request_while_no_watch_is_there_yet() {
 
 #[test]
 fn what_is_not_watched_waits_for_its_time() {
-    let mut rig = Rig::with(world(), false);
+    let mut rig = Rig::with(world(), false, 0);
     settle(&mut rig, &["/a/b/file"]);
     rig.world.file("a/b/file", "two");
     assert_eq!(get(&mut rig, "/a/b/file"), "one");
     assert_eq!(rig.shard.cache.watches.read(), 0);
     // Nor is what a link leads to, by a directory or as the name itself.
-    let mut rig = Rig::with(world(), true);
+    let mut rig = Rig::with(world(), true, 0);
     rig.world.link("way", "a/b");
     rig.world.link("name", "a/b/file");
     settle(&mut rig, &["/way/file", "/name", "/a/b/file"]);
@@ -121,7 +121,7 @@ fn what_is_not_watched_waits_for_its_time() {
 #[test]
 fn after_a_loss_everything_is_looked_up_again() {
     for (change, path, _, after) in CHANGES {
-        let mut rig = Rig::with(world(), true);
+        let mut rig = Rig::with(world(), true, 0);
         settle(&mut rig, &[path, "/a/b/other"]);
         rig.world.set_faults(Faults { notices_lost: 1000, ..Faults::NONE });
         change(&rig.world);
@@ -135,7 +135,7 @@ fn after_a_loss_everything_is_looked_up_again() {
 
 #[test]
 fn who_cannot_be_heard_is_not_relied_on() {
-    let mut rig = Rig::with(world(), true);
+    let mut rig = Rig::with(world(), true, 0);
     settle(&mut rig, &["/a/b/file"]);
     rig.world.script(Technique::Notices, 0, Fault::Fail(Errno::IO));
     rig.world.file("a/b/file", "two");
@@ -146,7 +146,7 @@ fn who_cannot_be_heard_is_not_relied_on() {
 #[test]
 fn a_watch_that_fails_or_is_slow_costs_a_look_each_time_and_no_more() {
     for fault in [Fault::Fail(Errno::IO), Fault::Late(std::time::Duration::from_secs(5))] {
-        let mut rig = Rig::with(world(), true);
+        let mut rig = Rig::with(world(), true, 0);
         rig.world.script(Technique::Watch, 0, fault);
         for text in ["one", "two", "three", "four"] {
             rig.world.file("a/b/file", text);
@@ -161,7 +161,7 @@ fn directories_that_nobody_asks_for_any_more_are_not_watched() {
     for number in 0..400 {
         world.file(&format!("d{number}/file"), "x");
     }
-    let mut rig = Rig::with(world, true);
+    let mut rig = Rig::with(world, true, 0);
     for number in 0..400 {
         for _ in 0..5 {
             assert_eq!(get(&mut rig, &format!("/d{number}/file")), "x");

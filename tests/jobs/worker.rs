@@ -42,11 +42,12 @@ pub(crate) struct Rig {
 
 impl Rig {
     fn new(world: World) -> Self {
-        Self::with(world, false)
+        Self::with(world, false, 0)
     }
 
-    /// With directories that are watched, or not; names are good for an hour.
-    pub(crate) fn with(world: World, watched: bool) -> Self {
+    /// With directories that are watched, or not, and memory for small bodies; names are good for
+    /// an hour.
+    pub(crate) fn with(world: World, watched: bool, hot_bytes: u64) -> Self {
         let options = Options {
             operations_max: 4096,
             owners_max: 1024,
@@ -83,6 +84,7 @@ impl Rig {
                 entries_max: 256,
                 valid: Duration::from_secs(3600),
                 watches_max: 16,
+                hot_bytes,
                 precompressed: false,
                 fresh_only: false,
                 direct: false,
@@ -112,9 +114,14 @@ impl Rig {
     }
 
     pub(crate) fn ask(&self, path: &str) -> Client {
+        self.ask_times(path, 1)
+    }
+
+    /// The same request several times, in one piece.
+    pub(crate) fn ask_times(&self, path: &str, times: usize) -> Client {
         let client = self.world.connect(self.listener, 1 << 16, 64 << 20);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.write(request.as_bytes()), request.len());
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(times);
+        assert_eq!(client.write(requests.as_bytes()), requests.len());
         client
     }
 

@@ -195,6 +195,7 @@ impl Schedule {
                 entries_max: if gentle { 100 } else { *random.pick(&[1, 3, 100]) },
                 valid: Duration::from_millis(*random.pick(&[0, 5, 1000])),
                 watches_max: *random.pick(&[1, 2, 100]),
+                hot_bytes: *random.pick(&[0, 2000, 1 << 20]),
                 precompressed: random.chance(500),
                 fresh_only: false,
                 direct: engine == Kind::Direct,

@@ -1,0 +1,181 @@
+//! Small bodies in memory, so that a hot file leaves in one send with its head.
+//!
+//! A body is read by the ring once its file was asked for a second time, and kept with the
+//! version of the file: what is sent is only ever sent after statx has said that the file is
+//! still that version, and the bytes go when the version does. A file that was changed just now
+//! is not kept yet: the time of another change might be told as the same one, to the kernel's
+//! next tick. Bodies that were not sent since they were last looked at give way to others
+//! (second chance, in the order in which they came).
+//!
+//! Invariants: the bytes kept are within the budget; a body has as many as the facts of its
+//! version say, and they were read while those were true.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::open_files::OpenFiles;
+use super::stats::Stats;
+use super::version::Version;
+use crate::base::WallClock;
+use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX, HOT_SETTLED_SECONDS};
+use crate::ring::{Completion, Io, Op, Pool, Start, Ticket};
+
+/// The bytes of a whole file.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Rc<[u8]>,
+    level: Rc<Level>,
+}
+
+/// How much is kept.
+#[derive(Debug)]
+struct Level {
+    bytes: Cell<u64>,
+    bodies: Cell<usize>,
+    stats: Arc<Stats>,
+}
+
+impl Level {
+    fn change(&self, bytes: i64, bodies: isize) {
+        self.bytes.set(self.bytes.get().wrapping_add_signed(bytes));
+        self.bodies.set(self.bodies.get().wrapping_add_signed(bodies));
+        self.stats.hot_bytes.set(self.bytes.get());
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.level.change(-(self.bytes.len() as i64), -1);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hot {
+    bytes_max: u64,
+    level: Rc<Level>,
+    /// Those that are kept, and some that are gone; the first is looked at next.
+    kept: VecDeque<Weak<Version>>,
+    /// To be read.
+    wanted: Vec<Rc<Version>>,
+    reading: HashMap<Ticket, Rc<Version>>,
+    /// Read, and to be compared with what the file is now.
+    read: Vec<(Rc<Version>, Box<[u8]>)>,
+    stats: Arc<Stats>,
+}
+
+impl Hot {
+    pub(super) fn new(bytes_max: u64, stats: Arc<Stats>) -> Self {
+        stats.hot_bytes_max.set(bytes_max);
+        let level =
+            Level { bytes: Cell::default(), bodies: Cell::default(), stats: Arc::clone(&stats) };
+        Self {
+            bytes_max,
+            level: Rc::new(level),
+            kept: VecDeque::new(),
+            wanted: Vec::new(),
+            reading: HashMap::new(),
+            read: Vec::new(),
+            stats,
+        }
+    }
+
+    fn takes(&self, size: u64) -> bool {
+        (1..=HOT_BODY_BYTES_MAX as u64).contains(&size) && size <= self.bytes_max
+    }
+
+    /// Has a body read, unless it is being read or so many are.
+    fn want(&mut self, version: &Rc<Version>) {
+        let is_it = |other: &&Rc<Version>| Rc::ptr_eq(other, version);
+        let under_way = self.wanted.iter().chain(self.reading.values());
+        if self.wanted.len() + self.reading.len() < HOT_READS_MAX
+            && under_way.filter(is_it).count() == 0
+        {
+            self.wanted.push(Rc::clone(version));
+        }
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.wanted.is_empty() || !self.read.is_empty()
+    }
+
+    /// Takes in the end of a read, if it is one of these; else hands it back.
+    pub(super) fn take(&mut self, completion: Completion) -> Option<Completion> {
+        let Some(version) = completion.ticket.and_then(|ticket| self.reading.remove(&ticket))
+        else {
+            return Some(completion);
+        };
+        // What is short, or has failed, is tried again when it is asked for again.
+        if let (Some(Op::Read { buffer, .. }), Ok(count)) = (completion.op, completion.result)
+            && u64::from(count) == version.facts.size
+        {
+            self.read.push((version, buffer[..count as usize].into()));
+        }
+        None
+    }
+
+    /// Starts reads, and keeps what was read.
+    pub(super) fn pump(&mut self, io: &mut dyn Io) {
+        for (version, bytes) in std::mem::take(&mut self.read) {
+            if version.is_unchanged(io) {
+                self.keep(&version, bytes);
+            }
+        }
+        for version in std::mem::take(&mut self.wanted) {
+            // Without a buffer, or room at the ring, there is more to do than to prepare.
+            let Some(buffer) = io.lease_if_free(Pool::Body) else { return };
+            let range = 0..version.facts.size as u32;
+            let file = version.file.clone();
+            let op = Op::Read { file, offset: 0, buffer, range, direct: false };
+            if let Start::Submitted(ticket) = io.start(op) {
+                self.reading.insert(ticket, version);
+            }
+        }
+    }
+
+    fn keep(&mut self, version: &Rc<Version>, bytes: Box<[u8]>) {
+        let size = bytes.len() as u64;
+        while self.level.bytes.get() + size > self.bytes_max {
+            let Some(first) = self.kept.pop_front() else { return };
+            let Some(other) = first.upgrade() else { continue };
+            if other.was_sent() {
+                self.kept.push_back(first);
+            } else {
+                other.keep(None);
+                self.stats.hot_evicted.add(1);
+            }
+        }
+        if self.kept.len() > 2 * self.level.bodies.get() + HOT_READS_MAX {
+            self.kept.retain(|version| version.strong_count() > 0);
+        }
+        self.level.change(size as i64, 1);
+        version.keep(Some(Body { bytes: bytes.into(), level: Rc::clone(&self.level) }));
+        self.kept.push_back(Rc::downgrade(version));
+        self.stats.hot_kept.add(1);
+    }
+}
+
+impl OpenFiles {
+    /// The whole body of a version that was just found to hold, if it is in memory. The second
+    /// time that it is asked for has it put there.
+    pub fn body(&mut self, version: &Rc<Version>, wall: WallClock) -> Option<Rc<[u8]>> {
+        if !self.hot.takes(version.facts.size) {
+            return None;
+        }
+        let body = version.body();
+        if body.is_none()
+            && version.is_asked_again()
+            && wall.seconds - version.facts.changed.seconds >= HOT_SETTLED_SECONDS
+        {
+            self.hot.want(version);
+        }
+        body
+    }
+
+    /// Takes note that a body from memory was put into an answer.
+    pub fn put_body(&self) {
+        self.hot.stats.hot_hits.add(1);
+    }
+}

@@ -1,0 +1,125 @@
+//! Small bodies in memory: in one send with their heads, and never older than the file.
+
+use std::time::Duration;
+
+use pitcrew::ring::Technique;
+use pitcrew::ring::simulated::{Fault, World};
+use rustix::io::Errno;
+
+use super::worker::Rig;
+
+/// Longer than a file has to be unchanged to be kept.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+fn rig(hot_bytes: u64) -> Rig {
+    let world = World::new(9);
+    for number in 0..20 {
+        world.file(&format!("f{number}"), body(number));
+    }
+    world.file("large", vec![b'x'; 20_000]);
+    world.pass(A_WHILE);
+    Rig::with(world, true, hot_bytes)
+}
+
+fn body(number: usize) -> String {
+    format!("{number:02}").repeat(50)
+}
+
+fn get(rig: &mut Rig, path: &str) -> String {
+    let client = rig.ask(path);
+    let answer = rig.first_of(&client);
+    client.close();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+fn count(rig: &Rig, technique: Technique) -> u64 {
+    rig.shard.ring.technique(technique).operations.read()
+}
+
+fn hits(rig: &Rig) -> u64 {
+    rig.shard.cache.hot_hits.read()
+}
+
+/// Asks until the body is in memory.
+fn heat(rig: &mut Rig, path: &str) {
+    for _ in 0..8 {
+        get(rig, path);
+    }
+}
+
+#[test]
+fn a_hot_body_leaves_with_its_head_in_one_send() {
+    let mut rig = rig(1 << 20);
+    heat(&mut rig, "/f3");
+    let (sends, sendfiles, before) =
+        (count(&rig, Technique::Send), count(&rig, Technique::Sendfile), hits(&rig));
+    assert_eq!(get(&mut rig, "/f3"), body(3));
+    assert_eq!(hits(&rig), before + 1);
+    assert_eq!(count(&rig, Technique::Send), sends + 1);
+    assert_eq!(count(&rig, Technique::Sendfile), sendfiles);
+    // Pipelined ones too.
+    let client = rig.ask_times("/f3", 16);
+    rig.first_of(&client);
+    assert_eq!(hits(&rig), before + 17);
+    assert_eq!(count(&rig, Technique::Send), sends + 2);
+}
+
+#[test]
+fn what_is_asked_for_once_or_large_is_not_kept() {
+    let mut rig = rig(1 << 20);
+    for number in 0..20 {
+        get(&mut rig, &format!("/f{number}"));
+    }
+    heat(&mut rig, "/large");
+    assert_eq!(rig.shard.cache.hot_kept.read(), 0);
+    let mut without = self::rig(0);
+    heat(&mut without, "/f1");
+    assert_eq!(without.shard.cache.hot_kept.read(), 0);
+}
+
+#[test]
+fn a_change_is_seen_at_once_and_drops_the_bytes() {
+    let mut rig = rig(1 << 20);
+    heat(&mut rig, "/f1");
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 100);
+    rig.world.resize("f1", 40);
+    assert_eq!(get(&mut rig, "/f1"), body(1)[..40]);
+    // Changed just now, it is not kept again yet.
+    heat(&mut rig, "/f1");
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
+    rig.world.pass(A_WHILE);
+    heat(&mut rig, "/f1");
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 40);
+    rig.world.file("f1", "another");
+    assert_eq!(get(&mut rig, "/f1"), "another");
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
+}
+
+#[test]
+fn a_body_that_was_read_short_or_not_at_all_is_not_kept() {
+    for fault in [Fault::Short(7), Fault::Fail(Errno::IO), Fault::Shrink(50)] {
+        let mut rig = rig(1 << 20);
+        rig.world.script(Technique::Read, 0, fault);
+        get(&mut rig, "/f2");
+        for _ in 0..4 {
+            let got = get(&mut rig, "/f2");
+            assert!(body(2).starts_with(&got), "{got}");
+        }
+        rig.world.pass(A_WHILE);
+        heat(&mut rig, "/f2");
+        assert!(hits(&rig) > 0, "it is tried again after {fault:?}");
+    }
+}
+
+#[test]
+fn bodies_stay_within_their_budget() {
+    let mut rig = rig(550);
+    for round in 0..6 {
+        for number in 0..20 {
+            assert_eq!(get(&mut rig, &format!("/f{number}")), body(number), "{round}");
+            assert!(rig.shard.cache.hot_bytes.read() <= 550);
+        }
+    }
+    assert!(rig.shard.cache.hot_kept.read() > 5);
+    assert!(rig.shard.cache.hot_evicted.read() > 0);
+}
