@@ -7,6 +7,7 @@ compile_error!("pitcrew and its load test run on Linux");
 
 mod confines;
 mod figures;
+mod fio;
 mod generator;
 mod http;
 mod machine;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -47,6 +48,7 @@ use site::Scratch;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "\
 Exit codes:
   0    every round counts
@@ -57,6 +59,9 @@ Exit codes:
   130  interrupted"
 )]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Comparison>,
+
     /// Engines of pitcrew, or `none`
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     engines: Option<Vec<String>>,
@@ -129,6 +134,12 @@ struct Arguments {
     list: bool,
 }
 
+/// What is compared instead of servers.
+#[derive(Debug, Subcommand)]
+enum Comparison {
+    Fio(fio::Arguments),
+}
+
 /// Engines that take part if none are named.
 const ENGINES: [&str; 5] = ["sendfile", "splice", "uring", "direct", "copy"];
 /// The argument that says that the namespace was entered.
@@ -179,7 +190,11 @@ fn main() -> ExitCode {
         // Without a handler a signal still ends the program, only less tidily.
         let _ = signal_hook::flag::register(signal, Arc::clone(&interrupted));
     }
-    match run(&arguments, &interrupted) {
+    let result = match &arguments.command {
+        Some(Comparison::Fio(arguments)) => fio::run(arguments, &interrupted),
+        None => run(&arguments, &interrupted),
+    };
+    match result {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("loadtest: {failure}");
@@ -266,7 +281,8 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
             outcomes.push(outcome);
         }
     }
-    if let Some(directory) = results_directory(arguments) {
+    let results = arguments.results.as_deref();
+    if let Some(directory) = results_directory(results, arguments.smoke) {
         let place = directory.display().to_string();
         let files = during(&place, write_results(&directory, &machine, &outcomes))?;
         println!("\nwritten: {files}");
@@ -275,11 +291,11 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
 }
 
 /// Where results go, if they go anywhere.
-fn results_directory(arguments: &Arguments) -> Option<PathBuf> {
-    match &arguments.results {
+fn results_directory(named: Option<&Path>, smoke: bool) -> Option<PathBuf> {
+    match named {
         Some(none) if none.as_os_str() == "none" => None,
-        Some(directory) => Some(directory.clone()),
-        None if arguments.smoke => None,
+        Some(directory) => Some(directory.to_owned()),
+        None if smoke => None,
         None if Path::new("loadtest").is_dir() => Some("loadtest/results".into()),
         None => Some("results".into()),
     }
@@ -378,9 +394,17 @@ fn tools(
         }
     }
     let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
+    match pitcrew_program(arguments.pitcrew.as_deref()) {
+        Err(_) if !all().any(|one| matches!(one, Contestant::Pitcrew(_))) => Ok("pitcrew".into()),
+        answer => answer,
+    }
+}
+
+/// Pitcrew's own program: the one that is named, or the one beside this.
+fn pitcrew_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let beside = || Some(env::current_exe().ok()?.parent()?.join("pitcrew"));
-    let pitcrew = arguments.pitcrew.clone().or_else(beside).unwrap_or_else(|| "pitcrew".into());
-    if all().any(|one| matches!(one, Contestant::Pitcrew(_))) && !pitcrew.is_file() {
+    let pitcrew = named.map(Path::to_owned).or_else(beside).unwrap_or_else(|| "pitcrew".into());
+    if !pitcrew.is_file() {
         let text = format!(
             "there is no {}; build it with `cargo build --release`, or say --pitcrew PATH",
             pitcrew.display()
@@ -444,8 +468,7 @@ fn look_at_machine(
 
 /// Writes everything as JSON for programs and as a page for people. Returns their names.
 fn write_results(directory: &Path, machine: &Machine, outcomes: &[Outcome]) -> io::Result<String> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = since.map_or(0, |since| since.as_secs());
+    let (seconds, path) = new_result(directory, machine, "")?;
     let arguments: Vec<_> = env::args().skip(1).filter(|one| one != IN_NAMESPACE).collect();
     let all = json!({
         "version": report::SCHEMA_VERSION,
@@ -454,9 +477,19 @@ fn write_results(directory: &Path, machine: &Machine, outcomes: &[Outcome]) -> i
         "machine": machine,
         "outcomes": outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
     });
+    fs::write(&path, format!("{all:#}\n"))?;
+    let html = path.with_extension("html");
+    fs::write(&html, page::page(machine, outcomes, seconds, &arguments))?;
+    Ok(format!("{} and {}", path.display(), html.display()))
+}
+
+/// The time, and where a result of now goes, as JSON: by date, commit, and what was compared.
+fn new_result(directory: &Path, machine: &Machine, what: &str) -> io::Result<(u64, PathBuf)> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
     fs::create_dir_all(directory)?;
     let commit = machine.commit.as_deref().unwrap_or("unknown").replace(' ', "-");
-    let name = format!("{}-{commit}", page::date(seconds));
+    let name = format!("{}-{commit}{what}", page::date(seconds));
     // Several runs of a day have a number each.
     let path = (1..)
         .map(|number| match number {
@@ -465,10 +498,7 @@ fn write_results(directory: &Path, machine: &Machine, outcomes: &[Outcome]) -> i
         })
         .find(|path| !path.exists())
         .expect("there is always a next number");
-    fs::write(&path, format!("{all:#}\n"))?;
-    let html = path.with_extension("html");
-    fs::write(&html, page::page(machine, outcomes, seconds, &arguments))?;
-    Ok(format!("{} and {}", path.display(), html.display()))
+    Ok((seconds, path))
 }
 
 fn verdict(arguments: &Arguments, outcomes: &[Outcome]) -> ExitCode {
