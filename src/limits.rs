@@ -339,16 +339,9 @@ pub const TURN_BYTES: u32 = 1024 * 1024;
 /// Sinks of the access log: a file, a program, the standard output and one more.
 pub const LOG_SINKS_MAX: usize = 4;
 
-/// Bytes of records that gather in a worker before they go into its pipe: a system call for some
-/// three hundred records.
-pub const LOG_HANDOVER_BYTES: usize = 32 * 1024;
-
-/// Bytes of records that a worker keeps while its pipe is full; beyond it records are dropped or
-/// requests wait.
-pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Bytes of records that a worker keeps while requests wait: answers that have begun still end.
-pub const LOG_WAITING_BYTES: usize = 4 * LOG_BUFFER_BYTES;
+/// Buffers of a worker that fill with records while requests wait for room: answers that have
+/// begun still end.
+pub const LOG_WAITING_BUFFERS: usize = 4;
 
 /// Bytes asked for a log pipe: a second of records at full speed, for a sink that is slow for a
 /// moment. It is what a user without privileges may have (pipe-max-size).
@@ -375,5 +368,3 @@ pub const LOG_PROGRAM_RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long the end of the server waits for the threads of the log: a disk writes a full pipe in
 /// that time, and who asked for the end does not wait for ever for a reader that reads nothing.
 pub const LOG_END: Duration = Duration::from_secs(5);
-
-const _: () = assert!(LOG_HANDOVER_BYTES <= LOG_BUFFER_BYTES && LOG_BUFFER_BYTES <= LOG_PIPE_BYTES);

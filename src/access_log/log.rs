@@ -12,16 +12,15 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::ledger::{self, Entry};
+use super::marker;
 use super::options::{Full, Options};
 use super::record::{Asked, Mirrored, Record};
 use super::stats::Stats;
-use super::template::{self, Moment};
+use super::template::Moment;
 use crate::base::Instant;
 use crate::http::head::Head;
 use crate::http::target;
-use crate::limits::{
-    LOG_BUFFER_BYTES, LOG_HANDOVER_BYTES, LOG_LAST_FLUSH, LOG_RETRY, LOG_WAITING_BYTES,
-};
+use crate::limits::{LOG_LAST_FLUSH, LOG_RETRY, LOG_WAITING_BUFFERS};
 use crate::ring::{Completion, Deadline, Io, Op, Owner, Start, Tap};
 
 /// Lines of the buffer that are one entry of the ledger.
@@ -87,7 +86,7 @@ impl Log {
             pipe,
             ledger,
             stats,
-            buffer: Vec::with_capacity(LOG_BUFFER_BYTES),
+            buffer: Vec::new(),
             parts: VecDeque::new(),
             state: State::Open,
             due: None,
@@ -144,12 +143,13 @@ impl Log {
         if !self.chooses(record) {
             return self.let_go(stream);
         }
-        if self.buffer.len() >= LOG_HANDOVER_BYTES && self.state == State::Open {
+        if self.is_heavy() && self.state == State::Open {
             self.hand_on(io);
         }
         let room = match self.options.full {
-            Full::Wait if !self.gave_up(io.now()) => LOG_WAITING_BYTES,
-            _ => LOG_BUFFER_BYTES,
+            // Answers that have begun still end while requests wait.
+            Full::Wait if !self.gave_up(io.now()) => LOG_WAITING_BUFFERS * self.options.buffer,
+            _ => self.options.buffer,
         };
         if self.buffer.len() >= room || self.state == State::Dead {
             self.missing += 1;
@@ -210,7 +210,7 @@ impl Log {
         if missing == 0 {
             return;
         }
-        template::put_marker(&mut self.buffer, self.options.format.escape(), missing);
+        marker::put_marker(&mut self.buffer, self.options.format.escape(), missing);
         let end = self.buffer.len();
         match self.parts.back_mut() {
             Some(part) if part.mirrored.is_none() => part.end = end,
@@ -233,7 +233,7 @@ impl Log {
     }
 
     fn is_heavy(&self) -> bool {
-        self.buffer.len() >= LOG_HANDOVER_BYTES
+        self.buffer.len() >= self.options.buffer / 2
     }
 
     /// Puts the buffer into the pipe, as much as goes.
@@ -326,7 +326,7 @@ impl Log {
     /// out by [`Log::next_woken`].
     pub fn holds_back(&mut self, owner: Owner, now: Instant) -> bool {
         let waits = self.options.full == Full::Wait
-            && self.buffer.len() >= LOG_BUFFER_BYTES
+            && self.buffer.len() >= self.options.buffer
             && !self.gave_up(now);
         if waits {
             self.stats.waits.add(1);
@@ -337,7 +337,7 @@ impl Log {
 
     /// Somebody who waited and need not any more.
     pub fn next_woken(&mut self, now: Instant) -> Option<Owner> {
-        let room = self.buffer.len() < LOG_BUFFER_BYTES || self.gave_up(now);
+        let room = self.buffer.len() < self.options.buffer || self.gave_up(now);
         if room { self.waiting.pop_front() } else { None }
     }
 
@@ -375,7 +375,7 @@ impl Log {
 
     /// Whether a piece of a body may go into the pipe now.
     pub fn takes_bodies(&self) -> bool {
-        self.state == State::Open && self.ledger.room() > LOG_BODY_ROOM
+        self.state == State::Open && self.ledger.room() > BODIES_LEAVE
     }
 
     /// Enters a piece of a body that went into the pipe.
@@ -386,4 +386,4 @@ impl Log {
 }
 
 /// Entries of the ledger that bodies leave free for records.
-const LOG_BODY_ROOM: usize = 64;
+const BODIES_LEAVE: usize = 64;

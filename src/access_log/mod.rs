@@ -15,6 +15,7 @@
 mod escape;
 mod ledger;
 mod log;
+mod marker;
 pub mod options;
 mod record;
 mod stats;

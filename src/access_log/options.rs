@@ -26,6 +26,9 @@ pub struct Options {
     pub full: Full,
     /// How long a request waits for room, with [`Full::Wait`].
     pub wait: Duration,
+    /// Bytes of records that one worker keeps while its pipe is full; with half of it they are
+    /// handed on.
+    pub buffer: usize,
     /// How long a record stays in its worker's buffer at most.
     pub flush: Duration,
     /// What must be on the device before a record counts as durable.
@@ -46,6 +49,7 @@ impl Default for Options {
             paths: Vec::new(),
             full: Full::Drop,
             wait: Duration::from_secs(1),
+            buffer: 64 << 10,
             flush: Duration::from_millis(100),
             durability: Durability::None,
             rotation: Rotation::default(),

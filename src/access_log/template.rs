@@ -355,30 +355,6 @@ impl Template {
     }
 }
 
-/// What the log itself says of records that are missing: a line that no record looks like.
-pub(super) fn put_marker(out: &mut Vec<u8>, escape: Escape, missing: u64) {
-    let (before, after): (&[u8], &[u8]) = match escape {
-        Escape::Text => (b"# pitcrew: missing records: ", b"\n"),
-        Escape::Json => (b"{\"missing\":", b"}\n"),
-    };
-    out.put(before);
-    out.put_decimal(missing);
-    out.put(after);
-}
-
-/// How many records a line stands for: one, or as many as it says are missing.
-pub(super) fn records_of_line(line: &[u8], escape: Escape) -> u64 {
-    let prefix: &[u8] = match escape {
-        Escape::Text => b"# pitcrew: missing records: ",
-        Escape::Json => b"{\"missing\":",
-    };
-    let Some(rest) = line.strip_prefix(prefix) else { return 1 };
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: u64, digit| {
-        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    })
-}
-
 /// The time of records, made ready once a second.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
@@ -447,4 +423,120 @@ fn put_fraction(out: &mut Vec<u8>, mut value: u32, digits: usize) {
         value /= 10;
     }
     out.put(&text[..=digits]);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::access_log::marker::{put_marker, records_of_line};
+    use crate::access_log::record::Asked;
+    use crate::http::head::{self, HeadLimits, Parsed};
+    use crate::http::status::Status;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn record(asked: Option<&Asked>) -> Record<'_> {
+        Record {
+            asked,
+            peer: Some("192.0.2.1:4000".parse().unwrap()),
+            status: Status::Ok,
+            sent: 300,
+            body_sent: 100,
+            body_owed: 100,
+            duration: Duration::from_micros(1500),
+            first_byte: None,
+            engine: "splice",
+            farewell: "complete",
+            range: Some((5, 10)),
+            coding: None,
+            mirror: None,
+            connection: 7,
+            request: 2,
+            ended: WallClock { seconds: 784_111_777, nanoseconds: 5_000_000 },
+        }
+    }
+
+    fn written(format: &str, request: &[u8]) -> String {
+        let template = Template::parse(format).unwrap();
+        let asked = match head::parse(request, &HeadLimits::default()) {
+            Parsed::Complete(head) => Asked::of(&head, template.wants()),
+            _ => Asked::unreadable(request, template.wants()),
+        };
+        let mut out = Vec::new();
+        let record = record(Some(&asked));
+        template.write(&mut out, &record, &Moment::new(record.ended.seconds));
+        String::from_utf8(out).unwrap()
+    }
+
+    const GET: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: h\r\nCookie: c\r\n\r\n";
+
+    #[test]
+    fn formats_and_variables() {
+        let common = "192.0.2.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 100";
+        assert_eq!(written("common", GET), format!("{common}\n"));
+        assert_eq!(written("combined", GET), format!("{common} \"-\" \"-\"\n"));
+        let own = "$remote_port $http_cookie ${http_x} $request_time $duration $first_byte $$ \
+                   $range $connection/$connection_requests $msec $time_iso8601 $http_host";
+        assert_eq!(
+            written(own, GET),
+            "4000 c - 0.001 0.001500 - $ 5-14 7/2 784111777.005 1994-11-06T08:49:37.005Z h\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&written("json", GET)).unwrap();
+        assert_eq!(
+            (&json["first_byte"], &json["range"]),
+            (&serde_json::Value::Null, &"5-14".into())
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, told) in [
+            ("combine", "unknown format 'combine'"),
+            ("$remote", "did you mean '$remote_addr'"),
+            ("$ x", "a name follows"),
+            ("$status\n", "one line"),
+            ("$mirror $mirror", "once"),
+            ("$http_", "unknown variable"),
+        ] {
+            let error = Template::parse(text).unwrap_err().to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_record_never_looks_like_a_word_of_the_log() {
+        let line =
+            written("$http_cookie", b"GET / HTTP/1.1\r\nHost: h\r\nCookie: # pitcrew: x\r\n\r\n");
+        assert_eq!(line, "\\x23 pitcrew: x\n");
+        for escape in [Escape::Text, Escape::Json] {
+            let mut marker = Vec::new();
+            put_marker(&mut marker, escape, 17);
+            assert_eq!(records_of_line(&marker, escape), 17);
+            assert_eq!(records_of_line(line.as_bytes(), escape), 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_forges_a_line(target in "[!-~]{0,40}", value: Vec<u8>, junk: Vec<u8>) {
+            let head = [b"GET /", target.as_bytes(), b" HTTP/1.1\r\nHost: h\r\nUser-Agent: ",
+                &value, b"\r\n\r\n"].concat();
+            for request in [&head, &junk] {
+                for format in ["common", "combined", "json", "$request_uri $http_user_agent"] {
+                    let line = written(format, request);
+                    prop_assert!(line.bytes().filter(|byte| *byte == b'\n').count() == 1);
+                    prop_assert!(line.ends_with('\n') && !line.starts_with('#'));
+                    if format == "json" {
+                        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                        prop_assert_eq!(&read["status"], 200);
+                        prop_assert_eq!(read.as_object().unwrap().len(), 21);
+                    }
+                    if format == "combined" {
+                        prop_assert_eq!(line.matches('"').count(), 6);
+                    }
+                }
+            }
+        }
+    }
 }

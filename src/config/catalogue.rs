@@ -25,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 57] = [
+pub static KEYS: [Key; 58] = [
     Key::one(
         Section::Serving,
         "root",
@@ -398,6 +398,7 @@ pub static KEYS: [Key; 57] = [
     access_log::MATCH,
     access_log::FULL,
     access_log::WAIT,
+    access_log::BUFFER,
     access_log::FLUSH,
     access_log::DURABILITY,
     access_log::ROTATE_SIZE,

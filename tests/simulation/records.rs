@@ -37,6 +37,7 @@ pub(crate) fn access_log(
         format: Template::parse("json").unwrap(),
         full: *random.pick(Full::ALL),
         wait: Duration::from_millis(*random.pick(&[1, 50, 1000])),
+        buffer: *random.pick(&[400, 2000, 65_536]),
         flush: Duration::from_millis(*random.pick(&[0, 10, 100])),
         mirror: Mirror {
             paths: if mirrors { vec![Glob::new("/**").unwrap()] } else { Vec::new() },

@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, stat};
 use rustix::io::Errno;
@@ -40,7 +40,12 @@ pub(super) struct LogFile {
     /// Which span of the clock its records are of.
     span: u64,
     gone: bool,
+    /// When it may be archived again, after that failed.
+    archived_from: Option<Instant>,
 }
+
+/// How long a file that could not be archived is left as it is.
+const ARCHIVE_RETRY: Duration = Duration::from_secs(60);
 
 /// What was found at the begin of a batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,6 +103,7 @@ impl LogFile {
             offset: u64::MAX,
             span: u64::MAX,
             gone: false,
+            archived_from: None,
         })
     }
 
@@ -116,7 +122,7 @@ impl LogFile {
         let mut told = Begun::default();
         if self.locked {
             if !begun && self.is_due(rotation, self.offset) {
-                self.rotate(rotation, &mut told)?;
+                self.archive(rotation, &mut told)?;
             }
             return Ok(told);
         }
@@ -137,7 +143,7 @@ impl LogFile {
             self.span = archive::span(rotation, known.st_mtime);
         }
         if !begun && self.is_due(rotation, end) {
-            self.rotate(rotation, &mut told)?;
+            self.archive(rotation, &mut told)?;
         }
         Ok(told)
     }
@@ -184,12 +190,21 @@ impl LogFile {
         let by_size = rotation.size > 0 && bytes >= rotation.size;
         let by_time = !rotation.every.is_zero()
             && archive::span(rotation, archive::now_seconds()) != self.span;
-        bytes > 0 && (by_size || by_time)
+        let allowed = self.archived_from.is_none_or(|from| from <= Instant::now());
+        bytes > 0 && (by_size || by_time) && allowed
     }
 
     /// Archives it under the lock, so that nobody writes to it meanwhile.
-    fn rotate(&mut self, rotation: &Rotation, told: &mut Begun) -> Result<(), String> {
-        let emptied = archive::make(&self.path, &self.fd, rotation)?;
+    fn archive(&mut self, rotation: &Rotation, told: &mut Begun) -> Result<(), String> {
+        let emptied = match archive::make(&self.path, &self.fd, rotation) {
+            Ok(emptied) => emptied,
+            Err(why) => {
+                // A file that grows too long is better than records that are lost.
+                tracing::warn!(file = %self.path.display(), "{why}; tried again in a minute");
+                self.archived_from = Some(Instant::now() + ARCHIVE_RETRY);
+                return Ok(());
+            }
+        };
         if emptied {
             self.offset = 0;
             self.span = archive::span(rotation, archive::now_seconds());

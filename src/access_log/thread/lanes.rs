@@ -15,9 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Feed;
 use super::intake::{Piece, Place};
 use crate::access_log::ledger::{self, Entry, Kind};
+use crate::access_log::marker;
 use crate::access_log::options::{Full, Options};
 use crate::access_log::stats::Stats;
-use crate::access_log::template;
 use crate::techniques::pipe::{SpliceFlags, splice_out, tee};
 
 /// The pipe of one sink.
@@ -110,7 +110,7 @@ impl Lanes {
         let cut = got.len() - got.iter().rev().take_while(|byte| **byte != b'\n').count();
         let count = |bytes: &[u8]| -> u64 {
             let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-            lines.map(|line| template::records_of_line(line, escape)).sum()
+            lines.map(|line| marker::records_of_line(line, escape)).sum()
         };
         let missing = if left.is_empty() { 0 } else { count(&bytes[cut..]) };
         if at > 0 {
@@ -163,7 +163,7 @@ impl Lane {
         if self.torn {
             line.push(b'\n');
         }
-        template::put_marker(&mut line, escape, self.missing);
+        marker::put_marker(&mut line, escape, self.missing);
         // So short a write is taken whole or not at all (PIPE_BUF).
         if rustix::io::write(&self.pipe, &line).is_err() {
             return false;

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use super::file::{Found, LogFile};
 use super::intake::{Piece, Place};
 use super::program::Program;
+use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
-use crate::access_log::template;
 use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
 use crate::techniques::pipe::{SpliceFlags, splice_out};
 
@@ -228,7 +228,7 @@ impl Sink {
         if !matches!(self.target, Some(Target::Program(_))) {
             line.push(b'\n');
         }
-        template::put_marker(&mut line, self.options.format.escape(), self.missing);
+        marker::put_marker(&mut line, self.options.format.escape(), self.missing);
         let mut piece = Piece { place: Place::Bytes { bytes: line, at: 0 }, records: 0 };
         while let Place::Bytes { bytes, at } = &piece.place
             && *at < bytes.len()

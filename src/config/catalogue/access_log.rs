@@ -14,6 +14,7 @@ use crate::config::address::join;
 use crate::config::key::{Key, Section};
 use crate::config::shapes::{as_usize, count, strings};
 use crate::config::written::{show_size, show_time};
+use crate::limits::LOG_PIPE_BYTES;
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const SAMPLE: RangeInclusive<u64> = 1..=1_000_000;
@@ -105,6 +106,19 @@ pub(super) const WAIT: Key = Key::one(
         written.time(range).map(|time| all.server.access_log.wait = time)
     },
     |all| Value::from(show_time(all.server.access_log.wait)),
+);
+
+pub(super) const BUFFER: Key = Key::one(
+    Section::AccessLog,
+    "access-log-buffer",
+    "SIZE",
+    "Records that each worker gathers; with half of it they are written [default: 64KiB]",
+    |all, written, _| {
+        let size = written.size(4 << 10..=LOG_PIPE_BYTES as u64)?;
+        all.server.access_log.buffer = as_usize(size);
+        Ok(())
+    },
+    |all| Value::from(show_size(all.server.access_log.buffer as u64)),
 );
 
 pub(super) const FLUSH: Key = Key::one(
