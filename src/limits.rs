@@ -356,8 +356,9 @@ pub const LOG_FIELD_BYTES_MAX: usize = TARGET_BYTES_MAX;
 /// How long a worker leaves a full log pipe alone.
 pub const LOG_RETRY: Duration = Duration::from_millis(20);
 
-/// How long a worker that ends tries to hand on its last records.
-pub const LOG_LAST_FLUSH: Duration = Duration::from_secs(1);
+/// How often a worker that ends tries to hand on its last records, once in each
+/// [`LOG_RETRY`]: a second in all.
+pub const LOG_LAST_TRIES: u32 = 50;
 
 /// How long a sink that failed is left alone.
 pub const LOG_SINK_RETRY: Duration = Duration::from_secs(1);

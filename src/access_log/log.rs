@@ -20,7 +20,7 @@ use super::template::Moment;
 use crate::base::Instant;
 use crate::http::head::Head;
 use crate::http::target;
-use crate::limits::{LOG_LAST_FLUSH, LOG_RETRY, LOG_WAITING_BUFFERS};
+use crate::limits::{LOG_LAST_TRIES, LOG_RETRY, LOG_WAITING_BUFFERS};
 use crate::ring::{Completion, Deadline, Io, Op, Owner, Start, Tap};
 
 /// Lines of the buffer that are one entry of the ledger.
@@ -70,7 +70,8 @@ pub struct Log {
     waiting: VecDeque<Owner>,
     moment: Moment,
     path: Vec<u8>,
-    draining_since: Option<Instant>,
+    /// How often the last records were tried to be handed on.
+    last_tries: u32,
 }
 
 impl Log {
@@ -98,7 +99,7 @@ impl Log {
             waiting: VecDeque::new(),
             moment: Moment::new(0),
             path: Vec::new(),
-            draining_since: None,
+            last_tries: 0,
         }
     }
 
@@ -226,10 +227,7 @@ impl Log {
         if self.state != State::Dead && (due || self.state == State::Open && self.is_heavy()) {
             self.hand_on(io);
         }
-        if self.armed != self.due {
-            self.armed = self.due;
-            io.deadline(self.due.map(|due| (Deadline::Retry, due)));
-        }
+        self.arm(io);
     }
 
     fn is_heavy(&self) -> bool {
@@ -341,22 +339,19 @@ impl Log {
         if room { self.waiting.pop_front() } else { None }
     }
 
-    /// Hands on everything at the end; says whether it is done, or was tried for long enough.
+    /// Hands on everything at the end; says whether it is done, or was tried often enough. Tries
+    /// are counted and not the time, which may jump.
     pub fn drain(&mut self, io: &mut dyn Io) -> bool {
-        let now = io.now();
-        let since = *self.draining_since.get_or_insert(now);
         self.mark_missing();
-        if self.state != State::Dead && (self.state == State::Open || self.due <= Some(now)) {
+        if self.state == State::Open || self.due.is_some_and(|due| due <= io.now()) {
+            self.last_tries += 1;
             self.hand_on(io);
         }
         if self.buffer.is_empty() {
             return true;
         }
-        if now.since(since) < LOG_LAST_FLUSH {
-            if self.armed != self.due {
-                self.armed = self.due;
-                io.deadline(self.due.map(|due| (Deadline::Retry, due)));
-            }
+        if self.last_tries < LOG_LAST_TRIES {
+            self.arm(io);
             return false;
         }
         let records: u32 = self.parts.iter().map(|part| part.records).sum();
@@ -365,6 +360,13 @@ impl Log {
         self.buffer.clear();
         self.parts.clear();
         true
+    }
+
+    fn arm(&mut self, io: &mut dyn Io) {
+        if self.armed != self.due {
+            self.armed = self.due;
+            io.deadline(self.due.map(|due| (Deadline::Retry, due)));
+        }
     }
 
     /// The pipe, for a body that is mirrored, and the number that the body has in the ledger.
