@@ -342,6 +342,9 @@ impl Log {
     /// Hands on everything at the end; says whether it is done, or was tried often enough. Tries
     /// are counted and not the time, which may jump.
     pub fn drain(&mut self, io: &mut dyn Io) -> bool {
+        if self.state == State::Dead {
+            return true;
+        }
         self.mark_missing();
         if self.state == State::Open || self.due.is_some_and(|due| due <= io.now()) {
             self.last_tries += 1;
