@@ -179,7 +179,8 @@ impl Log {
 
     /// Whether status and sample let a record in.
     fn chooses(&mut self, record: &Record<'_>) -> bool {
-        if !self.options.records(record.status) {
+        let statuses = &self.options.statuses;
+        if !statuses.is_empty() && !statuses.iter().any(|class| class.has(record.status)) {
             return false;
         }
         self.eligible += 1;

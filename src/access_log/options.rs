@@ -63,11 +63,6 @@ impl Options {
     pub fn is_on(&self) -> bool {
         !self.sinks.is_empty()
     }
-
-    /// Whether answers with this status are recorded.
-    pub fn records(&self, status: Status) -> bool {
-        self.statuses.is_empty() || self.statuses.iter().any(|class| class.has(status))
-    }
 }
 
 /// Where records go.
@@ -131,7 +126,7 @@ impl StatusClass {
         code.map(Self::One).ok_or_else(wrong)
     }
 
-    fn has(self, status: Status) -> bool {
+    pub(super) fn has(self, status: Status) -> bool {
         match self {
             Self::One(code) => status.code() == code,
             Self::Class(digit) => status.code() / 100 == digit,
