@@ -6,11 +6,13 @@
 mod endpoint;
 mod listening;
 pub mod options;
+mod parts;
 mod reports;
 mod run;
 mod watcher;
 mod worker;
 
 pub use options::Options;
+pub use parts::Parts;
 pub use run::{End, Fault, run};
-pub use worker::{Control, Parts, State, Worker};
+pub use worker::{Control, State, Worker};

@@ -12,15 +12,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::parts::Parts;
 use crate::access_log::Log;
 use crate::base::Instant;
-use crate::cache::{self, Directory, OpenFiles};
+use crate::cache::OpenFiles;
 use crate::connection::{self, Connection, Context, Door, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
 use crate::limits::{ACCEPT_RETRY, TELEMETRY_CONNECTIONS_MAX, TURNED_AWAY_MAX};
-use crate::resource::{Listings, PageMemory, Site};
+use crate::resource::{Listings, Site};
 use crate::ring::{
-    Completion, Deadline, Descriptor, File, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
+    Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
 };
 use crate::telemetry::Shard;
 
@@ -50,52 +51,6 @@ impl Control {
             0 => State::Serving,
             _ => State::Draining,
         }
-    }
-}
-
-/// What a worker is made of.
-pub struct Parts<K: Kernel> {
-    /// Its ring.
-    pub reactor: Reactor<K>,
-    /// The directories that are served, in the order of the site's.
-    pub directories: Vec<Directory>,
-    /// Who watches them; none looks names up by time.
-    pub watcher: Option<File>,
-    /// Its listeners.
-    pub listeners: Vec<Socket>,
-    /// Its listeners for telemetry alone.
-    pub telemetry_listeners: Vec<Socket>,
-    /// Becomes readable when the control says something new.
-    pub bell: Socket,
-    /// What it is told.
-    pub control: Arc<Control>,
-    /// The rules.
-    pub site: Site,
-    /// Its share of the cache of open files.
-    pub cache: cache::Options,
-    /// Memory for listings, of all workers.
-    pub listing_memory: Arc<PageMemory>,
-    /// Limits of its connections.
-    pub connection: connection::Options,
-    /// Connections at most.
-    pub connections_max: usize,
-    /// Time that connections get to finish when it drains.
-    pub drain_timeout: Duration,
-    /// Paths that are answered here.
-    pub endpoint: Box<dyn Endpoint>,
-    /// Where it counts.
-    pub shard: Shard,
-    /// Its side of the access log, if there is one.
-    pub log: Option<Log>,
-    /// Its number among the workers, and how many there are.
-    pub number: (usize, usize),
-    /// Where numbers come from that nobody can foresee.
-    pub nonce: Box<dyn FnMut() -> u128>,
-}
-
-impl<K: Kernel> std::fmt::Debug for Parts<K> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Parts").finish_non_exhaustive()
     }
 }
 

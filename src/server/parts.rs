@@ -1,0 +1,58 @@
+//! What a worker is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::worker::Control;
+use crate::access_log::Log;
+use crate::cache::{self, Directory};
+use crate::connection::{self, Endpoint};
+use crate::resource::{PageMemory, Site};
+use crate::ring::{File, Kernel, Reactor, Socket};
+use crate::telemetry::Shard;
+
+/// What a worker is made of.
+pub struct Parts<K: Kernel> {
+    /// Its ring.
+    pub reactor: Reactor<K>,
+    /// The directories that are served, in the order of the site's.
+    pub directories: Vec<Directory>,
+    /// Who watches them; none looks names up by time.
+    pub watcher: Option<File>,
+    /// Its listeners.
+    pub listeners: Vec<Socket>,
+    /// Its listeners for telemetry alone.
+    pub telemetry_listeners: Vec<Socket>,
+    /// Becomes readable when the control says something new.
+    pub bell: Socket,
+    /// What it is told.
+    pub control: Arc<Control>,
+    /// The rules.
+    pub site: Site,
+    /// Its share of the cache of open files.
+    pub cache: cache::Options,
+    /// Memory for listings, of all workers.
+    pub listing_memory: Arc<PageMemory>,
+    /// Limits of its connections.
+    pub connection: connection::Options,
+    /// Connections at most.
+    pub connections_max: usize,
+    /// Time that connections get to finish when it drains.
+    pub drain_timeout: Duration,
+    /// Paths that are answered here.
+    pub endpoint: Box<dyn Endpoint>,
+    /// Where it counts.
+    pub shard: Shard,
+    /// Its side of the access log, if there is one.
+    pub log: Option<Log>,
+    /// Its number among the workers, and how many there are.
+    pub number: (usize, usize),
+    /// Where numbers come from that nobody can foresee.
+    pub nonce: Box<dyn FnMut() -> u128>,
+}
+
+impl<K: Kernel> std::fmt::Debug for Parts<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
