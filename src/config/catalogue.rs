@@ -5,6 +5,7 @@
 //! settings and how it is printed from them. What is printed reads back as the same value.
 
 mod access_log;
+mod limits;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -290,70 +291,13 @@ pub static KEYS: [Key; 58] = [
         },
         |all| Value::from(show_size(all.server.hot_cache)),
     ),
-    Key::one(
-        Section::Limits,
-        "connections",
-        "COUNT",
-        "Open connections at most, in all workers [default: 16384]",
-        |all, written, _| {
-            all.server.connections = as_usize(written.count(1..=1_000_000)?);
-            Ok(())
-        },
-        |all| count(all.server.connections as u64),
-    ),
-    Key::one(
-        Section::Limits,
-        "requests-per-connection",
-        "COUNT",
-        "Requests that one connection may carry; 0 is no limit [default: 0]",
-        |all, written, _| {
-            let most = i64::MAX.unsigned_abs();
-            written.count(0..=most).map(|count| all.server.requests_per_connection = count)
-        },
-        |all| count(all.server.requests_per_connection),
-    ),
-    Key::one(
-        Section::Limits,
-        "head-timeout",
-        "TIME",
-        "Time for a request head to come [default: 10s]",
-        |all, written, _| written.time(PATIENCE).map(|time| all.server.head_timeout = time),
-        |all| Value::from(show_time(all.server.head_timeout)),
-    ),
-    Key::one(
-        Section::Limits,
-        "body-timeout",
-        "TIME",
-        "Time for a request body to come [default: 10s]",
-        |all, written, _| written.time(PATIENCE).map(|time| all.server.body_timeout = time),
-        |all| Value::from(show_time(all.server.body_timeout)),
-    ),
-    Key::one(
-        Section::Limits,
-        "idle-timeout",
-        "TIME",
-        "Time that a connection may stay without a request [default: 75s]",
-        |all, written, _| written.time(PATIENCE).map(|time| all.server.idle_timeout = time),
-        |all| Value::from(show_time(all.server.idle_timeout)),
-    ),
-    Key::one(
-        Section::Limits,
-        "send-timeout",
-        "TIME",
-        "Time that an answer may stay without progress [default: 30s]",
-        |all, written, _| written.time(PATIENCE).map(|time| all.server.send_timeout = time),
-        |all| Value::from(show_time(all.server.send_timeout)),
-    ),
-    Key::one(
-        Section::Limits,
-        "drain-timeout",
-        "TIME",
-        "Time that connections get to finish at the end; 0 closes them at once [default: 30s]",
-        |all, written, _| {
-            written.time(Duration::ZERO..=HOUR).map(|time| all.server.drain_timeout = time)
-        },
-        |all| Value::from(show_time(all.server.drain_timeout)),
-    ),
+    limits::CONNECTIONS,
+    limits::REQUESTS_PER_CONNECTION,
+    limits::HEAD_TIMEOUT,
+    limits::BODY_TIMEOUT,
+    limits::IDLE_TIMEOUT,
+    limits::SEND_TIMEOUT,
+    limits::DRAIN_TIMEOUT,
     Key::one(
         Section::Telemetry,
         "telemetry",
