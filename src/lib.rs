@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod engines;
 pub mod http;
+pub mod lab;
 pub mod limits;
 pub mod predict;
 pub mod resource;

@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use pitcrew::cli::{Arguments, COMMANDS, Check, Command, PrintFormat, Serve};
+use pitcrew::cli::{Arguments, COMMANDS, Check, Command, Lab, LabFormat, PrintFormat, Serve};
 use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
+use pitcrew::lab;
 use pitcrew::server::{self, End, Fault};
 use pitcrew::sys::Root;
 use pitcrew::sys::root::{RootCause, RootError};
@@ -21,6 +23,8 @@ enum Exit {
     Root = 4,
     Listen = 5,
     Ring = 6,
+    Lab = 7,
+    Lap = 8,
     Internal = 70,
 }
 
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let exit = match &arguments.command {
         None => configure(&arguments.serve).and_then(|all| serve(&arguments.serve, &all)),
         Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
+        Some(Command::Lab(lab)) => race(lab),
     };
     exit.unwrap_or_else(|exit| exit).into()
 }
@@ -69,6 +74,10 @@ fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
             None => "the configuration is right; no file was named\n".to_owned(),
         },
     };
+    print(&text)
+}
+
+fn print(text: &str) -> Result<Exit, Exit> {
     // A reader that has seen enough, as head(1), is no fault.
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -76,6 +85,74 @@ fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
             Err(Exit::Internal)
         }
         _ => Ok(Exit::Done),
+    }
+}
+
+/// `lab`: the race, and what is kept of it.
+fn race(given: &Lab) -> Result<Exit, Exit> {
+    let options = given.options().map_err(|problems| {
+        problems.iter().for_each(complain);
+        Exit::Usage
+    })?;
+    let refuse = |fault: lab::Fault| {
+        complain(&fault);
+        if matches!(fault, lab::Fault::Unknown { .. }) { Exit::Usage } else { Exit::Lab }
+    };
+    if given.list {
+        return print(&lab::list(&options).map_err(refuse)?);
+    }
+    // Before the race, so that a minute is not spent for a result that cannot be kept.
+    let kept = [&given.output, &given.plot];
+    for path in kept.into_iter().flatten() {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if !directory.is_none_or(Path::is_dir) || path.is_dir() {
+            complain(format_args!("'{}' cannot be written: no such place", path.display()));
+            return Err(Exit::Usage);
+        }
+    }
+    let report = lab::run(&options, &mut Bar::default()).map_err(refuse)?;
+    let keep = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
+        None => Ok(()),
+        Some(path) => lab::keep(path, &text()).map_err(|error| {
+            complain(format_args!("'{}' cannot be written: {error}", path.display()));
+            Exit::Lab
+        }),
+    };
+    let kept = keep(&given.output, &|| report.to_json());
+    let plotted = keep(&given.plot, &|| lab::svg(&report));
+    print(&match given.format {
+        LabFormat::Table => lab::text(&report, colour(&io::stdout())),
+        LabFormat::Json => report.to_json(),
+        LabFormat::Csv => lab::csv(&report),
+    })?;
+    kept.and(plotted)?;
+    Ok(if report.has_fault() { Exit::Lap } else { Exit::Done })
+}
+
+/// How far the race is, on the terminal if the standard error output is one.
+#[derive(Default)]
+struct Bar(Option<indicatif::ProgressBar>);
+
+impl lab::Progress for Bar {
+    fn begin(&mut self, runs: u64) {
+        let form = "{bar:30} {pos}/{len}  {msg}  {eta} left";
+        let style = indicatif::ProgressStyle::with_template(form);
+        let bar = indicatif::ProgressBar::new(runs);
+        // The form is a constant; without it the bar has the one of the library.
+        self.0 = Some(style.map_or(bar.clone(), |style| bar.with_style(style)));
+    }
+
+    fn run(&mut self, round: u32, lap: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(format!("round {round}: {lap:<16}"));
+            bar.inc(1);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
@@ -142,16 +219,16 @@ fn start_log(log: Log) {
         .with_target(false);
     // The only error is that there is a log already.
     let _ = match log.format {
-        Format::Human => builder.with_ansi(colour()).try_init(),
+        Format::Human => builder.with_ansi(colour(&io::stderr())).try_init(),
         Format::Json => builder.with_ansi(false).json().flatten_event(true).try_init(),
     };
 }
 
 /// Colour is for a terminal that can show it and a person who wants it (no-color.org).
-fn colour() -> bool {
+fn colour(output: &impl IsTerminal) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    !refused && !dumb && io::stderr().is_terminal()
+    !refused && !dumb && output.is_terminal()
 }
 
 fn filter(level: Level) -> LevelFilter {

@@ -26,7 +26,9 @@ const UNSAFE_FILES: &[&str] = &[
     "ring/uring.rs",
     "sys/inherited.rs",
     "sys/lock.rs",
+    "sys/mapping.rs",
     "sys/probe.rs",
+    "sys/residency.rs",
     "sys/signal.rs",
     "techniques/posix_aio/control.rs",
     "techniques/posix_aio/signal.rs",
@@ -176,7 +178,7 @@ fn a_call_to_the_kernel_is_seen_in_every_form() {
 #[test]
 fn only_named_rooms_start_threads() {
     nothing(
-        "a thread is started outside of server, ring and access_log",
+        "a thread is started outside of server, ring, access_log and lab",
         tree().iter().flat_map(layers::wrong_threads).collect(),
     );
 }

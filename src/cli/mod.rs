@@ -5,6 +5,7 @@
 //! looked at: `config` reads them, whatever their source.
 
 mod keys;
+mod lab;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,8 +16,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Given, Written};
 use keys::KeyFlags;
 
+pub use lab::{Lab, LabFormat};
+
 /// Names that are commands and therefore need `./` in front to be served as directories.
-pub const COMMANDS: [&str; 1] = ["check"];
+pub const COMMANDS: [&str; 2] = ["check", "lab"];
 
 /// The version, and the commit when it is known.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PITCREW_VERSION_SUFFIX"));
@@ -26,7 +29,8 @@ Examples:
   pitcrew                             serve ./www, or this directory without one
   pitcrew --engine splice /srv/www    serve /srv/www by splice(2)
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
-  pitcrew check --print               show every key, its value and its source";
+  pitcrew check --print               show every key, its value and its source
+  pitcrew lab                         race every I/O technique on this machine";
 
 const AFTER_HELP: &str = "\
 Every option may stand in a file (--config, or PITCREW_CONFIG) under the same name, or in the
@@ -37,6 +41,7 @@ Examples:
   pitcrew --engine splice /srv/www    serve /srv/www by splice(2)
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
   pitcrew check --print               show every key, its value and its source
+  pitcrew lab                         race every I/O technique on this machine
 
 Signals:
   SIGTERM, SIGINT  finish what is begun, then end; a second one ends at once
@@ -46,6 +51,7 @@ Exit codes:
   0  ended as asked           4  the root cannot be served
   2  wrong command line       5  an address cannot be listened on
   3  wrong configuration      6  io_uring is not available
+  7  the lab cannot race      8  a lap delivered wrong bytes or failed
                              70  a fault of the program itself";
 
 /// Serves a directory over HTTP/1.1 on io_uring, by the engine of your choice.
@@ -74,6 +80,9 @@ pub enum Command {
     /// Check the configuration, and say what is wrong with it, by file and line
     #[command(disable_version_flag = true, max_term_width = 100)]
     Check(Check),
+    /// Race every I/O technique on this machine, and say which one is fastest
+    #[command(disable_version_flag = true, max_term_width = 100, after_help = lab::AFTER_HELP)]
+    Lab(Lab),
 }
 
 /// Options of `check`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::random::Random;
+use crate::base::Random;
 use crate::ring::stats::Technique;
 
 /// Chances of faults, each in so many cases of a thousand.

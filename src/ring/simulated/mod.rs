@@ -33,7 +33,6 @@ mod inline;
 mod jobs;
 mod network;
 mod operations;
-mod random;
 mod state;
 mod watch;
 mod world;
@@ -42,9 +41,9 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+pub use crate::base::Random;
 pub use faults::{Fault, Faults};
 pub use network::End;
-pub use random::Random;
 pub use world::{Client, ListenerId, World};
 
 use super::handle::{Closing, Descriptor};

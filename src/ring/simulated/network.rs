@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::random::Random;
 use crate::base::Instant;
+use crate::base::Random;
 
 /// Bytes of a segment: what is held back by MSG_MORE is less than one.
 const SEGMENT: usize = 1460;

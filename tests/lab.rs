@@ -1,0 +1,308 @@
+//! The lab from outside: every lap over a small file, what it prints and keeps, and its refusals.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pitcrew::lab::{Report, SCHEMA, Verdict};
+use serde_json::Value;
+
+/// Beside the build, which is on a disk: a directory for temporary files may be in memory.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
+    command.current_dir(directory).env("TMPDIR", directory).arg("lab").args(arguments);
+    command
+}
+
+fn lab(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const SHORT: [&str; 6] = ["--size", "256KiB", "--rounds", "2", "--runtime", "2ms"];
+
+fn short<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT[..], more].concat()
+}
+
+/// What of a value breaks a schema, of the keywords that ours has.
+fn breaks(schema: &Value, root: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = root.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+        return breaks(target, root, value, at, found);
+    }
+    let mut fail = |text: String| found.push(format!("{at}: {text}"));
+    for (keyword, rule) in schema.as_object().unwrap() {
+        let number = |bound: &Value| bound.as_f64().unwrap();
+        let right = match keyword.as_str() {
+            "$schema" | "title" | "$defs" => true,
+            "const" => value == rule,
+            "enum" => rule.as_array().unwrap().contains(value),
+            "type" => match rule {
+                Value::Array(all) => all.iter().any(|name| is_of(value, name.as_str().unwrap())),
+                name => is_of(value, name.as_str().unwrap()),
+            },
+            "minimum" => value.as_f64().is_none_or(|it| it >= number(rule)),
+            "maximum" => value.as_f64().is_none_or(|it| it <= number(rule)),
+            "minItems" => value.as_array().is_none_or(|all| all.len() as f64 >= number(rule)),
+            "required" => value.as_object().is_none_or(|it| {
+                rule.as_array().unwrap().iter().all(|name| it.contains_key(name.as_str().unwrap()))
+            }),
+            "additionalProperties" => value
+                .as_object()
+                .is_none_or(|it| it.keys().all(|name| schema["properties"].get(name).is_some())),
+            "oneOf" => {
+                let fits = rule.as_array().unwrap().iter().filter(|one| {
+                    let mut own = Vec::new();
+                    breaks(one, root, value, at, &mut own);
+                    own.is_empty()
+                });
+                fits.count() == 1
+            }
+            "properties" | "items" => true,
+            other => panic!("the validator does not know the keyword {other}"),
+        };
+        if !right {
+            fail(format!("{value} breaks {keyword}: {rule}"));
+        }
+    }
+    if let (Some(properties), Some(members)) = (schema["properties"].as_object(), value.as_object())
+    {
+        for (name, below) in properties {
+            if let Some(member) = members.get(name) {
+                breaks(below, root, member, &format!("{at}.{name}"), found);
+            }
+        }
+    }
+    if let (Some(items), Some(all)) = (schema.get("items"), value.as_array()) {
+        for (index, item) in all.iter().enumerate() {
+            breaks(items, root, item, &format!("{at}[{index}]"), found);
+        }
+    }
+}
+
+fn is_of(value: &Value, name: &str) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        other => panic!("no type is called {other}"),
+    }
+}
+
+fn broken(value: &Value) -> Vec<String> {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut found = Vec::new();
+    breaks(&schema, &schema, value, "report", &mut found);
+    found
+}
+
+#[test]
+fn every_lap_races_and_the_json_is_of_its_schema() {
+    let directory = scratch();
+    let output = lab(directory.path(), &short(&["--format", "json", "--output", "kept.json"]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(broken(&value), [""; 0]);
+    assert_eq!(fs::read(directory.path().join("kept.json")).unwrap(), output.stdout);
+    let report: Report = serde_json::from_value(value.clone()).unwrap();
+    for lap in &report.laps {
+        match lap.verdict {
+            Verdict::Raced => {
+                let figures = lap.figures.as_ref().unwrap();
+                assert!(figures.bytes_per_second.median > 0.0, "{}", lap.lap);
+                assert!(figures.verified_blocks > 0, "{} was not verified", lap.lap);
+                assert_eq!(lap.runs.len(), 2);
+                let moved = |run: &pitcrew::lab::Run| run.bytes == run.operations * 4096;
+                assert!(lap.runs.iter().all(moved), "{}", lap.lap);
+            }
+            Verdict::NotRun => assert!(lap.reason.is_some(), "{}", lap.lap),
+            // Others use the memory of this machine, too.
+            Verdict::Void => println!("SKIPPED {}: {:?}", lap.lap, lap.reason),
+            Verdict::Wrong | Verdict::Failed => panic!("{}: {:?}", lap.lap, lap.reason),
+        }
+    }
+    // The validator sees what it should.
+    let mut odd = value.clone();
+    odd["laps"][0]["depth"] = 0.into();
+    odd["laps"][1]["figures"]["bytes_per_second"]["median"] = "fast".into();
+    odd["race"].as_object_mut().unwrap().remove("cache");
+    odd["more"] = 1.into();
+    assert_eq!(broken(&odd).len(), 4, "{:?}", broken(&odd));
+}
+
+#[test]
+fn the_table_ends_with_the_fastest_lap_and_has_no_colour_when_piped() {
+    let directory = scratch();
+    let output = lab(directory.path(), &short(&["--techniques", "read,mmap", "--seed", "7"]));
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!table.contains('\x1b') && !text(&output.stderr).contains('\x1b'));
+    assert!(table.contains("seed 7") && table.contains('█'), "{table}");
+    let last = table.lines().last().unwrap();
+    assert!(last.starts_with("FASTEST LAP: "), "{last}");
+    assert!(last.contains(" at ") && last.ends_with("x the baseline)"), "{last}");
+}
+
+#[test]
+fn csv_and_the_plot_have_each_lap() {
+    let directory = scratch();
+    let more = ["--techniques", "pread", "--format", "csv", "--plot", "plot.svg"];
+    let output = lab(directory.path(), &short(&more));
+    let table = text(&output.stdout);
+    let columns = table.lines().next().unwrap().split(',').count();
+    assert_eq!(table.lines().count(), 1 + 3, "{table}");
+    assert!(table.lines().all(|line| line.split(',').count() == columns), "{table}");
+    let plot = fs::read_to_string(directory.path().join("plot.svg")).unwrap();
+    for lap in ["read", "pread", "pread-threads"] {
+        assert!(plot.contains(&format!(">{lap}</text>")), "{plot}");
+    }
+    assert!(plot.starts_with("<svg") && plot.ends_with("</svg>\n"));
+}
+
+#[test]
+fn the_list_says_of_each_lap_whether_it_can_run_and_why_not() {
+    let directory = scratch();
+    let list = text(&lab(directory.path(), &["--list"]).stdout);
+    for lap in [
+        "read",
+        "uring-256",
+        "uring-fixed",
+        "direct-uring",
+        "predict-strided",
+        "mmap",
+        "posix-aio",
+        "sendfile",
+        "splice-tee",
+        "copy-file-range",
+        "o-sync",
+    ] {
+        assert!(list.lines().any(|line| line.starts_with(&format!("  {lap} "))), "{lap}\n{list}");
+    }
+    let list = text(&lab(directory.path(), &["--list", "--direct"]).stdout);
+    assert!(list.contains("no: it moves pages of the page cache"), "{list}");
+}
+
+#[test]
+fn wrong_options_name_the_remedy() {
+    let directory = scratch();
+    for (arguments, words) in [
+        (&["--size", "7"][..], "--size: 7 has no unit"),
+        (&["--size", "1KiB"], "less than one block of 4096; give more"),
+        (&["--block-size", "1000B"], "no multiple of 512"),
+        (&["--iodepth", "0"], "--iodepth: 0 is out of range; from 1 to 256"),
+        (&["--rw", "reed"], "did you mean 'read'?"),
+        (&["--cache", "hot"], "choose one of warm, cold"),
+        (&["--runtime", "5"], "write 5s or 5ms"),
+        (&["--rounds", "0"], "from 1 to 1000"),
+        (&["--verify", "no"], "choose one of pass, timed, off"),
+        (&["--techniques", "warp"], "no lap or technique 'warp'; see --list"),
+        (&["--output", "none/lab.json"], "'none/lab.json' cannot be written"),
+        (&["--form", "json"], "--format"),
+    ] {
+        let output = lab(directory.path(), arguments);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {complaint}");
+        assert!(complaint.contains(words), "{arguments:?}: {complaint}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_raced_has_its_reason() {
+    let directory = scratch();
+    let path = directory.path().join("small");
+    fs::write(&path, [7; 6000]).unwrap();
+    for (arguments, words) in [
+        (&["none"][..], "'none' does not exist; name a file"),
+        (&["/dev/null"], "neither a regular file nor a directory"),
+        (&["small", "--block-size", "8KiB"], "less than one block of 8192"),
+        (&["small", "--size", "1MiB"], "less than the 1048576 of --size"),
+        (
+            &["--size", "1024GiB", "--block-size", "1MiB", "."],
+            "bytes free, and the scratch files need",
+        ),
+    ] {
+        let output = lab(directory.path(), arguments);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{arguments:?}: {complaint}");
+        assert!(complaint.contains(words), "{arguments:?}: {complaint}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        println!("SKIPPED a file without permission: this user may read everything");
+        return;
+    }
+    let complaint = text(&lab(directory.path(), &["small"]).stderr);
+    assert!(complaint.contains("may not be read by this user"), "{complaint}");
+}
+
+#[test]
+fn a_file_that_was_named_is_only_read() {
+    let directory = scratch();
+    let path = directory.path().join("own");
+    let bytes: Vec<u8> = (0..70_000u32).map(|at| (at * 7 / 3) as u8).collect();
+    fs::write(&path, &bytes).unwrap();
+    let arguments = ["own", "--rounds", "1", "--runtime", "1ms", "--format", "json"];
+    let output = lab(directory.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report.race.made, report.race.size), (false, 69_632));
+    assert!(report.figures("write").is_some() && report.figures("copy").is_some());
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn nothing_is_left_when_the_lab_is_interrupted() {
+    let directory = scratch();
+    let arguments = ["--size", "8MiB", "--runtime", "1s"];
+    let mut running = command(directory.path(), &arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its files are there once it has more descriptors than the standard ones.
+    let files = format!("/proc/{}/fd", running.id());
+    let begun = Instant::now();
+    while fs::read_dir(&files).map_or(0, Iterator::count) < 6 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the lab never began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(!running.wait().unwrap().success());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_system_in_memory_is_never_cold_and_says_so() {
+    let memory = Path::new("/dev/shm");
+    let Ok(directory) = tempfile::tempdir_in(memory) else {
+        println!("SKIPPED a file system in memory: /dev/shm cannot be written");
+        assert!(std::env::var_os("CI").is_none(), "/dev/shm cannot be written");
+        return;
+    };
+    let list = text(&lab(directory.path(), &["--list", "--cache", "cold"]).stdout);
+    assert!(list.contains("no: the file system keeps its files in memory"), "{list}");
+    let output = lab(directory.path(), &short(&["--techniques", "read,direct"]));
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    assert!(table.contains("tmpfs is memory"), "{table}");
+    let cold = lab(directory.path(), &short(&["--techniques", "read", "--cache", "cold"]));
+    assert_eq!(cold.status.code(), Some(7));
+    assert!(text(&cold.stderr).contains("none of the laps can be run here"));
+}
