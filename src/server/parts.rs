@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::Control;
+use super::control::Control;
 use crate::access_log::Log;
 use crate::cache::{self, Directory};
 use crate::connection::{self, Endpoint};

@@ -14,12 +14,13 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::control::{Control, State};
 use super::endpoint::Figures;
 use super::listening::{announce, bind_all, bind_telemetry, note_descriptors, owned, sockets};
 use super::options::{Etag, Options, Precompressed};
 use super::parts::Parts;
 use super::watcher;
-use super::worker::{Control, State, Worker};
+use super::worker::Worker;
 use crate::access_log::{self, Feed, Log, Threads as LogThreads};
 use crate::cache::{self, Directory};
 use crate::connection;
