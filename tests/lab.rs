@@ -1,12 +1,15 @@
 //! The lab from outside: every lap over a small file, what it prints and keeps, and its refusals.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::Server;
 use pitcrew::lab::{Report, SCHEMA, Verdict};
 use serde_json::Value;
 
@@ -305,4 +308,24 @@ fn a_file_system_in_memory_is_never_cold_and_says_so() {
     let cold = lab(directory.path(), &short(&["--techniques", "read", "--cache", "cold"]));
     assert_eq!(cold.status.code(), Some(7));
     assert!(text(&cold.stderr).contains("none of the laps can be run here"));
+}
+
+#[test]
+fn the_server_tells_what_the_lab_has_kept() {
+    let directory = scratch();
+    let more = ["--techniques", "mmap,pread", "--output", "lab.json"];
+    let output = lab(directory.path(), &short(&more));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kept = directory.path().join("lab.json");
+    let server = Server::start(&["--lab-results", kept.to_str().unwrap()], directory.path());
+    let told = server.telemetry();
+    let kept: Report = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
+    for lap in kept.laps.iter().filter(|lap| lap.verdict == Verdict::Raced) {
+        let rate = lap.figures.as_ref().unwrap().bytes_per_second.median as u64;
+        assert_eq!(told["laps"][&lap.lap]["bytes_per_second"], rate, "{}", lap.lap);
+        assert_eq!(told["laps"][&lap.lap]["measured_at"], kept.measured_at);
+    }
+    assert!(told["laps"].as_object().is_some_and(|laps| !laps.is_empty()));
+    let plain = Server::start(&[], directory.path());
+    assert_eq!(plain.telemetry()["laps"], serde_json::json!({}));
 }

@@ -29,7 +29,7 @@ pub struct Lab {
     /// How the result is printed
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: LabFormat,
-    /// Keep the result as JSON in a file
+    /// Keep the result as JSON in a file, for the key lab-results of the server
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Draw the result into a file, as SVG

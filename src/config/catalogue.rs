@@ -14,6 +14,7 @@ use toml::Value;
 
 use super::address::{allow, join, listen_all};
 use super::key::{Key, Section};
+use super::lab_results;
 use super::shapes::{as_usize, count, fallback, file_name, power_of_two, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
@@ -26,7 +27,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 58] = [
+pub static KEYS: [Key; 59] = [
     Key::one(
         Section::Serving,
         "root",
@@ -386,6 +387,26 @@ pub static KEYS: [Key; 58] = [
         },
         |all| Value::from(all.server.telemetry.ready_path.as_str()),
     ),
+    access_log::ACCESS_LOG,
+    access_log::FORMAT,
+    access_log::SAMPLE_OF,
+    access_log::STATUS,
+    access_log::MATCH,
+    access_log::FULL,
+    access_log::WAIT,
+    access_log::BUFFER,
+    access_log::FLUSH,
+    access_log::DURABILITY,
+    access_log::ROTATE_SIZE,
+    access_log::ROTATE_EVERY,
+    access_log::ARCHIVE,
+    access_log::COMPRESS,
+    access_log::KEEP,
+    access_log::MIRROR,
+    access_log::MIRROR_SAMPLE,
+    access_log::MIRROR_DIGEST,
+    access_log::MIRROR_STORE,
+    lab_results::LAB_RESULTS,
     access_log::ACCESS_LOG,
     access_log::FORMAT,
     access_log::SAMPLE_OF,

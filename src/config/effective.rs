@@ -17,6 +17,8 @@ pub struct Settings {
     pub server: Options,
     /// What the program says about itself.
     pub log: Log,
+    /// The result of the lab that was read.
+    pub lab_results: Option<PathBuf>,
 }
 
 /// A key on the command line.

@@ -19,6 +19,7 @@ mod effective;
 mod file;
 mod key;
 mod lab;
+mod lab_results;
 mod log;
 mod loops;
 mod nearest;

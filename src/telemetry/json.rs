@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::snapshot::{Series, Snapshot, Value};
+use super::snapshot::{Lap, Series, Snapshot, Value};
 
 /// The version of the JSON: it changes when a name goes away or changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -62,10 +62,14 @@ impl Snapshot {
 
     fn laps(&self) -> Json {
         let laps = self.about.laps.iter();
-        let one = |bytes: u64| json!({ "bytes_per_second": bytes });
-        laps.map(|lap| (lap.technique.clone(), one(lap.bytes_per_second)))
-            .collect::<Map<_, _>>()
-            .into()
+        let one = |lap: &Lap| {
+            json!({
+                "bytes_per_second": lap.bytes_per_second,
+                "measured_at": lap.measured_at,
+                "machine": lap.machine,
+            })
+        };
+        laps.map(|lap| (lap.technique.clone(), one(lap))).collect::<Map<_, _>>().into()
     }
 }
 
@@ -137,7 +141,13 @@ mod tests {
             ring_setup: "deferred",
             workers: shards.len(),
             uptime: Duration::from_micros(12_345_678),
-            laps: [Lap { technique: "readv".to_owned(), bytes_per_second: 7 }].into(),
+            laps: [Lap {
+                technique: "readv".to_owned(),
+                bytes_per_second: 7,
+                measured_at: 9,
+                machine: "here".to_owned(),
+            }]
+            .into(),
         };
         serde_json::from_slice(&snapshot(shards, about).to_json()).unwrap()
     }
@@ -155,7 +165,10 @@ mod tests {
         }
         let told = told(&shards);
         assert_eq!(told["server"]["workers"], 2);
-        assert_eq!(told["laps"], json!({ "readv": { "bytes_per_second": 7 } }));
+        assert_eq!(
+            told["laps"],
+            json!({ "readv": { "bytes_per_second": 7, "measured_at": 9, "machine": "here" } })
+        );
         assert_eq!(told["techniques"]["sendfile"]["bytes"], 20);
         assert_eq!(told["bytes"], json!({ "copied": 0, "not_copied": 20 }));
         assert_eq!(told["connections"]["open"], 8);

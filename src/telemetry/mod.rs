@@ -21,7 +21,8 @@
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
 //!
 //! `laps` has the techniques that were raced on this machine, those that the server does not use
-//! among them, each with `bytes_per_second`; it is empty where no race is known.
+//! among them, each with `bytes_per_second`, `measured_at` (seconds since 1970) and `machine`; it
+//! is empty unless `lab-results` names a result of the lab.
 //!
 //! Every other member is a group of figures. A figure stands at group, then label if the group
 //! has one, then name, as its [`Figure::path`] says: `ring.enters`, `techniques.sendfile.bytes`,

@@ -298,7 +298,8 @@ mod tests {
         for nanoseconds in [1023, 1024, 5_000_000] {
             shard.ring.technique(Technique::Send).latency.record(nanoseconds);
         }
-        let laps = [Lap { technique: "a\"b".to_owned(), bytes_per_second: 3 }].into();
+        let lap = Lap { technique: "a\"b".to_owned(), bytes_per_second: 3, ..Lap::default() };
+        let laps = [lap].into();
         let told = snapshot(&[shard], About { laps, ..About::default() });
         let text = String::from_utf8(told.to_text(Text::Prometheus)).unwrap();
         let name = "pitcrew_techniques_latency_seconds";

@@ -46,12 +46,16 @@ pub struct About {
 }
 
 /// What a technique did in its last race.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lap {
     /// The technique, as the race names it.
     pub technique: String,
     /// Bytes that it moved in a second.
     pub bytes_per_second: u64,
+    /// When the race began, in seconds since 1970.
+    pub measured_at: u64,
+    /// Where: the name of the machine, its processor and its kernel.
+    pub machine: String,
 }
 
 /// The value of a figure, over all workers.
