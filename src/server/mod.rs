@@ -3,6 +3,8 @@
 //! [`run`] takes [`Options`] and serves until a signal ends it. Each worker is a thread with a
 //! ring, listeners, connections and open files of its own.
 
+mod control;
+mod directories;
 mod endpoint;
 mod listening;
 pub mod options;
@@ -12,7 +14,8 @@ mod run;
 mod watcher;
 mod worker;
 
+pub use control::{Control, State};
 pub use options::Options;
 pub use parts::Parts;
 pub use run::{End, Fault, run};
-pub use worker::{Control, State, Worker};
+pub use worker::Worker;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::Control;
+use super::control::Control;
 use crate::access_log::Log;
 use crate::cache::{self, Directory};
 use crate::connection::{self, Endpoint};
@@ -25,6 +25,8 @@ pub struct Parts<K: Kernel> {
     pub telemetry_listeners: Vec<Socket>,
     /// Becomes readable when the control says something new.
     pub bell: Socket,
+    /// Fires when memory becomes short; none where that cannot be told.
+    pub pressure: Option<Socket>,
     /// What it is told.
     pub control: Arc<Control>,
     /// The rules.
