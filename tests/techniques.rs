@@ -964,7 +964,7 @@ fn ring_setup_failure_in_a_process_of_its_own() {
         assert_eq!(left_over(), before, "after a ring that could not be made");
 
         // More than the kernel registers as one: the ring is there already when it refuses.
-        let buffers = Some((MIB, 1025));
+        let buffers = Some((1025 * MIB, 1));
         let refused = Batch::with(&Setup { buffers, ..Setup::new(8) }).unwrap_err();
         assert!(
             matches!(refused, SetupError::NotRegistered { what: Registration::Buffers, .. }),

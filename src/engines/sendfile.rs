@@ -58,6 +58,14 @@ impl Sendfile {
         }
     }
 
+    /// Whether the client has acknowledged all that the socket took: then it cannot be full.
+    fn has_nothing_queued(&self, io: &mut dyn Io) -> bool {
+        match io.start(Op::Unacknowledged { socket: self.body.socket.clone() }) {
+            Start::Executed(completion) => completion.result == Ok(0),
+            Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => false,
+        }
+    }
+
     /// Ends the body: at once if the client is gone, else when nothing of it is in flight.
     fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
         if self.residency.in_flight() == 0 || matches!(step, Step::Failed(BodyError::Send(_))) {
@@ -123,8 +131,12 @@ impl Engine for Sendfile {
                     self.progress.head = sent;
                     self.body.head = head;
                     if self.full_in_vain > FULL_WITHOUT_PROGRESS_MAX {
-                        // It is the file that says so, as one of a file system in user space may.
-                        return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
+                        self.full_in_vain = 0;
+                        if self.has_nothing_queued(io) {
+                            // It is the file that says so, as one of a file system in user space
+                            // may.
+                            return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
+                        }
                     }
                     return Step::Blocked;
                 }
