@@ -149,8 +149,9 @@ const _: () = assert!(PREDICT_READS_PER_CREDIT > 50, "less than two in a hundred
 
 // cache
 
-/// Times that an open is tried again when a rename got in its way.
-pub const OPEN_TRIES_MAX: u32 = 8;
+/// Times that opens are tried again when a rename got in their way, for a name and all of its
+/// neighbours together: some for each of them.
+pub const OPEN_TRIES_MAX: u32 = 32;
 
 /// Bytes of a file whose entity tag is made of its content: 64 MiB take some tens of
 /// milliseconds out of memory and a second from a slow disk, during which no other file of the
