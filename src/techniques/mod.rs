@@ -10,6 +10,7 @@
 //! | [`posix_aio`] | aio(7), lio_listio(3) | asynchronous operations of the C library |
 //! | [`direct`] | open(2) (O_DIRECT), statx(2) | transfers that pass by the page cache |
 //! | [`memory`] | open(2), NOTES on O_DIRECT | aligned buffers, memory that operations own |
+//! | [`residency`] | preadv2(2), cachestat(2), mincore(2) | whether the page cache has a part |
 //! | [`synchronous`] | open(2) (O_SYNC, O_DSYNC) | writes that are on the device when they return |
 //!
 //! # Conventions
@@ -37,6 +38,7 @@ mod error;
 pub mod memory;
 pub mod pipe;
 pub mod positional;
+pub mod residency;
 
 pub mod posix_aio;
 pub mod sendfile;

@@ -1,0 +1,211 @@
+//! Whether a part of a file is in the page cache: asked of the kernel, without waiting for a disk.
+//!
+//! Three ways, since none is good everywhere:
+//! - one byte of each step is read with RWF_NOWAIT ([`super::positional::probe`]), which says no for
+//!   a page that is still being read; but it looks at one page a step, and FUSE, network file
+//!   systems, overlayfs and tmpfs refuse it
+//! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read;
+//!   so it can only say no. It answers the owner of the file and who may write to it, and knows
+//!   nothing of what overlayfs passes on
+//! - a mapping and mincore(2) tell for each page whether it was read; for the owner of the file
+//!   and for who may write to it only, as it says yes to everything else
+//!
+//! [`read_ahead`] goes the first two ways together, [`mapped`] the third. Both speak of a moment:
+//! the pages may be evicted before the next call.
+
+// Unsafe: a system call that rustix does not have, a mapping, and asking what is in memory of it.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::fs::{AtFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use super::positional::{self, Residency};
+use super::{Error, check_offset};
+
+/// Bytes between two pages that are looked at: what the kernel reads ahead at least, so that a
+/// part that is being read has one of them.
+pub const STEP_BYTES: u64 = 64 * 1024;
+
+/// Its number, which is the same on every architecture that Rust knows.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// Whether `count` bytes at `offset` can be read without waiting. Where some cannot, this starts
+/// read-ahead on most file systems. What lies after the end of the file is as good as there.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with EOPNOTSUPP where the file system does not answer; [`mapped`] may.
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// let answer = residency::read_ahead(&file, 0, 26);
+/// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::OPNOTSUPP))));
+/// # Ok(())
+/// # }
+/// ```
+pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    let fd = fd.as_fd();
+    if count == 0 {
+        return Ok(true);
+    }
+    // The first page before all: it is the whole of a small file, and tells whether the file
+    // system answers at all.
+    let last = offset + count - 1;
+    let mut at = offset;
+    loop {
+        match positional::probe(fd, at)? {
+            Residency::Resident => {}
+            Residency::PastEnd => return Ok(true),
+            Residency::Cold => return Ok(false),
+            Residency::Unknown => return Err(Error::Kernel(Errno::OPNOTSUPP)),
+        }
+        if at == offset && last / page_bytes() > offset / page_bytes() && misses(fd, offset, count)
+        {
+            return Ok(false);
+        }
+        if at == last {
+            return Ok(true);
+        }
+        at = (at + STEP_BYTES).min(last);
+    }
+}
+
+/// Whether the page cache lacks a page of the part for certain (cachestat).
+fn misses(fd: impl AsFd, offset: u64, count: u64) -> bool {
+    let range = [offset, count];
+    // Pages that are there, dirty, being written, evicted, and evicted not long ago.
+    let mut told = [0_u64; 5];
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the call reads two and writes five 64-bit numbers, the layouts of `struct
+    // cachestat_range` and `struct cachestat`; both arrays outlive it, and the descriptor is open.
+    let done =
+        unsafe { libc::syscall(SYS_CACHESTAT, fd, range.as_ptr(), told.as_mut_ptr(), 0_u32) };
+    // A kernel without the call, or a file whose owner is another, is no answer.
+    let page = page_bytes();
+    done == 0 && told[0] < pages(offset, count, page)
+}
+
+/// Whether every page of the part is in memory, read to its end, by a mapping of it. `false` also
+/// where the kernel would not say: the file is of another user who lets nobody else write to it.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with ENODEV where the file cannot be mapped, ENOMEM, EINVAL.
+///
+/// ```
+/// use pitcrew::techniques::{positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// assert!(residency::mapped(&file, 0, 26)?);
+/// # Ok(())
+/// # }
+/// ```
+pub fn mapped(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    check_offset(offset)?;
+    let fd = fd.as_fd();
+    if count == 0 {
+        return Ok(true);
+    }
+    if !may_be_asked(fd)? {
+        return Ok(false);
+    }
+    let page = page_bytes();
+    let start = offset / page * page;
+    let bytes = (offset - start + count).next_multiple_of(page) as usize;
+    // SAFETY: the kernel chooses the place, so that no mapping of anybody else is touched.
+    let base = unsafe {
+        rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, fd, start)
+    }?;
+    let mut told = vec![0_u8; bytes / page as usize];
+    // SAFETY: the range is the mapping that was just made, and there is a byte for each page of it.
+    let asked = unsafe { libc::mincore(base, bytes, told.as_mut_ptr()) };
+    let errno = Errno::from_io_error(&std::io::Error::last_os_error());
+    // SAFETY: nobody else knows of the mapping, and nothing in it was borrowed.
+    let unmapped = unsafe { rustix::mm::munmap(base, bytes) };
+    unmapped?;
+    if asked != 0 {
+        return Err(errno.unwrap_or(Errno::IO).into());
+    }
+    Ok(told.iter().all(|page| page & 1 == 1))
+}
+
+/// Whether mincore(2) tells the truth of a file: it says that all is there to who is not its owner
+/// and may not write to it (since Linux 5.2).
+fn may_be_asked(fd: impl AsFd) -> Result<bool, Error> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let owner = rustix::fs::statx(fd, c"", flags, StatxFlags::UID)?.stx_uid;
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(true);
+    }
+    let may = rustix::thread::capabilities(None).map(|sets| sets.effective);
+    Ok(may.is_ok_and(|may| may.contains(rustix::thread::CapabilitySet::FOWNER)))
+}
+
+fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+fn pages(offset: u64, count: u64, page: u64) -> u64 {
+    (offset + count - 1) / page - offset / page + 1
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_there_until_it_is_dropped() {
+        let scratch = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+        let path = scratch.path().join("file");
+        let bytes = vec![7; 300_000];
+        std::fs::write(&path, &bytes).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let Ok(true) = read_ahead(&file, 0, 300_000) else {
+            eprintln!("SKIPPED: this file system does not answer RWF_NOWAIT");
+            return;
+        };
+        assert_eq!(mapped(&file, 0, 300_000), Ok(true));
+        assert_eq!(mapped(&file, 299_999, 1), Ok(true));
+        // A hole in the middle, where no step falls, so that every page counts.
+        rustix::fs::fdatasync(&file).unwrap();
+        let hole = std::num::NonZeroU64::new(4096);
+        rustix::fs::fadvise(&file, 20 * 4096, hole, rustix::fs::Advice::DontNeed).unwrap();
+        let dropped = mapped(&file, 20 * 4096, 4096) == Ok(false);
+        if dropped {
+            assert_eq!(mapped(&file, 0, 300_000), Ok(false));
+            assert_eq!(mapped(&file, 0, 20 * 4096), Ok(true));
+            assert_eq!(read_ahead(&file, 0, 20 * 4096), Ok(true));
+        }
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        if mapped(&file, 100_000, 1) == Ok(false) {
+            assert_eq!(read_ahead(&file, 100_000, 100_000), Ok(false));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_as_good_as_there() {
+        let file = tempfile::tempfile().unwrap();
+        rustix::io::write(&file, b"abc").unwrap();
+        for answer in [read_ahead(&file, 3, 10), read_ahead(&file, 1 << 40, 1)] {
+            assert!(
+                matches!(answer, Ok(true) | Err(Error::Kernel(Errno::OPNOTSUPP))),
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_touches_every_page_that_it_lies_in() {
+        assert_eq!(pages(0, 1, 4096), 1);
+        assert_eq!(pages(4095, 2, 4096), 2);
+        assert_eq!(pages(4096, 8192, 4096), 2);
+    }
+}
