@@ -1,5 +1,6 @@
 //! What the process asks of the kernel outside the loop: sockets to listen on, signals, the
-//! root directory, the limit of descriptors, watchers, and whether io_uring is there.
+//! root directory, mounts, memory that becomes short, the limit of descriptors, watchers, and
+//! whether io_uring is there.
 //!
 //! Everything here runs at start or at the end, never for a request. Failures are typed by
 //! cause, and their text is one line that names the remedy.
@@ -9,6 +10,8 @@ pub mod descriptors;
 pub mod inherited;
 pub mod lock;
 pub mod mapping;
+pub mod mounts;
+pub mod pressure;
 pub mod probe;
 pub mod processor;
 pub mod residency;

@@ -1,0 +1,118 @@
+//! The mounts of this process, as /proc/self/mountinfo lists them (proc_pid_mountinfo(5)). The list
+//! is the kernel's own: reading it asks no file system and waits for none.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, StatxFlags};
+
+const LIST: &str = "/proc/self/mountinfo";
+
+/// The name of the file system that a mount is of; none if there is no such mount any more.
+///
+/// # Errors
+/// When the list cannot be read, as where /proc is not mounted.
+pub fn file_system(mount: u64) -> io::Result<Option<Box<[u8]>>> {
+    let list = std::fs::read(LIST)?;
+    let found = lines(&list).find(|line| line.number == mount);
+    Ok(found.map(|line| line.file_system.into()))
+}
+
+/// The mount that an open file or directory was reached by; none where the kernel does not tell
+/// (before 5.8).
+pub fn of(fd: BorrowedFd<'_>) -> Option<u64> {
+    let told = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    (told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id)
+}
+
+/// The mounts beneath a directory: the path of each from there, and its number. Those that lie
+/// over one another at one path are told in the order in which they were made.
+///
+/// # Errors
+/// When the list cannot be read, or the directory has no absolute path.
+pub fn beneath(directory: &Path) -> io::Result<Vec<(Box<[u8]>, u64)>> {
+    let directory = directory.canonicalize()?;
+    let list = std::fs::read(LIST)?;
+    Ok(beneath_in(&list, directory.as_os_str().as_bytes()))
+}
+
+fn beneath_in(list: &[u8], directory: &[u8]) -> Vec<(Box<[u8]>, u64)> {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    let mut found = Vec::new();
+    for line in lines(list) {
+        let path = unescaped(line.path);
+        let rest = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix(b"/"));
+        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+            found.push((rest.into(), line.number));
+        }
+    }
+    found
+}
+
+struct Line<'a> {
+    number: u64,
+    path: &'a [u8],
+    file_system: &'a [u8],
+}
+
+/// The fields are number, parent, device, root, path, options, some optional ones, a hyphen, and
+/// the name of the file system.
+fn lines(list: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    list.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let path = fields.nth(3)?;
+        fields.find(|field| *field == b"-")?;
+        Some(Line { number, path, file_system: fields.next()? })
+    })
+}
+
+/// Blank, tab, newline and backslash are written as three octal digits.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut left = path;
+    while let Some((&byte, rest)) = left.split_first() {
+        match rest {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if byte == b'\\' => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                left = after;
+            }
+            _ => {
+                out.push(byte);
+                left = rest;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TOLD: &[u8] = b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+        31 22 0:28 / /srv/www rw - tmpfs none rw\n\
+        40 31 0:33 / /srv/www/a\\040b/c\\134 rw master:2 propagate_from:1 - fuse.slow slow rw\n\
+        41 31 0:34 / /srv/www2 rw - nfs4 host:/x rw\n";
+
+    #[test]
+    fn mounts_beneath_a_directory_are_found_with_their_paths() {
+        let of = |directory: &[u8]| beneath_in(TOLD, directory);
+        assert_eq!(of(b"/srv/www"), [(b"a b/c\\".as_slice().into(), 40)]);
+        assert_eq!(of(b"/srv/www2"), []);
+        assert_eq!(of(b"/").len(), 3);
+    }
+
+    #[test]
+    fn every_mount_has_a_file_system() {
+        let names: Vec<_> = lines(TOLD).map(|line| line.file_system).collect();
+        assert_eq!(names, [b"ext4".as_slice(), b"tmpfs", b"fuse.slow", b"nfs4"]);
+        let own = std::fs::read(LIST).unwrap();
+        let count = own.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        assert_eq!(lines(&own).count(), count);
+        assert_eq!(file_system(u64::MAX).unwrap(), None);
+    }
+}
