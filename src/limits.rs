@@ -5,12 +5,17 @@
 
 use std::time::Duration;
 
+mod disks;
+
+pub use disks::*;
+
 // ring
 
-/// Turns that a reactor waits at its end for the kernel to let go of what is in flight.
-pub const DROP_TURNS_MAX: usize = 64;
+/// Turns that a reactor waits at its end for the kernel to let go of what is in flight. A disk that
+/// hangs never lets go.
+pub const DROP_TURNS_MAX: usize = 20;
 /// How long each of these turns waits at most.
-pub const DROP_TURN: Duration = Duration::from_millis(250);
+pub const DROP_TURN: Duration = Duration::from_millis(100);
 
 /// Helper threads of the process: one that hangs in a file system leaves one to the others. More
 /// would compete with the workers for the processors.
@@ -160,7 +165,11 @@ const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
 
 /// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
 /// ask for names that are not known in one moment. Each holds one to eight descriptors.
-pub const LOADS_MAX: usize = 1024;
+pub const LOADS_MAX: usize = 4096;
+
+/// Of these, names on one mount, so that one that hangs leaves room for those of others. Who asks
+/// beyond that is told to come again later.
+pub const LOADS_PER_MOUNT_MAX: usize = LOADS_MAX / 4;
 
 /// Blocks of one worker's cache at least: some being sent, some being read, and one to spare.
 pub const DIRECT_BLOCKS_MIN: usize = 8;

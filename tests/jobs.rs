@@ -4,6 +4,8 @@
 
 #[path = "jobs/freshness.rs"]
 mod freshness;
+#[path = "jobs/hangs.rs"]
+mod hangs;
 #[path = "jobs/helpers.rs"]
 mod helpers;
 #[path = "jobs/hot.rs"]

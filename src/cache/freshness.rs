@@ -106,7 +106,7 @@ impl OpenFiles {
     pub(super) fn watch(&mut self, tree: Tree, path: &[u8], mount: u64, now: Instant) {
         let root = &self.roots[usize::from(tree.0)];
         if let Some(job) = self.watches.ask((tree, &root.directory.file), path, mount, now) {
-            self.queue.push((Purpose::Watch(tree, root.generation), Op::Job(job)));
+            self.queue.push(Purpose::Watch(tree, root.generation), Op::Job(job));
         }
     }
 

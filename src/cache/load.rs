@@ -9,8 +9,8 @@ use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use super::watches::Cover;
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
-use crate::limits::OPEN_TRIES_MAX;
-use crate::ring::{Completion, Facts, File, FileKind, Job, Op, Owner};
+use crate::limits::{LOADS_PER_MOUNT_MAX, OPEN_TRIES_MAX};
+use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Op, Owner};
 
 /// One descriptor of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub(super) struct Load {
     follow_links: bool,
     /// Whether one was met where none was expected.
     pub(super) linked: bool,
+    /// The mount that it is expected to be about.
+    pub(super) mount: u64,
     pub(super) waiters: Vec<Owner>,
     /// Operations that are queued or in flight.
     pub(super) pending: u32,
@@ -83,10 +85,47 @@ pub(super) struct Load {
     refused: Option<Found>,
 }
 
+/// How many entries are being found out, in all and on each mount.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    count: usize,
+    mounts: Vec<(u64, usize)>,
+}
+
+impl Loads {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn have_room(&self, mount: u64) -> bool {
+        let of_mount = self.mounts.iter().find(|(one, _)| *one == mount);
+        of_mount.is_none_or(|(_, count)| *count < LOADS_PER_MOUNT_MAX)
+    }
+
+    pub(super) fn begin(&mut self, mount: u64) {
+        self.count += 1;
+        match self.mounts.iter_mut().find(|(one, _)| *one == mount) {
+            Some((_, count)) => *count += 1,
+            None => self.mounts.push((mount, 1)),
+        }
+    }
+
+    pub(super) fn end(&mut self, mount: u64) {
+        self.count -= 1;
+        let at = self.mounts.iter().position(|(one, _)| *one == mount);
+        let at = at.expect("a load ends that has begun");
+        self.mounts[at].1 -= 1;
+        if self.mounts[at].1 == 0 {
+            self.mounts.swap_remove(at);
+        }
+    }
+}
+
 impl Load {
     pub(super) fn new(
         started: Instant,
         generation: u32,
+        mount: u64,
         cover: Cover,
         follow_links: bool,
         waiter: Owner,
@@ -98,6 +137,7 @@ impl Load {
             doubted: false,
             follow_links,
             linked: false,
+            mount,
             waiters: vec![waiter],
             pending: 0,
             tries: 0,
@@ -118,8 +158,9 @@ impl Load {
     /// Takes in the end of an operation on a part.
     pub(super) fn take(&mut self, part: Part, completion: Completion) -> Stage {
         match (completion.op, completion.result, completion.handle) {
-            (Some(Op::Open { .. }), Ok(_), Some(handle)) => {
-                Stage::Ask(Op::Stat { file: handle.into(), facts: Box::default() })
+            (Some(Op::Open { how, .. }), Ok(_), Some(handle)) => {
+                let ask = if how.crosses { Ask::Anywhere } else { Ask::Mount };
+                Stage::Ask(Op::stat(handle.into(), ask))
             }
             (Some(Op::Open { .. }), Err(Errno::AGAIN | Errno::INTR), _)
                 if self.tries < OPEN_TRIES_MAX =>
@@ -134,7 +175,7 @@ impl Load {
                 self.linked = true;
                 Stage::Again
             }
-            (Some(Op::Stat { file, facts }), Ok(_), _) => self.know(part, file, *facts),
+            (Some(Op::Stat { file, facts, .. }), Ok(_), _) => self.know(part, file, *facts),
             (Some(Op::Job(Job::Digest { digest, .. })), Ok(_), _) => {
                 self.digests[part.place()] = Some(digest);
                 Stage::Known
@@ -299,9 +340,9 @@ mod tests {
 
     /// A load whose original is a file.
     fn begun() -> Load {
-        let mut load = Load::new(Instant::default(), 0, Cover::Unwatchable, true, WAITER);
+        let mut load = Load::new(Instant::default(), 0, 0, Cover::Unwatchable, true, WAITER);
         let facts = Facts { kind: FileKind::Regular, size: 3, ..Facts::default() };
-        let op = Op::Stat { file: file(), facts: Box::new(facts) };
+        let op = Op::Stat { file: file(), ask: Ask::Mount, facts: Box::new(facts), sheet: None };
         let stage = load.take(Part::ORIGINAL, ended(op, Ok(0)));
         assert!(matches!(stage, Stage::Open), "{stage:?}");
         load
@@ -315,6 +356,15 @@ mod tests {
             let (found, _) = load.result(None, false);
             assert!(matches!(found, Found::Unavailable(told) if told == errno), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_mount_that_hangs_leaves_room_to_find_out_names_of_others() {
+        let mut loads = Loads::default();
+        (0..LOADS_PER_MOUNT_MAX).for_each(|_| loads.begin(7));
+        assert!(!loads.have_room(7) && loads.have_room(8));
+        loads.end(7);
+        assert!(loads.have_room(7));
     }
 
     #[test]

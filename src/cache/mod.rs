@@ -12,6 +12,7 @@ mod hot;
 mod load;
 mod lookup;
 mod open_files;
+mod queue;
 mod stats;
 mod tree;
 mod version;

@@ -18,8 +18,9 @@ use rustix::io::Errno;
 
 use super::freshness::{Trust, trust_in};
 use super::hot::Hot;
-use super::load::{Load, Part, Stage};
+use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
+use super::queue::Queue;
 use super::stats::Stats;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
@@ -67,9 +68,9 @@ pub struct OpenFiles {
     pub(super) entries: Slab<Entry>,
     hand: Vec<Key>,
     /// Entries that are being found out.
-    loading: usize,
+    loads: Loads,
     /// Operations that wait to be started.
-    pub(super) queue: Vec<(Purpose, Op)>,
+    pub(super) queue: Queue<Purpose>,
     /// Files that wait to be hashed, and how many are.
     to_hash: VecDeque<(Key, Part, Op)>,
     hashing: usize,
@@ -102,8 +103,8 @@ impl OpenFiles {
             options,
             entries: Slab::new(options.entries_max + LOADS_MAX),
             hand: Vec::new(),
-            loading: 0,
-            queue: Vec::new(),
+            loads: Loads::default(),
+            queue: Queue::default(),
             to_hash: VecDeque::new(),
             hashing: 0,
             helpers_are_full: false,
@@ -122,7 +123,7 @@ impl OpenFiles {
             Followed::Good => {}
             Followed::Waiting => return Lookup::Waiting,
             Followed::Begun(op) => {
-                self.queue.push((Purpose::Root(tree), op));
+                self.queue.push(Purpose::Root(tree), op);
                 return Lookup::Waiting;
             }
         }
@@ -138,6 +139,12 @@ impl OpenFiles {
         {
             self.stats.hits.add(u64::from(!again));
             return Lookup::Known(found.clone());
+        }
+        let mount = self.roots[usize::from(tree.0)].expects(path).mount;
+        let begins = known.and_then(|key| self.entries.get(key)).is_none_or(|e| e.load.is_none());
+        if begins && !self.loads.have_room(mount) {
+            self.stats.refused.add(1);
+            return Lookup::Full;
         }
         let key = match known {
             Some(key) => key,
@@ -155,14 +162,14 @@ impl OpenFiles {
             // ask again and start another.
             Some(load) => load.waiters.push(waiter),
             None => {
-                let mount = entry.found.as_ref().map(|found| found.mount(tree));
+                let found_on = entry.found.as_ref().map(|found| found.mount(tree));
                 let cover = self.watches.cover(tree, path, now);
                 let follow_links = self.options.follow_links;
-                let load = Load::new(now, generation, cover, follow_links, waiter);
+                let load = Load::new(now, generation, mount, cover, follow_links, waiter);
                 entry.load = Some(Box::new(load));
-                self.loading += 1;
+                self.loads.begin(mount);
                 self.open(key, Part::ORIGINAL, false);
-                let Some(mount) = mount else {
+                let Some(mount) = found_on else {
                     self.stats.misses.add(1);
                     return Lookup::Waiting;
                 };
@@ -198,27 +205,21 @@ impl OpenFiles {
     /// Starts what lookups have asked for.
     pub fn pump(&mut self, io: &mut dyn Io) {
         self.hot.pump(io);
-        let mut busy = Vec::new();
-        while !self.queue.is_empty() {
-            for (purpose, op) in std::mem::take(&mut self.queue) {
-                match io.start(op) {
-                    Start::Submitted(ticket) => {
-                        self.pending.insert(ticket, purpose);
-                    }
-                    // What ran at once may have queued what follows from it.
-                    Start::Executed(completion) => {
-                        self.completed(purpose, completion, io.now());
-                    }
-                    Start::Busy(Op::Job(Job::Watch { path, .. })) => {
-                        if let Purpose::Watch(tree, _) = purpose {
-                            self.watches.failed(tree, &path, io.now());
-                        }
-                    }
-                    Start::Busy(op) | Start::Blocked(op, _) => busy.push((purpose, op)),
+        while let Some((purpose, op)) = self.queue.pop() {
+            match io.start(op) {
+                Start::Submitted(ticket) => {
+                    self.pending.insert(ticket, purpose);
                 }
+                Start::Busy(Op::Job(Job::Watch { path, .. })) => {
+                    if let Purpose::Watch(tree, _) = purpose {
+                        self.watches.failed(tree, &path, io.now());
+                    }
+                }
+                // What ran at once may have queued what follows from it.
+                Start::Executed(completion) => self.completed(purpose, completion, io.now()),
+                Start::Busy(op) | Start::Blocked(op, _) => self.queue.put_back(purpose, op),
             }
         }
-        self.queue = busy;
         while let Some((watcher, watch)) = self.watches.next_idle() {
             // A directory that is gone is watched by nobody.
             let _ = io.start(Op::Unwatch { watcher, watch });
@@ -247,6 +248,7 @@ impl OpenFiles {
     /// Takes in a wake of the cache's own operations.
     pub fn wake(&mut self, wake: Wake, now: Instant) {
         self.helpers_are_full = false;
+        self.queue.wake();
         if let Wake::Done(completion) = wake
             && let Some(completion) = self.hot.take(completion)
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
@@ -257,7 +259,7 @@ impl OpenFiles {
 
     /// Whether `pump` has something to start.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        self.queue.has_work()
             || self.watches.has_idle()
             || self.hot.has_work()
             || self.may_hash() && !self.to_hash.is_empty()
@@ -275,9 +277,11 @@ impl OpenFiles {
         let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
         let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
             .expect("a path that came out of a target holds no NUL");
-        let how = How { direct, no_links: load.no_links(), anywhere: false };
-        let root = self.roots[usize::from(entry.tree.0)].directory.file.clone();
-        self.queue.push((Purpose::Entry(key, part), Op::Open { root, path, how }));
+        let no_links = load.no_links();
+        let root = &self.roots[usize::from(entry.tree.0)];
+        let how = How { direct, no_links, ..root.expects(&entry.name) };
+        let root = root.directory.file.clone();
+        self.queue.push(Purpose::Entry(key, part), Op::Open { root, path, how });
     }
 
     fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
@@ -287,7 +291,7 @@ impl OpenFiles {
                 let root = &mut self.roots[usize::from(tree.0)];
                 let generation = root.generation;
                 match root.take(completion) {
-                    Ok(op) => self.queue.push((purpose, op)),
+                    Ok(op) => self.queue.push(purpose, op),
                     Err(waiters) => self.woken.extend(waiters),
                 }
                 if root.generation != generation {
@@ -308,7 +312,7 @@ impl OpenFiles {
         match load.take(part, completion) {
             Stage::Ask(op) => {
                 load.pending += 1;
-                self.queue.push((Purpose::Entry(key, part), op));
+                self.queue.push(Purpose::Entry(key, part), op);
             }
             Stage::Again => self.open(key, part, part.direct),
             Stage::Open => self.opened(key, part),
@@ -359,6 +363,7 @@ impl OpenFiles {
         if let Trust::Watched(node) = std::mem::replace(&mut entry.trust, trust) {
             self.watches.release(node);
         }
+        self.loads.end(load.mount);
         let before = entry.found.take();
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {
@@ -369,7 +374,6 @@ impl OpenFiles {
         entry.checked = started;
         entry.settled = now;
         entry.distrusted = false;
-        self.loading -= 1;
         self.woken.extend(waiters);
         self.note_levels();
         if exhausted {
@@ -411,7 +415,7 @@ impl OpenFiles {
 
     /// Puts out one entry that is not being loaded and was not used since the hand last passed.
     fn evict(&mut self, now: Instant) -> bool {
-        if self.loading == self.entries.len() {
+        if self.loads.count() == self.entries.len() {
             return false;
         }
         for _ in 0..2 * self.entries.len() + 1 {
@@ -441,7 +445,7 @@ impl OpenFiles {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ring::{Closing, Descriptor, Facts, FileKind};
+    use crate::ring::{Ask, Closing, Descriptor, Facts, FileKind};
 
     const WAITER: Owner = Key { index: 0, generation: 0 };
     const VALID: std::time::Duration = std::time::Duration::from_secs(1);
@@ -467,7 +471,7 @@ mod tests {
             follow_links: true,
         };
         let follow = Some(c"/srv/current".into());
-        let directory = Directory { file: descriptor().into(), follow };
+        let directory = Directory { file: descriptor().into(), follow, mounts: Vec::new() };
         OpenFiles::new(vec![directory], None, options, Arc::default())
     }
 
@@ -478,7 +482,8 @@ mod tests {
                 Op::Stat { file, .. } => {
                     let kind = FileKind::Regular;
                     let facts = Facts { kind, size: 3, inode, ..Facts::default() };
-                    (Op::Stat { file, facts: Box::new(facts) }, None)
+                    let facts = Box::new(facts);
+                    (Op::Stat { file, ask: Ask::Mount, facts, sheet: None }, None)
                 }
                 op => (op, Some(descriptor())),
             };

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Instant, Key};
-use crate::ring::{Completion, Facts, File, How, Op, Owner};
+use crate::ring::{Ask, Completion, Facts, File, How, Op, Owner};
 
 /// The number of a directory: its place in what the cache was made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct Directory {
     pub file: File,
     /// Its absolute path, when it is to be followed.
     pub follow: Option<CString>,
+    /// The mounts that names beneath it may lie on: its own, without a path, then those beneath
+    /// it, each by its path from there. Without any, nothing is known of them.
+    pub mounts: Vec<(Box<[u8]>, u64)>,
 }
 
 /// What the cache keeps of a directory.
@@ -67,6 +70,19 @@ impl Root {
         }
     }
 
+    /// What is known beforehand of a name beneath it: the mount that it lies on, but for links.
+    pub(super) fn expects(&self, name: &[u8]) -> How {
+        let lies_in = |path: &[u8]| {
+            let rest = name.strip_prefix(path);
+            path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        let mounts = &self.directory.mounts;
+        // Of those that lie over one another at one path the last is on top.
+        let longest = mounts.iter().filter(|(path, _)| lies_in(path)).max_by_key(|(p, _)| p.len());
+        let mount = longest.map_or(0, |(_, mount)| *mount);
+        How { mount, crosses: mounts.len() != 1, ..How::default() }
+    }
+
     /// Whether the directory is still the one of its path, for a request that began at `since`.
     pub(super) fn follow(
         &mut self,
@@ -85,7 +101,8 @@ impl Root {
             return Followed::Waiting;
         }
         self.check = Some(Check { started: now, waiters: vec![waiter] });
-        let how = How { anywhere: true, ..How::default() };
+        let mount = self.directory.file.mount();
+        let how = How { anywhere: true, mount, crosses: true, ..How::default() };
         let root = self.directory.file.clone();
         Followed::Begun(Op::Open { root, path: path.clone(), how })
     }
@@ -95,9 +112,10 @@ impl Root {
     pub(super) fn take(&mut self, completion: Completion) -> Result<Op, Vec<Owner>> {
         match (completion.op, completion.result, completion.handle) {
             (Some(Op::Open { .. }), Ok(_), Some(handle)) => {
-                return Ok(Op::Stat { file: handle.into(), facts: Box::default() });
+                // Where the path leads now nobody can tell before.
+                return Ok(Op::stat(handle.into(), Ask::Anywhere));
             }
-            (Some(Op::Stat { file, facts }), Ok(_), _) => self.replace(file, &facts),
+            (Some(Op::Stat { file, facts, .. }), Ok(_), _) => self.replace(file, &facts),
             _ => {}
         }
         let check = self.check.take().expect("its operation was in flight");

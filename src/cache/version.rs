@@ -1,13 +1,15 @@
 //! One version of a file: an open descriptor and what was true of it when it was opened.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::hot::Body;
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::ring::{Completion, Facts, File, Io, Op, Start};
+use crate::limits::RESIDENCY_KEPT;
+use crate::ring::{Ask, Completion, Facts, File, Io, Op, Start};
 
 /// An open regular file, with facts asked of this very descriptor.
 #[derive(Debug)]
@@ -31,6 +33,16 @@ pub struct Version {
     /// hand passed.
     asked: Cell<bool>,
     sent: Cell<bool>,
+    /// What of it was last found in the page cache.
+    resident: Cell<Resident>,
+}
+
+/// A part of a file that was in the page cache.
+#[derive(Clone, Copy, Debug, Default)]
+struct Resident {
+    start: u64,
+    end: u64,
+    since: Instant,
 }
 
 /// The lines of an answer with a file, and a note of who made them.
@@ -84,6 +96,7 @@ impl Version {
             body: RefCell::default(),
             asked: Cell::default(),
             sent: Cell::default(),
+            resident: Cell::default(),
         }
     }
 
@@ -105,7 +118,8 @@ impl Version {
         if self.confirmed.get() >= since {
             return true;
         }
-        let op = Op::Stat { file: self.file.clone(), facts: Box::default() };
+        // Inline it must not wait for a file system that hangs.
+        let op = Op::stat(self.file.clone(), Ask::Here);
         match io.start(op) {
             Start::Executed(Completion { op: Some(Op::Stat { facts, .. }), result, .. }) => {
                 let holds = result.is_ok() && self.is_still(&facts);
@@ -121,7 +135,7 @@ impl Version {
 
     /// Whether the kernel says now that the file is unchanged.
     pub(super) fn is_unchanged(&self, io: &mut dyn Io) -> bool {
-        let op = Op::Stat { file: self.file.clone(), facts: Box::default() };
+        let op = Op::stat(self.file.clone(), Ask::Here);
         match io.start(op) {
             Start::Executed(Completion { op: Some(Op::Stat { facts, .. }), result, .. }) => {
                 result.is_ok() && self.is_still(&facts)
@@ -151,6 +165,35 @@ impl Version {
     /// Whether this was asked before.
     pub(super) fn is_asked_again(&self) -> bool {
         self.asked.replace(true)
+    }
+
+    /// Up to where the file was found in the page cache from an offset on, so short a time ago that
+    /// it is taken to be there still.
+    pub fn resident_until(&self, offset: u64, io: &dyn Io) -> Option<u64> {
+        let Resident { start, end, .. } = self.kept(io)?;
+        (start..end).contains(&offset).then_some(end)
+    }
+
+    /// Takes note that a part was found in the page cache just now. Parts that meet are kept as
+    /// one, for as long as the older is good.
+    pub fn note_resident(&self, part: Range<u64>, io: &dyn Io) {
+        let mut now = Resident { start: part.start, end: part.end, since: io.now() };
+        if let Some(kept) = self.kept(io)
+            && kept.start <= now.end
+            && now.start <= kept.end
+        {
+            let whole = now.start <= kept.start && kept.end <= now.end;
+            now.start = now.start.min(kept.start);
+            now.end = now.end.max(kept.end);
+            now.since = if whole { now.since } else { kept.since };
+        }
+        self.resident.set(now);
+    }
+
+    fn kept(&self, io: &dyn Io) -> Option<Resident> {
+        let kept = self.resident.get();
+        let young = io.now().since(kept.since) < RESIDENCY_KEPT && kept.since > io.pressed();
+        (kept.end > 0 && young).then_some(kept)
     }
 
     /// The lines that were made for this file under this key, or fresh ones, which are kept.

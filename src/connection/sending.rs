@@ -8,7 +8,7 @@ use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Purpose};
 use super::recording;
 use super::stats::Farewell;
-use crate::engines::{self, Body, BodyError, Kind, Progress, Step};
+use crate::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::ring::{Deadline, Op, Outgoing, Start, Wake};
 
@@ -166,9 +166,9 @@ impl Connection {
                 self.phase = Phase::Parsing;
                 self.send_rest(cx)
             }
-            Step::Declined(_) => {
+            Step::Declined(why) => {
                 stats.declined.add(1);
-                self.hand_on(kind, cx)
+                self.hand_on(kind, why, cx)
             }
             Step::Failed(error) => {
                 stats.failed.add(1);
@@ -182,12 +182,12 @@ impl Connection {
     }
 
     /// Gives a body that was declined to the next engine of the chain.
-    pub(super) fn hand_on(&mut self, declined: Kind, cx: &mut Context<'_>) -> Next {
+    pub(super) fn hand_on(&mut self, declined: Kind, why: Decline, cx: &mut Context<'_>) -> Next {
         let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
         let Phase::Body(engine, _) = phase else { unreachable!("the caller has seen the phase") };
         let body = engine.give_back();
         let kind =
-            engines::next_in_chain(declined).expect("only the last of a chain never declines");
+            engines::next_in_chain(declined, why).expect("only the last of a chain never declines");
         // What was sent of the head before the decline was counted; the rest starts anew.
         self.progress = Progress::default();
         if let Some(owed) = self.outbox.last() {

@@ -222,6 +222,11 @@ impl Engine for Buffered {
                     self.parked = Some(op);
                     return Step::Blocked;
                 }
+                // What waits for its mount shall not keep a buffer from those of others.
+                Start::Busy(Op::Read { .. }) => {
+                    self.reading = false;
+                    return Step::Waiting;
+                }
                 Start::Busy(op) => {
                     self.parked = Some(op);
                     return Step::Waiting;

@@ -51,6 +51,10 @@ pub enum Decline {
     Unsupported(Errno),
     /// The kernel refuses to make a pipe.
     NoPipe,
+    /// It is small and not in the page cache: a read by the ring costs less than warming it.
+    Cold,
+    /// It is not in the page cache, or nobody can tell, and its mount may block.
+    MayBlock,
 }
 
 /// Why a body ended early.

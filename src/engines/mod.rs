@@ -16,6 +16,7 @@ mod contract;
 mod copy;
 mod direct;
 mod kind;
+mod residency;
 mod sendfile;
 mod splice;
 mod stats;

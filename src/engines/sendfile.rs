@@ -1,12 +1,14 @@
 //! The engine `sendfile`: from the page cache to the socket inside the kernel.
 //!
 //! The head goes out held back (MSG_MORE) with the first bytes of the file. A step sends within
-//! the turn's budget, then yields; a full socket is waited for by a one-shot poll. sendfile(2)
-//! blocks on pages that are not in memory.
+//! the turn's budget, then yields; a full socket is waited for by a one-shot poll. Nothing is sent
+//! that is not in the page cache, see `residency.rs`.
 
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
+use super::residency::Residency;
+use crate::limits::FULL_WITHOUT_PROGRESS_MAX;
 use crate::ring::{Completion, Io, Op, Start, Wake};
 
 #[derive(Debug)]
@@ -14,8 +16,9 @@ pub(super) struct Sendfile {
     body: Body,
     /// Bytes that the head had at the start.
     head_bytes: u64,
-    parked: Option<Op>,
-    submitted: bool,
+    residency: Residency,
+    /// How often the transfer took nothing from a socket that said it had room.
+    full_in_vain: u32,
     progress: Progress,
 }
 
@@ -24,8 +27,8 @@ impl Sendfile {
         Self {
             head_bytes: head_bytes(&body.head),
             body,
-            parked: None,
-            submitted: false,
+            residency: Residency::default(),
+            full_in_vain: 0,
             progress: Progress::default(),
         }
     }
@@ -34,17 +37,34 @@ impl Sendfile {
         self.body.count - self.progress.body
     }
 
-    /// The next transfer, or none when the turn's budget is used up.
-    fn next_op(&mut self, budget: u32) -> Option<Op> {
-        let count = self.left().min(u64::from(budget)) as u32;
-        (count > 0).then(|| Op::Sendfile {
+    /// Bytes that can be sent now: within the budget, and in the page cache.
+    fn next_count(&mut self, io: &mut dyn Io) -> Result<u32, Step> {
+        let count = self.left().min(u64::from(*io.budget())) as u32;
+        if count == 0 {
+            return Err(Step::Yielded);
+        }
+        let (offset, begun) = (self.body.offset + self.progress.body, self.progress.body > 0);
+        self.residency.resident(&self.body, offset, count, begun, io)
+    }
+
+    fn next_op(&mut self, count: u32) -> Op {
+        Op::Sendfile {
             socket: self.body.socket.clone(),
             head: self.body.head.take(),
             file: self.body.version.file.clone(),
             offset: self.body.offset + self.progress.body,
             count,
             more: self.body.more || u64::from(count) < self.left(),
-        })
+        }
+    }
+
+    /// Ends the body: at once if the client is gone, else when nothing of it is in flight.
+    fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
+        if self.residency.in_flight() == 0 || matches!(step, Step::Failed(BodyError::Send(_))) {
+            return step;
+        }
+        self.residency.end(step, io);
+        Step::Waiting
     }
 
     /// Counts what a transfer did; says how the body ends if it does.
@@ -75,42 +95,44 @@ impl Sendfile {
 
 impl Engine for Sendfile {
     fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
+        let writable = matches!(wake, Wake::Writable);
         if let Wake::Done(completion) = wake {
-            assert!(self.submitted, "only what was submitted completes");
-            self.submitted = false;
-            if let Some(step) = self.take(completion, io) {
-                return step;
-            }
+            let warmed = self.residency.take(&self.body, &completion, io);
+            assert!(warmed, "nothing else of it is submitted than what is warmed");
         }
-        if self.submitted {
-            return Step::Waiting;
-        }
+        self.full_in_vain = if writable { self.full_in_vain + 1 } else { 0 };
         loop {
-            let budget = *io.budget();
-            let Some(op) = self.parked.take().or_else(|| self.next_op(budget)) else {
-                return Step::Yielded;
+            let count = match self.next_count(io) {
+                Ok(count) => count,
+                Err(step) => return step,
             };
+            let op = self.next_op(count);
             match io.start(op) {
                 Start::Executed(completion) => {
+                    self.full_in_vain = 0;
                     if let Some(step) = self.take(completion, io) {
-                        return step;
+                        return self.end(step, io);
                     }
                 }
-                Start::Submitted(_) => {
-                    self.submitted = true;
-                    return Step::Waiting;
-                }
-                Start::Blocked(op, _) => {
-                    if let Op::Sendfile { head, .. } = &op {
-                        self.progress.head = self.head_bytes - head_bytes(head);
+                // Pages may go while the client is waited for: the next try looks again.
+                Start::Blocked(Op::Sendfile { head, .. }, _) => {
+                    let sent = self.head_bytes - head_bytes(&head);
+                    if sent > self.progress.head {
+                        self.full_in_vain = 0;
                     }
-                    self.parked = Some(op);
+                    self.progress.head = sent;
+                    self.body.head = head;
+                    if self.full_in_vain > FULL_WITHOUT_PROGRESS_MAX {
+                        // It is the file that says so, as one of a file system in user space may.
+                        return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
+                    }
                     return Step::Blocked;
                 }
-                Start::Busy(op) => {
-                    self.parked = Some(op);
+                Start::Busy(Op::Sendfile { head, .. }) => {
+                    self.body.head = head;
                     return Step::Waiting;
                 }
+                other => unreachable!("a transfer is inline: {other:?}"),
             }
         }
     }
@@ -120,7 +142,7 @@ impl Engine for Sendfile {
     }
 
     fn in_flight(&self) -> u32 {
-        u32::from(self.submitted)
+        self.residency.in_flight()
     }
 
     fn give_back(self: Box<Self>) -> Body {

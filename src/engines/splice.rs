@@ -3,12 +3,13 @@
 //! The pipe comes from a pool and goes back empty. A step moves bytes within the turn's budget.
 //! What is in the pipe can be doubled into a tap by tee(2) before it goes on; when the tap has no
 //! room, the body goes on without it.
-//! splice(2) blocks on pages that are not in memory. It will not win races; it is the engine
-//! whose bytes can be observed on their way.
+//! Nothing goes into the pipe that is not in the page cache, see `residency.rs`. It will not win
+//! races; it is the engine whose bytes can be observed on their way.
 
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
+use super::residency::Residency;
 use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, PipeLease, Start, Wake};
 
 #[derive(Debug)]
@@ -21,8 +22,9 @@ pub(super) struct Splice {
     taken_in: u64,
     /// Bytes in the pipe that are in the tap, too, and may go on.
     doubled: u32,
+    residency: Residency,
+    /// What waits for the socket: its bytes are in the pipe.
     parked: Option<Op>,
-    submitted: bool,
     progress: Progress,
 }
 
@@ -34,8 +36,8 @@ impl Splice {
             pipe: None,
             taken_in: 0,
             doubled: 0,
+            residency: Residency::default(),
             parked: None,
-            submitted: false,
             progress: Progress::default(),
         }
     }
@@ -57,6 +59,14 @@ impl Splice {
                 self.pipe = Some(pipe);
                 return Err(Step::Yielded);
             }
+            let (offset, begun) = (self.body.offset + self.taken_in, self.taken_in > 0);
+            let count = match self.residency.resident(&self.body, offset, count, begun, io) {
+                Ok(count) => count,
+                Err(step) => {
+                    self.pipe = Some(pipe);
+                    return Err(step);
+                }
+            };
             return Ok(Op::SpliceIn {
                 file: self.body.version.file.clone(),
                 offset: self.body.offset + self.taken_in,
@@ -79,6 +89,15 @@ impl Splice {
             count,
             more: self.body.more || self.taken_in < self.body.count,
         })
+    }
+
+    /// Ends the body: at once if the client is gone, else when nothing of it is in flight.
+    fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
+        if self.residency.in_flight() == 0 || matches!(step, Step::Failed(BodyError::Send(_))) {
+            return step;
+        }
+        self.residency.end(step, io);
+        Step::Waiting
     }
 
     fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
@@ -134,14 +153,8 @@ impl Splice {
 impl Engine for Splice {
     fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
         if let Wake::Done(completion) = wake {
-            assert!(self.submitted, "only what was submitted completes");
-            self.submitted = false;
-            if let Some(step) = self.take(completion, io) {
-                return step;
-            }
-        }
-        if self.submitted {
-            return Step::Waiting;
+            let warmed = self.residency.take(&self.body, &completion, io);
+            assert!(warmed, "nothing else of it is submitted than what is warmed");
         }
         loop {
             let op = match self.parked.take() {
@@ -154,13 +167,10 @@ impl Engine for Splice {
             match io.start(op) {
                 Start::Executed(completion) => {
                     if let Some(step) = self.take(completion, io) {
-                        return step;
+                        return self.end(step, io);
                     }
                 }
-                Start::Submitted(_) => {
-                    self.submitted = true;
-                    return Step::Waiting;
-                }
+                Start::Submitted(_) => unreachable!("a transfer is inline"),
                 // The body does not wait for its mirror.
                 Start::Blocked(Op::Tee { from, .. }, _) => {
                     self.pipe = Some(from);
@@ -169,7 +179,7 @@ impl Engine for Splice {
                 // The pipe is empty when it is filled: it is the file that says so, as one of a
                 // file system in user space may.
                 Start::Blocked(_, Obstacle::PipeFull) => {
-                    return Step::Failed(BodyError::Read(Errno::AGAIN));
+                    return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
                 }
                 Start::Blocked(op, obstacle) => {
                     assert_eq!(obstacle, Obstacle::SocketFull, "only a full pipe is emptied");
@@ -197,7 +207,7 @@ impl Engine for Splice {
     }
 
     fn in_flight(&self) -> u32 {
-        u32::from(self.submitted)
+        self.residency.in_flight()
     }
 
     fn give_back(self: Box<Self>) -> Body {

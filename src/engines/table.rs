@@ -1,6 +1,6 @@
 //! One row for each engine.
 
-use super::contract::{Body, Engine};
+use super::contract::{Body, Decline, Engine};
 use super::copy::Copy;
 use super::kind::Kind;
 use super::sendfile::Sendfile;
@@ -40,9 +40,13 @@ pub fn start(kind: Kind, body: Body) -> Box<dyn Engine> {
     (ROWS[kind as usize].start)(body)
 }
 
-/// Who serves a body that an engine declined.
-pub fn next_in_chain(kind: Kind) -> Option<Kind> {
-    ROWS[kind as usize].then
+/// Who serves a body that an engine declined, by its reason: what is not in the page cache is read
+/// by the ring.
+pub fn next_in_chain(kind: Kind, why: Decline) -> Option<Kind> {
+    match why {
+        Decline::Cold | Decline::MayBlock => Some(Kind::Uring),
+        Decline::NoDirect | Decline::Unsupported(_) | Decline::NoPipe => ROWS[kind as usize].then,
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +57,9 @@ mod tests {
     fn every_chain_ends_at_copy() {
         for kind in Kind::ALL {
             let chain: Vec<_> =
-                std::iter::successors(Some(kind), |kind| next_in_chain(*kind)).take(9).collect();
+                std::iter::successors(Some(kind), |kind| next_in_chain(*kind, Decline::NoPipe))
+                    .take(9)
+                    .collect();
             assert_eq!(chain.last(), Some(&Kind::Copy), "{chain:?}");
         }
     }

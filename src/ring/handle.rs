@@ -22,18 +22,19 @@ pub(crate) const SIMULATED_FIRST: RawFd = 1 << 30;
 /// Descriptors that nobody refers to any more and that the ring shall close.
 #[derive(Debug, Default)]
 pub struct Closing {
-    list: RefCell<Vec<RawFd>>,
+    /// With the mount of the file that each is of; 0 for what is no file.
+    list: RefCell<Vec<(RawFd, u64)>>,
 }
 
 impl Closing {
     /// The next descriptor to close.
-    pub(crate) fn next(&self) -> Option<RawFd> {
+    pub(crate) fn next(&self) -> Option<(RawFd, u64)> {
         self.list.borrow_mut().pop()
     }
 
     /// Keeps a descriptor for a later turn.
-    pub(crate) fn keep(&self, raw: RawFd) {
-        self.list.borrow_mut().push(raw);
+    pub(crate) fn keep(&self, raw: RawFd, mount: u64) {
+        self.list.borrow_mut().push((raw, mount));
     }
 
     /// Whether nothing waits to be closed.
@@ -44,7 +45,8 @@ impl Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        for raw in self.list.get_mut().drain(..).filter(|raw| *raw < SIMULATED_FIRST) {
+        let all = self.list.get_mut().drain(..).map(|(raw, _)| raw);
+        for raw in all.filter(|raw| *raw < SIMULATED_FIRST) {
             // SAFETY: the list holds numbers whose only owner was a `Descriptor` that is gone,
             // and every number leaves the list once, so nothing else closes or uses it.
             drop(unsafe { OwnedFd::from_raw_fd(raw) });
@@ -58,13 +60,16 @@ pub struct Descriptor {
     raw: RawFd,
     /// Sends that the kernel owns: while there is one, nothing may be sent inline.
     sends_in_flight: Cell<u32>,
+    /// The mount of the file that it is of; 0 for what is no file, or was not asked.
+    mount: Cell<u64>,
     closing: Rc<Closing>,
 }
 
 impl Descriptor {
     pub(crate) fn new(raw: RawFd, closing: &Rc<Closing>) -> Self {
         assert!(raw >= 0, "a descriptor is not negative");
-        Self { raw, sends_in_flight: Cell::new(0), closing: Rc::clone(closing) }
+        let (sends_in_flight, mount) = (Cell::new(0), Cell::new(0));
+        Self { raw, sends_in_flight, mount, closing: Rc::clone(closing) }
     }
 
     pub(crate) fn adopt(fd: OwnedFd, closing: &Rc<Closing>) -> Self {
@@ -90,7 +95,7 @@ impl AsRawFd for Descriptor {
 impl Drop for Descriptor {
     fn drop(&mut self) {
         debug_assert_eq!(self.sends_in_flight.get(), 0, "the kernel still sends from it");
-        self.closing.keep(self.raw);
+        self.closing.keep(self.raw, self.mount.get());
     }
 }
 
@@ -134,6 +139,25 @@ handle! {
     Tap
 }
 
+impl Descriptor {
+    /// Takes note of the mount of the file that it is of.
+    pub(super) fn set_mount(&self, mount: u64) {
+        self.mount.set(mount);
+    }
+}
+
+impl File {
+    /// The mount that it was found in; 0 if nobody has asked.
+    pub fn mount(&self) -> u64 {
+        self.0.mount.get()
+    }
+
+    /// Takes note of the mount that it was found in.
+    pub fn set_mount(&self, mount: u64) {
+        self.0.set_mount(mount);
+    }
+}
+
 impl Socket {
     pub(crate) fn sends_in_flight(&self) -> u32 {
         self.0.sends_in_flight.get()
@@ -173,7 +197,7 @@ mod tests {
         drop(file);
         assert!(closing.is_empty(), "one reference is left");
         drop(again);
-        assert_eq!(closing.next(), Some(SIMULATED_FIRST + 1));
+        assert_eq!(closing.next(), Some((SIMULATED_FIRST + 1, 0)));
     }
 
     #[test]

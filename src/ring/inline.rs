@@ -1,5 +1,5 @@
 //! Operations that act at once: sendfile(2), splice(2), tee(2), pread(2), statx(2) and the write to
-//! a pipe, on descriptors that do not block.
+//! a pipe, on descriptors that do not block, and the question whether pages are there.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use rustix::pipe::SpliceFlags;
 
 use super::handle::{File, Socket};
 use super::notices;
-use super::op::{Facts, FileKind, Op};
+use super::op::{Ask, Facts, FileKind, Op, Sheet};
 use super::outgoing::Outgoing;
 use crate::base::WallClock;
+use crate::techniques::{Error, residency};
 
 /// Carries out an inline operation. `AGAIN` says that a socket or pipe is full, or a pipe empty.
 pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
@@ -21,6 +22,14 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
         Op::Pread { file, offset, buffer, range } => {
             let into = &mut buffer[range.start as usize..range.end as usize];
             again_if_interrupted(|| rustix::io::pread(&*file, &mut *into, *offset)).map(as_u32)
+        }
+        Op::Resident { file, offset, count, mapped } => {
+            let count = u64::from(*count);
+            let resident = match mapped {
+                true => residency::mapped(&*file, *offset, count),
+                false => residency::read_ahead(&*file, *offset, count),
+            };
+            resident.map(u32::from).map_err(Error::errno)
         }
         Op::Sendfile { socket, head, file, offset, count, more } => {
             let sent_head = send_head(socket, head)?;
@@ -61,8 +70,8 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
         Op::PutIn { pipe, bytes } => {
             again_if_interrupted(|| rustix::io::write(&*pipe, bytes)).map(as_u32)
         }
-        Op::Stat { file, facts } => {
-            **facts = stat(file)?;
+        Op::Stat { file, ask, facts, .. } => {
+            **facts = if *ask == Ask::Here { stat_here(file) } else { stat(file) }?;
             Ok(0)
         }
         Op::Notices { watcher, notices } => notices::take(watcher, notices),
@@ -119,11 +128,20 @@ fn uncork(
     result
 }
 
+/// What is asked of an open file.
+pub(super) const STAT_MASK: StatxFlags =
+    StatxFlags::BASIC_STATS.union(StatxFlags::DIOALIGN).union(StatxFlags::MNT_ID);
+
 /// The facts of an open file.
 pub(super) fn stat(file: impl AsFd) -> Result<Facts, Errno> {
-    let mask = StatxFlags::BASIC_STATS | StatxFlags::DIOALIGN | StatxFlags::MNT_ID;
-    let told = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask)?;
+    let told = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, STAT_MASK)?;
     Ok(facts_of(&told))
+}
+
+/// The facts of an open file as this machine knows them, without asking anybody else.
+fn stat_here(file: impl AsFd) -> Result<Facts, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(facts_of(&rustix::fs::statx(file, c"", flags, STAT_MASK)?))
 }
 
 pub(super) fn facts_of(told: &rustix::fs::Statx) -> Facts {
@@ -131,14 +149,9 @@ pub(super) fn facts_of(told: &rustix::fs::Statx) -> Facts {
         seconds: stamp.tv_sec,
         nanoseconds: stamp.tv_nsec,
     };
-    let kind = match FileType::from_raw_mode(told.stx_mode.into()) {
-        FileType::RegularFile => FileKind::Regular,
-        FileType::Directory => FileKind::Directory,
-        _ => FileKind::Special,
-    };
     let aligned = told.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
     Facts {
-        kind,
+        kind: kind_of(told.stx_mode),
         size: told.stx_size,
         modified: clock(&told.stx_mtime),
         changed: clock(&told.stx_ctime),
@@ -147,6 +160,38 @@ pub(super) fn facts_of(told: &rustix::fs::Statx) -> Facts {
         mount: told.stx_mnt_id,
         direct_memory: if aligned { told.stx_dio_mem_align } else { 0 },
         direct_offset: if aligned { told.stx_dio_offset_align } else { 0 },
+    }
+}
+
+/// The facts in a `struct statx` that the ring had written, by the places of its fields (statx(2)).
+pub(super) fn facts_on(sheet: &Sheet) -> Facts {
+    let mut bytes = [0; size_of::<Sheet>()];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(sheet) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    let long = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    let int = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let clock = |at: usize| WallClock { seconds: long(at) as i64, nanoseconds: int(at + 8) };
+    let mode = u16::from_ne_bytes([bytes[28], bytes[29]]);
+    let aligned = int(0) & StatxFlags::DIOALIGN.bits() != 0;
+    Facts {
+        kind: kind_of(mode),
+        size: long(40),
+        modified: clock(112),
+        changed: clock(96),
+        device: (int(136), int(140)),
+        inode: long(32),
+        mount: long(144),
+        direct_memory: if aligned { int(152) } else { 0 },
+        direct_offset: if aligned { int(156) } else { 0 },
+    }
+}
+
+fn kind_of(mode: u16) -> FileKind {
+    match FileType::from_raw_mode(mode.into()) {
+        FileType::RegularFile => FileKind::Regular,
+        FileType::Directory => FileKind::Directory,
+        _ => FileKind::Special,
     }
 }
 

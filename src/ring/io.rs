@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::buffer::Lease;
 use super::handle::{Closing, Descriptor};
+use super::mount::MountKind;
 use super::op::{Deadline, Op, Start, Ticket};
 use super::pipe::{Pipe, PipeLease};
 use crate::base::{Instant, WallClock};
@@ -70,6 +71,12 @@ pub trait Io {
     /// Bytes that the owner may still move inline in this turn.
     fn budget(&mut self) -> &mut u32;
 
+    /// What may be expected of the files of a mount.
+    fn mount_kind(&self, mount: u64) -> MountKind;
+
+    /// When memory was last found to be short: what was in the page cache before may be gone.
+    fn pressed(&self) -> Instant;
+
     /// The clock, as read once in this turn.
     fn now(&self) -> Instant;
 
@@ -123,8 +130,9 @@ pub trait Kernel {
     fn wall(&mut self) -> WallClock;
 
     /// Puts an operation into the submission queue. Its operands stay where they are until the
-    /// last event with its token.
-    fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull>;
+    /// last event with its token. One that is `apart` is left to a thread of the kernel from the
+    /// start: it may block.
+    fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull>;
 
     /// Puts a request to cancel the operation with this token into the queue.
     fn submit_cancel(&mut self, token: u64) -> Result<(), QueueFull>;

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 
 use super::handle::File;
+use super::mount::MountKind;
 use super::op::Facts;
+use crate::sys;
 
 pub use watch::Step;
 
@@ -64,6 +66,13 @@ pub enum Job {
         /// first that is not watched.
         steps: Vec<Step>,
     },
+    /// Find out what the file system of a mount is, whose files cannot be told not to block.
+    Mount {
+        /// The mount.
+        mount: u64,
+        /// The answer.
+        kind: MountKind,
+    },
 }
 
 /// Who sees the entries of a directory, on a helper's thread.
@@ -84,6 +93,8 @@ impl Job {
         match self {
             Self::ReadDirectory { mount, .. } | Self::Watch { mount, .. } => *mount,
             Self::Digest { facts, .. } => facts.mount,
+            // The list of mounts is asked, not the mount.
+            Self::Mount { .. } => 0,
         }
     }
 
@@ -107,6 +118,7 @@ impl Job {
                 root: duplicate(root)?,
                 path: path.clone(),
             }),
+            Self::Mount { mount, .. } => Ok(Work::Mount(*mount)),
         }
     }
 
@@ -116,6 +128,7 @@ impl Job {
             (Self::ReadDirectory { reader, .. }, Made::Read(back)) => *reader = Some(back),
             (Self::Digest { digest, .. }, Made::Digest(made)) => *digest = made,
             (Self::Watch { steps, .. }, Made::Watched(made)) => *steps = made,
+            (Self::Mount { kind, .. }, Made::Kind(made)) => *kind = made,
             (_, Made::Nothing) => {}
             (job, made) => unreachable!("{job:?} does not make {made:?}"),
         }
@@ -141,6 +154,7 @@ pub(super) enum Work {
         root: OwnedFd,
         path: Box<[u8]>,
     },
+    Mount(u64),
 }
 
 /// What a job leaves beside its result.
@@ -151,6 +165,7 @@ pub(super) enum Made {
     Read(Box<dyn Reader>),
     Digest(u128),
     Watched(Vec<Step>),
+    Kind(MountKind),
 }
 
 /// Whether a job was given up: it then ends as soon as it can.
@@ -189,7 +204,26 @@ impl Work {
                     Err(errno) => (Err(errno), Made::Nothing),
                 }
             }
+            Self::Mount(mount) => match sys::mounts::file_system(mount) {
+                Ok(name) => (Ok(0), Made::Kind(kind_of(name.as_deref()))),
+                Err(error) => {
+                    (Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)), Made::Nothing)
+                }
+            },
         }
+    }
+}
+
+/// What a file system does whose files cannot be told not to block.
+fn kind_of(file_system: Option<&[u8]>) -> MountKind {
+    match file_system {
+        Some(b"tmpfs" | b"ramfs" | b"devtmpfs" | b"hugetlbfs" | b"rootfs") => MountKind::InMemory,
+        Some(
+            b"overlay" | b"virtiofs" | b"vfat" | b"exfat" | b"iso9660" | b"udf" | b"squashfs"
+            | b"erofs" | b"ntfs3" | b"hfsplus",
+        ) => MountKind::Blocking,
+        Some(name) if name.starts_with(b"fuse") => MountKind::Blocking,
+        _ => MountKind::Remote,
     }
 }
 

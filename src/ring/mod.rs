@@ -7,16 +7,19 @@
 
 mod buffer;
 mod desk;
+mod facts;
 mod handle;
 mod helpers;
 mod inline;
 mod io;
 mod job;
+mod mount;
 mod notices;
 mod op;
 mod outgoing;
 mod pipe;
 mod reactor;
+mod setup;
 pub mod simulated;
 mod stats;
 mod transfer;
@@ -29,14 +32,16 @@ pub use handle::{Closing, Descriptor, File, Socket, Tap};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
 pub use job::{Job, Reader, Step};
+pub use mount::MountKind;
 pub use op::{
-    Completion, Deadline, Facts, FileKind, How, Notice, Obstacle, Op, Scatter, Start, Ticket, Wake,
-    Watch,
+    Ask, Completion, Deadline, Facts, FileKind, How, Notice, Obstacle, Op, Scatter, Sheet, Start,
+    Ticket, Wake, Watch,
 };
 pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};
 pub use reactor::{Options, Owner, OwnerIo, Reactor};
+pub use setup::{Setup, SetupFault};
 pub use stats::{PoolStats, Stats, Technique, TechniqueStats};
 pub use transfer::{Buffer, Direction, SharedFile, Transfer};
 pub use transfer_queue::{TransferDone, TransferQueue, TransferSetup, TransferSetupFault};
-pub use uring::{Setup, SetupFault, Uring};
+pub use uring::Uring;

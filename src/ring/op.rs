@@ -11,11 +11,13 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::buffer::Lease;
+pub use super::facts::{Facts, FileKind, Sheet};
 use super::handle::{Descriptor, File, Socket, Tap};
 use super::job::Job;
+use super::mount::UNKNOWN_MOUNT;
 use super::outgoing::{Gather, Outgoing};
 use super::pipe::PipeLease;
-use crate::base::{Key, WallClock};
+use crate::base::Key;
 
 /// Where a request head is read to: a small buffer, and a large one behind it.
 ///
@@ -45,49 +47,6 @@ impl Scatter {
     }
 }
 
-/// What statx tells of an open file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// What the file is.
-    pub kind: FileKind,
-    /// Bytes in the file.
-    pub size: u64,
-    /// Last change of the content.
-    pub modified: WallClock,
-    /// Last change of the content or of the inode.
-    pub changed: WallClock,
-    /// Major and minor number of the device that holds the file.
-    pub device: (u32, u32),
-    /// The inode's number on its device.
-    pub inode: u64,
-    /// The mount that the file was reached by.
-    pub mount: u64,
-    /// Alignment that O_DIRECT needs of memory, in bytes; 0 where it is refused or unknown.
-    pub direct_memory: u32,
-    /// Alignment that O_DIRECT needs of offsets and lengths, in bytes; 0 likewise.
-    pub direct_offset: u32,
-}
-
-impl Facts {
-    /// Whether both are of the same file, unchanged in between.
-    pub fn is_still(&self, other: &Self) -> bool {
-        (self.device, self.inode, self.size, self.modified, self.changed)
-            == (other.device, other.inode, other.size, other.modified, other.changed)
-    }
-}
-
-/// What a file is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file.
-    Regular,
-    /// A directory.
-    Directory,
-    /// A device, FIFO or socket.
-    #[default]
-    Special,
-}
-
 /// One operation for the kernel.
 #[derive(Debug)]
 pub enum Op {
@@ -95,6 +54,11 @@ pub enum Op {
     Readable {
         /// What is waited for.
         socket: Socket,
+    },
+    /// Wait once until a trigger fires (POLLPRI). Result: 0.
+    Triggered {
+        /// The trigger.
+        trigger: Socket,
     },
     /// Wait once until there is room to write. Only the reactor starts it, for what was blocked.
     Writable {
@@ -182,6 +146,37 @@ pub enum Op {
         /// Whether more follows at once.
         more: bool,
     },
+    /// Ask whether a part of a file is in the page cache, inline. Result: 1 if all of it is, else
+    /// 0; OPNOTSUPP where the file cannot be asked in this way.
+    Resident {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Bytes, at least one.
+        count: u32,
+        /// Ask by a mapping, as must be where reads cannot be told not to block.
+        mapped: bool,
+    },
+    /// Bring a part of a file into the page cache, by the ring. Result: bytes that are there now,
+    /// 0 at the end of the file.
+    Warm {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Bytes, [`crate::limits::WARM_BYTES`] at most.
+        count: u32,
+    },
+    /// Drop a part of a file from the page cache, by the ring. Whoever starts it is done with it.
+    Forget {
+        /// The file.
+        file: File,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// Bytes.
+        count: u32,
+    },
     /// Move a part of a file into a pipe by splice(2), inline. Result: bytes.
     SpliceIn {
         /// The file.
@@ -234,12 +229,16 @@ pub enum Op {
         /// How.
         how: How,
     },
-    /// Ask for the facts of an open file (statx), inline where that cannot block.
+    /// Ask for the facts of an open file (statx): inline where that cannot block, else by the ring.
     Stat {
         /// The file.
         file: File,
+        /// Who is asked.
+        ask: Ask,
         /// The answer.
         facts: Box<Facts>,
+        /// Where the ring has the kernel write it; none till then.
+        sheet: Option<Box<Sheet>>,
     },
     /// Take what the kernel has noted of watched directories (inotify), inline, without waiting.
     /// Result: how many notices came.
@@ -283,6 +282,8 @@ pub enum Op {
     Close {
         /// Its number.
         raw: RawFd,
+        /// The mount of the file that it is of; 0 for what is no file.
+        mount: u64,
     },
     /// Have a helper thread do what the ring cannot.
     Job(Job),
@@ -298,6 +299,44 @@ pub struct How {
     /// A directory to be served, by an absolute path that may lead anywhere: it is not read
     /// itself, names beneath it are opened.
     pub anywhere: bool,
+    /// The mount that the path is expected to end in; 0 if that is not known.
+    pub mount: u64,
+    /// Whether it may end in another one after all, through a link.
+    pub crosses: bool,
+}
+
+/// Who is asked for the facts of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ask {
+    /// The file system, inline if its mount is known not to block.
+    #[default]
+    Mount,
+    /// The file system, by the ring: the file may be of another mount than was expected.
+    Anywhere,
+    /// What this machine knows already, inline (AT_STATX_DONT_SYNC). Only where a file system has
+    /// its truth elsewhere is that less.
+    Here,
+}
+
+impl Op {
+    /// Asks for the facts of a file.
+    pub fn stat(file: File, ask: Ask) -> Self {
+        Self::Stat { file, ask, facts: Box::default(), sheet: None }
+    }
+
+    /// The mount whose file system answers, as far as that is known; 0 for what is of no file.
+    pub fn mount(&self) -> u64 {
+        match self {
+            Self::Open { how, .. } if how.mount == 0 => UNKNOWN_MOUNT,
+            Self::Open { how, .. } => how.mount,
+            Self::Close { mount, .. } => *mount,
+            Self::Stat { file, .. }
+            | Self::Read { file, .. }
+            | Self::Warm { file, .. }
+            | Self::Forget { file, .. } => file.mount(),
+            _ => 0,
+        }
+    }
 }
 
 /// The number of a watched directory, given by the kernel.

@@ -14,6 +14,7 @@
 mod budget;
 mod deadlines;
 mod jobs;
+mod mounts;
 mod table;
 mod view;
 
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use self::jobs::Jobs;
+use self::mounts::Mounts;
 use self::table::can_be_repeated;
 use super::buffer::BufferPool;
 use super::handle::{Closing, Descriptor};
@@ -112,6 +114,7 @@ pub struct Reactor<K: Kernel> {
     pools: [Rc<BufferPool>; Pool::ALL.len()],
     pipes: Rc<PipePool>,
     jobs: Jobs,
+    mounts: Mounts,
     /// Who waits for a buffer, by pool, for a pipe, and for room for a job.
     starved: [VecDeque<Owner>; JOBS + 1],
     again: Vec<Owner>,
@@ -123,6 +126,10 @@ pub struct Reactor<K: Kernel> {
     wall: WallClock,
     turn: u32,
     inline_count: u32,
+    /// Parts of files that were sent inline in this turn.
+    transfers: u32,
+    /// When memory was last found to be short.
+    pressed: Instant,
     options: Options,
     stats: Arc<Stats>,
 }
@@ -161,6 +168,9 @@ impl<K: Kernel> Reactor<K> {
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
             jobs: Jobs::default(),
+            mounts: Mounts::new(pools[Pool::Body as usize].count()),
+            pressed: Instant::default(),
+            transfers: 0,
             starved: Default::default(),
             again: Vec::new(),
             wakes: VecDeque::new(),
@@ -273,13 +283,6 @@ impl<K: Kernel> Reactor<K> {
         self.owners.len() - 1
     }
 
-    /// What is out: buffers by pool, and pipes that are leased.
-    pub fn leased(&self) -> ([usize; Pool::ALL.len()], usize) {
-        let buffers =
-            std::array::from_fn(|pool| self.pools[pool].count() - self.pools[pool].free());
-        (buffers, self.pipes.open() - self.pipes.idle())
-    }
-
     /// Where descriptors go that nobody refers to any more.
     pub(super) fn closing(&self) -> &Rc<Closing> {
         &self.closing
@@ -287,12 +290,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether no descriptor waits to be closed.
     pub fn nothing_to_close(&self) -> bool {
-        self.closing.is_empty()
-    }
-
-    /// Pipes that are open, leased or not.
-    pub fn pipes_open(&self) -> usize {
-        self.pipes.open()
+        self.closing.is_empty() && self.mounts.nothing_to_close()
     }
 
     /// The kernel below.
@@ -306,7 +304,7 @@ impl<K: Kernel> Reactor<K> {
         self.feed_the_starved();
         self.note_levels();
         let before = self.kernel.now();
-        self.stats.turn.record(before.since(self.now).as_nanos() as u64);
+        self.note_turn(before.since(self.now));
         // What still waits to be closed found the table full: an event will make room.
         let idle = self.again.is_empty() && self.wakes.is_empty() && self.early.is_empty();
         let wait = match idle {
@@ -362,12 +360,20 @@ impl<K: Kernel> Reactor<K> {
             Op::Job(job) => self.jobs.ends(job),
             _ => {}
         }
+        let opened_at = op.mount();
         let makes_descriptor = matches!(op, Op::Accept { .. } | Op::Open { .. });
         let handle = match event.result {
-            Ok(raw) if makes_descriptor => Some(self.kernel.adopt(raw, &self.closing)),
+            Ok(raw) if makes_descriptor => {
+                let handle = self.kernel.adopt(raw, &self.closing);
+                handle.set_mount(opened_at);
+                Some(handle)
+            }
             _ => None,
         };
         let op = if event.more { None } else { self.take_out(key).op };
+        if let Some(op) = &op {
+            self.ended(op, event.result);
+        }
         if let Some(Op::Writable { .. }) = op {
             if let Some(state) = self.owners.get_mut(owner) {
                 state.waits_to_write = false;

@@ -40,6 +40,9 @@ techniques! {
     ReadFixed "read_fixed" "Reads of file content by the ring into registered memory",
     DirectRead "direct_read" "O_DIRECT reads of file content by the ring",
     Pread "pread" "Positional reads of file content, inline",
+    Residency "residency" "Parts of files asked whether the page cache has them, inline",
+    Warm "warm" "Bytes of files brought into the page cache by the ring",
+    Forget "forget" "Parts of files dropped from the page cache by the ring",
     Send "send" "Sends of bytes from memory, by the ring or ahead of a file",
     SendMsg "sendmsg" "Gather sends of a head and the bytes behind it, by the ring",
     SendZc "send_zc" "Sends by the ring that do not copy the bytes",
@@ -60,6 +63,7 @@ techniques! {
     Watch "inotify_add_watch" "Ways to directories watched by helper threads",
     Unwatch "inotify_rm_watch" "Directories no longer watched, inline",
     Notices "inotify" "Looks at what watched directories have to tell, inline",
+    Mount "mount" "Mounts whose kind was found out by helper threads",
 }
 
 impl Technique {
@@ -67,7 +71,7 @@ impl Technique {
     pub(super) fn of(op: &Op) -> (Self, u64) {
         match op {
             Op::Accept { .. } => (Self::Accept, 0),
-            Op::Readable { .. } | Op::Writable { .. } => (Self::Poll, 0),
+            Op::Readable { .. } | Op::Triggered { .. } | Op::Writable { .. } => (Self::Poll, 0),
             Op::ReadHead { .. } => (Self::Readv, 0),
             Op::Read { buffer, range, direct, .. } => {
                 let technique = match (direct, buffer.registered()) {
@@ -78,6 +82,9 @@ impl Technique {
                 (technique, range.len() as u64)
             }
             Op::Pread { range, .. } => (Self::Pread, range.len() as u64),
+            Op::Resident { .. } => (Self::Residency, 0),
+            Op::Warm { count, .. } => (Self::Warm, u64::from(*count)),
+            Op::Forget { .. } => (Self::Forget, 0),
             Op::Send { bytes, .. } => (Self::Send, bytes.len() as u64),
             Op::SendMsg { parts, .. } => (Self::SendMsg, parts.len() as u64),
             Op::SendZc { bytes, .. } => (Self::SendZc, bytes.len() as u64),
@@ -98,6 +105,7 @@ impl Technique {
             Op::Job(Job::Watch { .. }) => (Self::Watch, 0),
             Op::Unwatch { .. } => (Self::Unwatch, 0),
             Op::Notices { .. } => (Self::Notices, 0),
+            Op::Job(Job::Mount { .. }) => (Self::Mount, 0),
         }
     }
 
@@ -117,6 +125,7 @@ impl Technique {
             Self::Accept | Self::Poll | Self::Readv => None,
             Self::Open | Self::Stat | Self::Shutdown | Self::Close => None,
             Self::Peer | Self::Unacknowledged | Self::Reset => None,
+            Self::Residency | Self::Warm | Self::Forget | Self::Mount => None,
             Self::ReadDirectory | Self::Digest => None,
             Self::Watch | Self::Unwatch | Self::Notices => None,
         }
@@ -135,10 +144,13 @@ impl Technique {
                 | Self::Unacknowledged
                 | Self::Reset
                 | Self::Close
+                | Self::Residency
+                | Self::Forget
                 | Self::ReadDirectory
                 | Self::Watch
                 | Self::Unwatch
                 | Self::Notices
+                | Self::Mount
         )
     }
 }
@@ -201,6 +213,18 @@ pub struct Stats {
     pub turn: Histogram,
     /// Operations that found the table of operations full.
     pub busy: Counter,
+    /// Turns that took longer than [`crate::limits::STALL`].
+    pub stalls: Counter,
+    /// Of these, turns in which a part of a file was sent inline.
+    pub stalls_sending: Counter,
+    /// Times that memory was found to be short.
+    pub pressed: Counter,
+    /// Mounts that files are of.
+    pub mounts: Gauge,
+    /// Mounts on which operations may block.
+    pub mounts_blocking: Gauge,
+    /// Operations that found their mount's share used up.
+    pub mount_waits: Counter,
     /// Operations in flight now.
     pub in_flight: Gauge,
     /// Jobs that helper threads have, running or queued.
@@ -227,6 +251,12 @@ impl Default for Stats {
             batch: Histogram::default(),
             turn: Histogram::default(),
             busy: Counter::default(),
+            stalls: Counter::default(),
+            stalls_sending: Counter::default(),
+            pressed: Counter::default(),
+            mounts: Gauge::default(),
+            mounts_blocking: Gauge::default(),
+            mount_waits: Counter::default(),
             in_flight: Gauge::default(),
             jobs_in_flight: Gauge::default(),
             jobs_refused: Counter::default(),

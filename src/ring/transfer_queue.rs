@@ -21,8 +21,9 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
 
 use super::buffer::{BufferPool, Lease};
+use super::setup::set_up;
 use super::transfer::{Direction, SharedFile, Transfer};
-use super::uring::{register_regions, set_up};
+use super::uring::register_regions;
 use crate::base::{Key, Slab};
 use crate::limits;
 

@@ -9,22 +9,24 @@
 
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
-use rustix::fs::{OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::time::ClockId;
 
 use super::desk::Desk;
 use super::handle::Closing;
-use super::inline;
+use super::inline::{self, STAT_MASK, facts_on};
 use super::io::{Event, Kernel, QueueFull, Wait};
 use super::op::{How, Op};
 use super::pipe::{Pipe, adopt_ends};
+use super::setup::{Setup, SetupFault, set_up};
 use crate::base::{Instant, WallClock};
-use crate::limits::GATHER_PARTS_MAX;
+use crate::limits::{GATHER_PARTS_MAX, RING_THREADS_MAX, WARM_BYTES};
 
 /// Entries of the submission queue: more than a turn starts, so that a turn is one entry.
 const ENTRIES: u32 = 2048;
@@ -35,38 +37,30 @@ const CANCEL_TOKEN: u64 = u64::MAX;
 /// The token of the poll for jobs that have ended.
 const BELL_TOKEN: u64 = u64::MAX - 1;
 
-/// Why a ring could not be set up.
-#[derive(Debug)]
-pub struct SetupFault(pub std::io::Error);
-
-/// How the ring was set up: the best of what the kernel has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setup {
-    /// One submitter, completions run when it waits (kernel 6.1).
-    Deferred,
-    /// Completions run at the next entry, without an interrupt (kernel 5.19).
-    Cooperative,
-    /// Neither.
-    Plain,
-}
-
-impl Setup {
-    /// The name in telemetry and in the log.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deferred => "deferred",
-            Self::Cooperative => "cooperative",
-            Self::Plain => "plain",
-        }
-    }
-}
-
 /// What the kernel reads at submission: it stays until the queue was handed over.
 #[derive(Clone, Copy)]
 struct Scratch {
-    vectors: [Vector; GATHER_PARTS_MAX],
+    vectors: [Vector; VECTORS],
     message: libc::msghdr,
     how: types::OpenHow,
+}
+
+/// Bytes of the sink: what stays in the processor's cache beside all else.
+const SINK_BYTES: usize = 64 * 1024;
+/// Parts of a read into the sink.
+const WARM_VECTORS: usize = WARM_BYTES as usize / SINK_BYTES;
+/// Parts of one operation.
+const VECTORS: usize =
+    if GATHER_PARTS_MAX > WARM_VECTORS { GATHER_PARTS_MAX } else { WARM_VECTORS };
+
+/// Memory that nobody reads, where bytes are put that are read for the page cache alone, by all
+/// rings at once. It is never freed, since a read that hangs may end at any time.
+fn sink() -> *mut u8 {
+    static SINK: LazyLock<usize> = LazyLock::new(|| {
+        let memory: &'static mut [u8] = Box::leak(vec![0; SINK_BYTES].into());
+        memory.as_mut_ptr().expose_provenance()
+    });
+    std::ptr::with_exposed_provenance_mut(*SINK)
 }
 
 /// The layout of `struct iovec`.
@@ -110,10 +104,12 @@ impl Uring {
     pub fn new() -> Result<Self, SetupFault> {
         let (ring, setup) = set_up(ENTRIES, Some(COMPLETIONS), false).map_err(SetupFault)?;
         let empty = Scratch {
-            vectors: [NO_VECTOR; GATHER_PARTS_MAX],
+            vectors: [NO_VECTOR; VECTORS],
             message: no_message(),
             how: types::OpenHow::new(),
         };
+        // A kernel that keeps its own bound (before 5.15) has fewer threads for mounts that hang.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [RING_THREADS_MAX, 0]);
         let scratch = vec![empty; ENTRIES as usize].into();
         Ok(Self { ring, setup, scratch, queued: 0, overflowed: false, desk: Desk::default() })
     }
@@ -156,6 +152,7 @@ impl Uring {
         let scratch = &mut self.scratch[self.queued];
         match op {
             Op::Readable { socket } => poll(socket.as_raw_fd(), POLL_IN),
+            Op::Triggered { trigger } => poll(trigger.as_raw_fd(), POLL_PRIORITY),
             Op::Writable { socket } => poll(socket.as_raw_fd(), POLL_OUT),
             Op::Accept { listener } => {
                 let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
@@ -216,18 +213,48 @@ impl Uring {
                 let how = std::ptr::from_ref(&scratch.how);
                 opcode::OpenAt2::new(types::Fd(root.as_raw_fd()), path.as_ptr(), how).build()
             }
+            Op::Stat { file, sheet, .. } => {
+                let sheet = sheet.insert(Box::default());
+                let fd = types::Fd(file.as_raw_fd());
+                let to = std::ptr::from_mut(&mut **sheet).cast();
+                opcode::Statx::new(fd, c"".as_ptr(), to)
+                    .flags(AtFlags::EMPTY_PATH.bits() as i32)
+                    .mask(STAT_MASK.bits())
+                    .build()
+            }
+            Op::Warm { file, offset, count } => {
+                let mut left = *count as usize;
+                let sink = sink();
+                let mut used = 0;
+                while left > 0 && used < scratch.vectors.len() {
+                    let bytes = left.min(SINK_BYTES);
+                    scratch.vectors[used] = Vector { base: sink, bytes };
+                    left -= bytes;
+                    used += 1;
+                }
+                let fd = types::Fd(file.as_raw_fd());
+                opcode::Readv::new(fd, scratch.vectors.as_ptr().cast(), used as u32)
+                    .offset(*offset)
+                    .build()
+            }
+            Op::Forget { file, offset, count } => {
+                let advice = rustix::fs::Advice::DontNeed as i32;
+                opcode::Fadvise::new(types::Fd(file.as_raw_fd()), libc::off_t::from(*count), advice)
+                    .offset(*offset)
+                    .build()
+            }
             Op::Shutdown { socket } => {
                 const SHUT_WR: i32 = 1;
                 opcode::Shutdown::new(types::Fd(socket.as_raw_fd()), SHUT_WR).build()
             }
-            Op::Close { raw } => opcode::Close::new(types::Fd(*raw)).build(),
+            Op::Close { raw, .. } => opcode::Close::new(types::Fd(*raw)).build(),
             Op::Pread { .. }
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
+            | Op::Resident { .. }
             | Op::Tee { .. }
             | Op::PutIn { .. }
-            | Op::Stat { .. }
             | Op::Notices { .. }
             | Op::Unwatch { .. }
             | Op::Peer { .. }
@@ -250,7 +277,7 @@ impl Kernel for Uring {
         WallClock { seconds: now.tv_sec, nanoseconds: now.tv_nsec as u32 }
     }
 
-    fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
+    fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {
         assert!(token < BELL_TOKEN, "a place never has this number");
         if let Op::Job(job) = op {
             self.desk.submit(token, job);
@@ -259,7 +286,10 @@ impl Kernel for Uring {
         if self.queued >= self.scratch.len() {
             return Err(QueueFull);
         }
-        let entry = self.entry(op).user_data(token);
+        let mut entry = self.entry(op).user_data(token);
+        if apart {
+            entry = entry.flags(squeue::Flags::ASYNC);
+        }
         self.push(entry)
     }
 
@@ -337,8 +367,12 @@ impl Kernel for Uring {
     }
 
     fn complete(&mut self, event: &Event, op: &mut Op) {
-        if let Op::Job(job) = op {
-            self.desk.bring_home(event.token, job);
+        match op {
+            Op::Job(job) => self.desk.bring_home(event.token, job),
+            Op::Stat { facts, sheet: Some(sheet), .. } if event.result.is_ok() => {
+                **facts = facts_on(sheet);
+            }
+            _ => {}
         }
     }
 
@@ -369,40 +403,8 @@ pub(super) fn register_regions(
     unsafe { ring.submitter().register_buffers(&vectors) }
 }
 
-/// Sets up a ring in the best way that the kernel knows; with `flagged`, it says by a flag when
-/// completions wait for the thread to enter.
-pub(super) fn set_up(
-    entries: u32,
-    completions: Option<u32>,
-    flagged: bool,
-) -> std::io::Result<(IoUring, Setup)> {
-    let mut last = None;
-    for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
-        let mut builder = IoUring::builder();
-        if let Some(completions) = completions {
-            builder.setup_cqsize(completions);
-        }
-        match setup {
-            Setup::Deferred => builder.setup_single_issuer().setup_defer_taskrun(),
-            Setup::Cooperative => builder.setup_coop_taskrun(),
-            Setup::Plain => &mut builder,
-        };
-        if flagged && setup != Setup::Plain {
-            builder.setup_taskrun_flag();
-        }
-        match builder.build(entries) {
-            Ok(ring) => return Ok((ring, setup)),
-            // EINVAL: the kernel does not know the flags; the next way asks for fewer.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                last = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last.expect("a loop that ran to its end has met an error"))
-}
-
 const POLL_IN: u32 = 1;
+const POLL_PRIORITY: u32 = 2;
 const POLL_OUT: u32 = 4;
 
 fn poll(fd: i32, events: u32) -> squeue::Entry {

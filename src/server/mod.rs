@@ -4,6 +4,7 @@
 //! ring, listeners, connections and open files of its own.
 
 mod control;
+mod directories;
 mod endpoint;
 mod listening;
 pub mod options;

@@ -25,6 +25,8 @@ pub struct Parts<K: Kernel> {
     pub telemetry_listeners: Vec<Socket>,
     /// Becomes readable when the control says something new.
     pub bell: Socket,
+    /// Fires when memory becomes short; none where that cannot be told.
+    pub pressure: Option<Socket>,
     /// What it is told.
     pub control: Arc<Control>,
     /// The rules.

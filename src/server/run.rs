@@ -4,25 +4,24 @@
 //! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
 //! thread waits for signals.
 
-use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::control::{Control, State};
+use super::directories::{self, Opened};
 use super::endpoint::Figures;
-use super::listening::{announce, bind_all, bind_telemetry, note_descriptors, owned, sockets};
+use super::listening::{announce, bind_all, bind_telemetry, note_descriptors, sockets};
 use super::options::{Etag, Options, Precompressed};
 use super::parts::Parts;
 use super::watcher;
 use super::worker::Worker;
 use crate::access_log::{self, Feed, Log, Threads as LogThreads};
-use crate::cache::{self, Directory};
+use crate::cache;
 use crate::connection;
 use crate::http::head::HeadLimits;
 use crate::limits::{
@@ -98,7 +97,7 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
     let inherited = sys::inherited::take().map_err(Fault::Inherited)?;
     let signals = Signals::block().map_err(|e| Fault::System("signals cannot be taken", e))?;
     let descriptors = sys::descriptors::raise();
-    let directories = open_directories(options)?;
+    let directories = directories::open(options)?;
     sys::probe::io_uring().map_err(Fault::Ring)?;
     let mut bound = bind_all(options, inherited)?;
     let mut for_telemetry = bind_telemetry(options)?;
@@ -133,11 +132,13 @@ pub fn run(options: &Options, quiet: bool) -> Result<End, Fault> {
             options: options.clone(),
             directories: directories
                 .iter()
-                .map(|(root, follow)| Ok((owned(root.as_fd())?, follow.clone())))
-                .collect::<Result<_, _>>()?,
+                .map(Opened::again)
+                .collect::<Result<_, _>>()
+                .map_err(|e| Fault::System("a descriptor is missing", e))?,
             listeners: sockets(&bound, number)?,
             telemetry_listeners: sockets(&for_telemetry, number)?,
             bell: heard,
+            pressure: trigger(number),
             control: Arc::clone(&control),
             shards: Arc::clone(&shards),
             listing_memory: Arc::clone(&listing_memory),
@@ -211,37 +212,37 @@ fn wait(
             }
         }
         if ended == threads.len() {
-            for thread in threads {
-                // The thread has reported; what is left of it is its return.
-                let _ = thread.join();
-            }
+            // The threads have reported. What is left of one may wait in the kernel for a disk
+            // that hangs, so they are not joined: the end of the process ends that, too.
+            drop(threads);
             return Ok(End::Drained);
         }
     }
 }
 
-/// Opens every directory that is served, in the order of the site's, with its absolute path where
-/// it is followed.
-fn open_directories(options: &Options) -> Result<Vec<(sys::Root, Option<CString>)>, Fault> {
-    let sites = options.sites();
-    let open = |path: &Path| {
-        let follow = options.root_follow.then(|| {
-            let path = std::path::absolute(path).ok()?;
-            CString::new(path.into_os_string().into_encoded_bytes()).ok()
-        });
-        Ok((sys::Root::open(path).map_err(Fault::Root)?, follow.flatten()))
-    };
-    Site::directories(&sites).map(open).collect()
+/// Tells when memory becomes short, where the kernel can; each worker has its own, as a trigger
+/// wakes one who waits.
+fn trigger(number: usize) -> Option<OwnedFd> {
+    let trigger = sys::pressure::memory();
+    if let (Err(error), 0) = (&trigger, number) {
+        tracing::info!(
+            %error,
+            "memory that becomes short is not told here; what was seen in the page cache is \
+             forgotten by time alone"
+        );
+    }
+    trigger.ok()
 }
 
 /// What a worker's thread begins with.
 struct Start {
     number: usize,
     options: Options,
-    directories: Vec<(OwnedFd, Option<CString>)>,
+    directories: Vec<Opened>,
     listeners: Vec<OwnedFd>,
     telemetry_listeners: Vec<OwnedFd>,
     bell: OwnedFd,
+    pressure: Option<OwnedFd>,
     control: Arc<Control>,
     shards: Arc<Vec<Shard>>,
     listing_memory: Arc<PageMemory>,
@@ -315,12 +316,12 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
         Log::new(Arc::new(options.access_log.clone()), pipe, ledger, Arc::clone(&shard.access_log))
     });
     let socket = |fd| Socket::from(reactor.adopt(fd));
-    let directory = |(fd, follow)| Directory { file: File::from(reactor.adopt(fd)), follow };
     Parts {
-        directories: start.directories.into_iter().map(directory).collect(),
+        directories: start.directories.into_iter().map(|one| one.adopt(&reactor)).collect(),
         watcher: watcher::open(&options, start.number).map(|fd| File::from(reactor.adopt(fd))),
         listeners: start.listeners.into_iter().map(socket).collect(),
         telemetry_listeners: start.telemetry_listeners.into_iter().map(socket).collect(),
+        pressure: start.pressure.map(socket),
         bell: socket(start.bell),
         control: start.control,
         site: Site::new(options.sites(), 0),

@@ -25,6 +25,9 @@ use crate::ring::{
 };
 use crate::telemetry::Shard;
 
+/// POLLERR: the group that was watched is gone.
+const TRIGGER_FAILED: u32 = 8;
+
 /// Who an owner of the reactor is.
 enum Role {
     Nobody,
@@ -35,6 +38,7 @@ enum Role {
     Endpoint,
     Control,
     Log,
+    Pressure(Socket),
 }
 
 /// A listener; without a ticket it does not accept now.
@@ -119,7 +123,11 @@ impl<K: Kernel> Worker<K> {
                 last: false,
             })
             .collect();
-        for owner in listeners.iter().map(|listener| listener.owner).chain([control_owner]) {
+        let pressure =
+            parts.pressure.map(|trigger| register(&mut reactor, Role::Pressure(trigger)));
+        for owner in
+            listeners.iter().map(|listener| listener.owner).chain([control_owner]).chain(pressure)
+        {
             reactor.wake(owner, Wake::Begin);
         }
         parts.shard.connections.budget.set(parts.connections_max as u64);
@@ -232,6 +240,10 @@ impl<K: Kernel> Worker<K> {
                 }
             }
             Some(Role::Control) => self.look_at_control(wake),
+            Some(Role::Pressure(trigger)) => {
+                let trigger = trigger.clone();
+                self.watch_memory(owner, trigger, wake);
+            }
             // Its deadline ends the wait of the turn, which looks after it.
             Some(Role::Log | Role::Nobody) | None => {}
         }
@@ -389,6 +401,20 @@ impl<K: Kernel> Worker<K> {
         }
         place(&mut self.roles, owner, Role::Connection(connection));
         self.step(owner, Wake::Begin);
+    }
+
+    /// Waits for the trigger, once more after it has fired. One that fails is left alone: what was
+    /// seen in the page cache is then forgotten by time only.
+    fn watch_memory(&mut self, owner: Owner, trigger: Socket, wake: Wake) {
+        if let Wake::Done(Completion { result, .. }) = wake {
+            let fired = result.is_ok_and(|events| events & TRIGGER_FAILED == 0);
+            if !fired {
+                return;
+            }
+            self.reactor.press();
+        }
+        // A busy ring wakes the owner in the next turn, which comes here again.
+        let _ = self.reactor.io(owner).start(Op::Triggered { trigger });
     }
 
     fn look_at_control(&mut self, wake: Wake) {

@@ -1,8 +1,8 @@
 //! Whether a part of a file is in the page cache: asked of the kernel, without waiting for a disk.
 //!
 //! Three ways, since none is good everywhere:
-//! - one byte of each step is read with RWF_NOWAIT ([`super::positional::probe`]), which says no for
-//!   a page that is still being read; but it looks at one page a step, and FUSE, network file
+//! - one byte of each step is read with RWF_NOWAIT ([`super::positional::probe`]), which says no
+//!   for a page that is still being read; but it looks at one page a step, and FUSE, network file
 //!   systems, overlayfs and tmpfs refuse it
 //! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read;
 //!   so it can only say no. It answers the owner of the file and who may write to it, and knows

@@ -136,6 +136,14 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Entries into the kernel that found the completion queue full"),
     one!(ring.busy = ring.busy:
         Counter Count "Operations that found the table of operations full"),
+    one!(ring.stalls = ring.stalls:
+        Counter Count "Turns of 10 ms and more, in which nobody else was served"),
+    one!(ring.stalls_sending = ring.stalls_sending:
+        Counter Count "Of these, turns that sent parts of files inline: pages may have been \
+        evicted after they were looked at"),
+    one!(ring.pressed = ring.pressed:
+        Counter Count "Times that memory was short, so that what was seen of the page cache was \
+        forgotten"),
     one!(ring.in_flight = ring.in_flight:
         Gauge Count "Operations in flight"),
     one!(ring.registered = ring.registered:
@@ -165,6 +173,14 @@ pub const CATALOGUE: &[Figure] = &[
         Gauge Count "Jobs that helper threads have, running or queued"),
     one!(jobs.refused = ring.jobs_refused:
         Counter Count "Jobs that found no room in the queue of the helper threads"),
+
+    one!(mounts.known = ring.mounts:
+        Gauge Count "Mounts that files were found on, in each worker"),
+    one!(mounts.blocking = ring.mounts_blocking:
+        Gauge Count "Of these, mounts whose operations are left to threads of the kernel: they \
+        may block"),
+    one!(mounts.waits = ring.mount_waits:
+        Counter Count "Operations that found their mount's share used up and waited"),
 
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),

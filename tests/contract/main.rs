@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cold;
 mod faults;
 mod real;
 mod rig;

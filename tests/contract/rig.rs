@@ -9,7 +9,8 @@ use pitcrew::http::negotiate::Coding;
 use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
 use pitcrew::ring::simulated::{Client, End, Simulated, World};
 use pitcrew::ring::{
-    File, How, Io, Kernel, Op, Options, Outgoing, Owner, Pool, Reactor, Socket, Start, Stats, Wake,
+    Ask, File, How, Io, Kernel, MountKind, Op, Options, Outgoing, Owner, Pool, Reactor, Socket,
+    Start, Stats, Wake,
 };
 
 /// Bytes that an owner may move in one turn.
@@ -123,7 +124,7 @@ impl<K: Kernel> Rig<K> {
         direct: Option<File>,
     ) -> Self {
         let owner = reactor.register().expect("there is room for one owner");
-        let stat = Op::Stat { file: file.clone(), facts: Box::default() };
+        let stat = Op::stat(file.clone(), Ask::Mount);
         let Start::Executed(done) = reactor.io(owner).start(stat) else {
             panic!("a stat runs at once")
         };
@@ -132,11 +133,18 @@ impl<K: Kernel> Rig<K> {
         let (memory, offset) = (facts.direct_memory, facts.direct_offset);
         // A file system may open past the page cache and not say what alignment it needs.
         let usable = memory.is_power_of_two() && offset.is_power_of_two();
+        if let Some(direct) = &direct {
+            direct.set_mount(facts.mount);
+        }
         version.direct = direct.filter(|_| usable).map(|file| Direct { file, memory, offset });
         // A first turn, without waiting: before it nobody has a budget.
         reactor.wake_next_turn(owner);
         reactor.turn().expect("the kernel is entered");
         while reactor.next_wake().is_some() {}
+        // A helper may be looking up what the mount is.
+        while reactor.mount_kind(version.facts.mount) == MountKind::Unproven {
+            reactor.turn().expect("the kernel is entered");
+        }
         Self { reactor, owner, socket: Some(socket), version: Some(Rc::new(version)) }
     }
 
@@ -190,7 +198,7 @@ impl<K: Kernel> Rig<K> {
                     progress.head += after.head;
                     declined.push((kind, why));
                     let body = engine.give_back();
-                    kind = engines::next_in_chain(kind).expect("somebody serves");
+                    kind = engines::next_in_chain(kind, why).expect("somebody serves");
                     engine = engines::start(kind, body);
                     wake = Wake::Begin;
                     continue;

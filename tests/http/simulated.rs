@@ -112,7 +112,8 @@ impl Machine {
                 Some("") => world.root(),
                 below => world.open(below.unwrap(), How::default()).expect("it was planted"),
             };
-            Directory { file: File::from(reactor.take_in(raw)), follow: None }
+            let file = File::from(reactor.take_in(raw));
+            Directory { file, follow: None, mounts: Vec::new() }
         });
         let directories = directories.collect();
         let control = Arc::new(Control::default());
@@ -122,6 +123,7 @@ impl Machine {
             watcher: Some(File::from(reactor.take_in(watcher))),
             listeners: vec![Socket::from(reactor.take_in(listening))],
             telemetry_listeners: Vec::new(),
+            pressure: None,
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(sites.0, 0),

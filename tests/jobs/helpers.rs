@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pitcrew::limits::{JOBS_MAX, JOBS_PER_MOUNT_MAX};
 use pitcrew::ring::{
-    Completion, Facts, File, How, Io, Job, Op, Options, Owner, Reactor, Reader, Start, Stats,
+    Ask, Completion, Facts, File, How, Io, Job, Op, Options, Owner, Reactor, Reader, Start, Stats,
     Ticket, Uring, Wake,
 };
 use rustix::io::Errno;
@@ -279,13 +279,9 @@ fn a_digest_is_of_the_file_that_is_known() {
     let path = CString::from(c"file");
     rig.submit(Op::Open { root: rig.directory.clone(), path, how: How::default() });
     let file = File::from(rig.done().handle.unwrap());
-    let stat = Op::Stat { file: file.clone(), facts: Box::default() };
-    let owner = rig.owner;
-    let Start::Executed(Completion { op: Some(Op::Stat { facts, .. }), .. }) =
-        rig.reactor.io(owner).start(stat)
-    else {
-        panic!("a stat is inline")
-    };
+    // Nobody has said on which mount it lies: the ring asks.
+    rig.submit(Op::stat(file.clone(), Ask::Mount));
+    let Some(Op::Stat { facts, .. }) = rig.done().op else { panic!("the operation comes home") };
     rig.submit(Op::Job(Job::Digest { file: file.clone(), facts: facts.clone(), digest: 0 }));
     let done = rig.done();
     assert_eq!(done.result, Ok(7));

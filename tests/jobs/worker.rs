@@ -33,10 +33,10 @@ impl Endpoint for Nothing {
 
 pub(crate) struct Rig {
     pub(crate) world: World,
-    worker: Worker<Simulated>,
+    pub(crate) worker: Worker<Simulated>,
     listener: ListenerId,
-    control: Arc<Control>,
-    bell: u32,
+    pub(crate) control: Arc<Control>,
+    pub(crate) bell: u32,
     pub(crate) shard: Shard,
 }
 
@@ -48,6 +48,21 @@ impl Rig {
     /// With directories that are watched, or not, and memory for small bodies; names are good for
     /// an hour.
     pub(crate) fn with(world: World, watched: bool, hot_bytes: u64) -> Self {
+        Self::build(world, watched, hot_bytes, true, Vec::new())
+    }
+
+    /// With what is known of the mounts; files are not hashed.
+    pub(crate) fn with_mounts(world: World, mounts: Vec<(Box<[u8]>, u64)>) -> Self {
+        Self::build(world, false, 0, false, mounts)
+    }
+
+    fn build(
+        world: World,
+        watched: bool,
+        hot_bytes: u64,
+        hashes: bool,
+        mounts: Vec<(Box<[u8]>, u64)>,
+    ) -> Self {
         let options = Options {
             operations_max: 4096,
             owners_max: 1024,
@@ -66,10 +81,12 @@ impl Rig {
             directories: vec![Directory {
                 file: File::from(reactor.take_in(world.root())),
                 follow: None,
+                mounts,
             }],
             watcher: watched.then(|| File::from(reactor.take_in(world.watcher()))),
             listeners: vec![Socket::from(reactor.take_in(raw))],
             telemetry_listeners: Vec::new(),
+            pressure: None,
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
@@ -89,7 +106,7 @@ impl Rig {
                 fresh_only: false,
                 direct: false,
                 follow_links: true,
-                content_tags: true,
+                content_tags: hashes,
             },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {

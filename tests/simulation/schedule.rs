@@ -16,7 +16,7 @@ use pitcrew::limits::{
 };
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Faults, ListenerId, Random, Simulated, World};
-use pitcrew::ring::{self, File, Reactor, Socket, Technique};
+use pitcrew::ring::{self, File, MountKind, Reactor, Socket, Technique};
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 
@@ -127,6 +127,7 @@ struct Schedule {
     shard: Shard,
     control: Arc<Control>,
     bell: u32,
+    pressure: u32,
     listener: ListenerId,
     visitors: Vec<Visitor>,
     records: Records,
@@ -155,7 +156,20 @@ impl Schedule {
         let world = World::new(random.next());
         let gentle = random.chance(500);
         let faults = if gentle { Faults::gentle(&mut random) } else { Faults::some(&mut random) };
+        let beneath = *random.pick(&[
+            None,
+            Some(MountKind::Blocking),
+            Some(MountKind::Remote),
+            Some(MountKind::InMemory),
+            Some(MountKind::NonBlocking),
+        ]);
+        if let Some(kind) = beneath {
+            world.mount("dir", kind);
+        }
         let site = site(&world);
+        if random.chance(500) {
+            site.iter().for_each(|file| world.chill(file.path));
+        }
         let direct = *random.pick(&[Some((512, 512)), Some((4096, 4096)), Some((4, 512)), None]);
         world.set_direct(direct);
         let visitors = 1 + random.below(4) as usize;
@@ -168,19 +182,27 @@ impl Schedule {
         let mut reactor =
             Reactor::new(kernel, options, Arc::clone(&shard.ring), |_, _| registered).unwrap();
         let root = File::from(reactor.take_in(world.root()));
+        // Mounts are known beforehand, or not.
+        let mounts = match (beneath, random.chance(500)) {
+            (_, true) => vec![],
+            (None, _) => vec![(Box::default(), 1)],
+            (Some(_), _) => vec![(Box::default(), 1), ((*b"dir").into(), 2)],
+        };
         let (raw, listener) = world.listen();
         let listeners = vec![Socket::from(reactor.take_in(raw))];
         let bell = world.counter();
         let watched = random.chance(700);
         let watcher = watched.then(|| File::from(reactor.take_in(world.watcher())));
+        let pressure = world.counter();
         let control = Arc::new(Control::default());
         let engine = *random.pick(&Kind::ALL);
         let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
         let parts = Parts {
-            directories: vec![Directory { file: root, follow: None }],
+            directories: vec![Directory { file: root, follow: None, mounts }],
             watcher,
             listeners,
             telemetry_listeners: Vec::new(),
+            pressure: Some(Socket::from(reactor.take_in(pressure))),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
@@ -231,6 +253,7 @@ impl Schedule {
             shard,
             control,
             bell,
+            pressure,
             listener,
             visitors,
             records,
@@ -267,6 +290,9 @@ impl Schedule {
         // A log thread that comes late now and then, and not at all for a while.
         if self.gentle || self.random.chance(300) {
             self.records.read(&self.world);
+        }
+        if self.random.chance(5) {
+            self.world.add(self.pressure, 1);
         }
         let tolerance = self.tolerance();
         for visitor in &mut self.visitors {

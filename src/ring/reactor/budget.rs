@@ -1,11 +1,27 @@
-//! Buffers, pipes and room for jobs: who waits for them, and how many are out.
+//! Buffers, pipes and room for jobs: who waits for them, and how many are out; and what a turn
+//! has taken.
+
+use std::time::Duration;
 
 use super::{JOBS, Owner, PIPES, Reactor};
+use crate::limits::STALL;
 use crate::ring::buffer::Pages;
 use crate::ring::io::{Kernel, Pool};
 use crate::ring::op::Wake;
 
 impl<K: Kernel> Reactor<K> {
+    /// What is out: buffers by pool, and pipes that are leased.
+    pub fn leased(&self) -> ([usize; Pool::ALL.len()], usize) {
+        let buffers =
+            std::array::from_fn(|pool| self.pools[pool].count() - self.pools[pool].free());
+        (buffers, self.pipes.open() - self.pipes.idle())
+    }
+
+    /// Pipes that are open, leased or not.
+    pub fn pipes_open(&self) -> usize {
+        self.pipes.open()
+    }
+
     /// Lets an owner wait for a buffer, a pipe or room for a job.
     pub(super) fn starve(&mut self, owner: Owner, list: usize) {
         let Some(state) = self.owners.get_mut(owner) else { return };
@@ -31,6 +47,16 @@ impl<K: Kernel> Reactor<K> {
                 }
                 self.wakes.push_back((owner, Wake::Ready));
             }
+        }
+    }
+
+    /// Counts a turn, from the end of one wait to the next.
+    pub(super) fn note_turn(&mut self, took: Duration) {
+        self.stats.turn.record(took.as_nanos() as u64);
+        let sent_inline = std::mem::take(&mut self.transfers) > 0;
+        if took >= STALL {
+            self.stats.stalls.add(1);
+            self.stats.stalls_sending.add(u64::from(sent_inline));
         }
     }
 

@@ -6,6 +6,7 @@ use super::{FLUSHES_MAX, InFlight, JOBS, NONE, Owner, Reactor};
 use crate::base::Key;
 use crate::ring::handle::Socket;
 use crate::ring::io::{Kernel, Wait};
+use crate::ring::job::Job;
 use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket};
 use crate::ring::stats::Technique;
 
@@ -18,6 +19,9 @@ impl<K: Kernel> Reactor<K> {
             self.stats.jobs_refused.add(1);
             self.starve(owner, JOBS);
             return Start::Busy(op);
+        }
+        if !self.mounts.have_room_for(&op) {
+            return self.wait_for_mount(owner, op);
         }
         let operation = InFlight {
             owner,
@@ -45,6 +49,7 @@ impl<K: Kernel> Reactor<K> {
             Op::Job(job) => self.jobs.begins(job),
             _ => {}
         }
+        self.mounts.begins(op);
         self.queue(key);
         Start::Submitted(Ticket(key))
     }
@@ -54,7 +59,8 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..=FLUSHES_MAX {
             let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
             let op = operation.op.as_mut().expect("a flush takes nothing out");
-            if self.kernel.submit(key.to_bits(), op).is_ok() {
+            let apart = self.mounts.is_apart(op);
+            if self.kernel.submit(key.to_bits(), op, apart).is_ok() {
                 return;
             }
             self.flush();
@@ -74,6 +80,8 @@ impl<K: Kernel> Reactor<K> {
             self.wake_next_turn(owner);
             return Start::Busy(op);
         }
+        let sends_file = matches!(op, Op::Sendfile { .. } | Op::SpliceIn { .. });
+        self.transfers += u32::from(sends_file);
         let technique = Technique::of(&op);
         self.inline_count = self.inline_count.wrapping_add(1);
         let timed = is_stat || self.inline_count.is_multiple_of(16);
@@ -112,7 +120,22 @@ impl<K: Kernel> Reactor<K> {
                 pipe.took_out(count);
                 executed(op, result)
             }
+            (Ok(_), Op::Stat { file, facts, .. }) => {
+                let (file, facts) = (file.clone(), **facts);
+                self.meet(&file, &facts);
+                executed(op, result)
+            }
             _ => executed(op, result),
+        }
+    }
+
+    /// What follows from the last event of an operation, for the reactor itself.
+    pub(super) fn ended(&mut self, op: &Op, result: Result<u32, Errno>) {
+        self.leave_mount(op);
+        match (op, result) {
+            (Op::Stat { file, facts, .. }, Ok(_)) => self.meet(file, facts),
+            (Op::Job(Job::Mount { mount, kind }), _) => self.know_mount(*mount, *kind),
+            _ => {}
         }
     }
 
@@ -205,12 +228,16 @@ impl<K: Kernel> Reactor<K> {
     }
 
     pub(super) fn close_what_is_free(&mut self) {
-        while let Some(raw) = self.closing.next() {
+        while let Some((raw, mount)) = self.closing.next() {
             if self.operations.len() == self.operations.count_max() {
-                self.closing.keep(raw);
+                self.closing.keep(raw, mount);
                 return;
             }
-            let Start::Submitted(_) = self.submit(self.itself, Op::Close { raw }) else {
+            let op = Op::Close { raw, mount };
+            if !self.may_close(&op) {
+                continue;
+            }
+            let Start::Submitted(_) = self.submit(self.itself, op) else {
                 unreachable!("the table has room");
             };
         }
@@ -233,6 +260,7 @@ pub(super) fn can_be_repeated(op: &Op) -> bool {
         op,
         Op::ReadHead { .. }
             | Op::Read { .. }
+            | Op::Warm { .. }
             | Op::Send { .. }
             | Op::SendMsg { .. }
             | Op::SendZc { .. }

@@ -4,7 +4,8 @@ use super::{Owner, PIPES, Reactor};
 use crate::base::{Instant, WallClock};
 use crate::ring::buffer::Lease;
 use crate::ring::io::{Io, Kernel, NoPipe, Pool};
-use crate::ring::op::{Deadline, Op, Start, Ticket};
+use crate::ring::mount::MountKind;
+use crate::ring::op::{Ask, Deadline, Op, Start, Ticket};
 use crate::ring::pipe::PipeLease;
 
 /// An owner's view of a reactor.
@@ -23,14 +24,19 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::Sendfile { .. }
             | Op::SpliceIn { .. }
             | Op::SpliceOut { .. }
+            | Op::Resident { .. }
             | Op::Tee { .. }
             | Op::PutIn { .. }
-            | Op::Stat { .. }
             | Op::Notices { .. }
             | Op::Unwatch { .. }
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),
+            Op::Stat { ask: Ask::Here, .. } => self.reactor.execute(self.owner, op),
+            Op::Stat { ask: Ask::Mount, ref file, .. } if self.reactor.answers_at_once(file) => {
+                self.reactor.execute(self.owner, op)
+            }
+            Op::Forget { .. } => self.reactor.leave_to_itself(op),
             _ => self.reactor.submit(self.owner, op),
         }
     }
@@ -94,6 +100,14 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             state.budget = full;
         }
         &mut state.budget
+    }
+
+    fn mount_kind(&self, mount: u64) -> MountKind {
+        self.reactor.mount_kind(mount)
+    }
+
+    fn pressed(&self) -> Instant {
+        self.reactor.pressed
     }
 
     fn now(&self) -> Instant {

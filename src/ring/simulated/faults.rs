@@ -46,6 +46,8 @@ pub struct Faults {
     pub notice_late: u32,
     /// What a watched directory has to tell is lost, and that is told.
     pub notices_lost: u32,
+    /// The pages of a file are evicted.
+    pub evict: u32,
     /// The monotonic clock jumps ahead by up to two minutes, as after a suspension.
     pub clock_jump: u32,
     /// The wall clock jumps, in either direction, by up to a day.
@@ -75,6 +77,7 @@ impl Faults {
         grow: 0,
         notice_late: 0,
         notices_lost: 0,
+        evict: 0,
         clock_jump: 0,
         wall_jump: 0,
         overflow: 0,
@@ -115,6 +118,7 @@ impl Faults {
             &mut faults.grow,
             &mut faults.notice_late,
             &mut faults.notices_lost,
+            &mut faults.evict,
             &mut faults.wall_jump,
             &mut faults.overflow,
         ];

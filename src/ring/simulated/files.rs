@@ -1,10 +1,12 @@
-//! The files of the simulated kernel: one tree of one file system.
+//! The files of the simulated kernel: one tree, of one or several mounts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::base::WallClock;
+use crate::base::{Instant, WallClock};
+use crate::ring::mount::MountKind;
 use crate::ring::op::{Facts, FileKind};
 
 /// Links that a walk follows at most, as in path_resolution(7).
@@ -23,13 +25,24 @@ enum Node {
 }
 
 #[derive(Debug)]
-struct Inode {
+pub(super) struct Inode {
     node: Node,
     modified: WallClock,
     changed: WallClock,
     forbidden: bool,
     /// It was cut short: growing would put other bytes where its own were.
     shrunk: bool,
+    /// Its place in the list of mounts.
+    pub(super) mount: usize,
+    /// Pages that are not in the page cache, and since when.
+    pub(super) cold: BTreeMap<u64, Instant>,
+}
+
+/// A mount.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mount {
+    pub(super) kind: MountKind,
+    pub(super) hangs: bool,
 }
 
 /// What watchers of directories may want to know.
@@ -43,8 +56,10 @@ pub(super) enum Change {
 
 #[derive(Debug)]
 pub(super) struct Files {
-    inodes: Vec<Inode>,
+    pub(super) inodes: Vec<Inode>,
     pub(super) changes: Vec<Change>,
+    /// By number, less one.
+    pub(super) mounts: Vec<Mount>,
     /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
     pub(super) direct: Option<(u32, u32)>,
 }
@@ -60,8 +75,11 @@ impl Files {
             changed: WallClock::default(),
             forbidden: false,
             shrunk: false,
+            mount: 0,
+            cold: BTreeMap::new(),
         };
-        Self { inodes: vec![root], changes: Vec::new(), direct: Some((512, 512)) }
+        let mounts = vec![Mount { kind: MountKind::NonBlocking, hangs: false }];
+        Self { inodes: vec![root], changes: Vec::new(), mounts, direct: Some((512, 512)) }
     }
 
     /// Walks from a directory, never leaving it.
@@ -145,7 +163,7 @@ impl Files {
             changed: of.changed,
             device: (8, 1),
             inode: inode as u64 + 2,
-            mount: 1,
+            mount: of.mount as u64 + 1,
             direct_memory,
             direct_offset,
         }
@@ -194,6 +212,15 @@ impl Files {
         })
     }
 
+    /// The machine was suspended: what was evicted before is no longer gone for that.
+    pub(super) fn sleep(&mut self, time: Duration) {
+        for since in self.inodes.iter_mut().flat_map(|inode| inode.cold.values_mut()) {
+            if *since > Instant::default() {
+                *since = *since + time;
+            }
+        }
+    }
+
     /// The inode of a path that a test has made.
     pub(super) fn at(&self, path: &str) -> usize {
         self.resolve(ROOT, path.as_bytes(), true).expect("the test has made the path")
@@ -209,6 +236,8 @@ impl Files {
             changed: now,
             forbidden: false,
             shrunk: false,
+            mount: self.inodes[parent].mount,
+            cold: BTreeMap::new(),
         });
         let Node::Directory(entries) = &mut self.inodes[parent].node else {
             unreachable!("it was just made or found")

@@ -27,6 +27,12 @@ impl State {
                 into[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len() as u32)
             }
+            Op::Resident { file, offset, count, mapped } => {
+                if let Some(Fault::Fail(errno)) = fault {
+                    return Err(errno);
+                }
+                self.is_resident(file.as_raw_fd(), *offset, *count, *mapped).map(u32::from)
+            }
             Op::Sendfile { socket, head, file, offset, count, more } => {
                 let socket = socket.as_raw_fd();
                 let sent_head = self.send_head(socket, head, fault)?;
@@ -42,6 +48,7 @@ impl State {
                     return Err(Errno::AGAIN);
                 }
                 let (inode, _) = self.file(fd);
+                self.touch(inode, *offset, count.min(room));
                 let bytes = self.files.bytes(inode, *offset, count.min(room))?;
                 self.pipes[pipe].put(*offset, bytes);
                 Ok(bytes.len() as u32)
@@ -76,7 +83,8 @@ impl State {
                 self.pipes[pipe].put(0, &bytes[..count]);
                 if count == 0 { Err(Errno::AGAIN) } else { Ok(count as u32) }
             }
-            Op::Stat { file, facts } => {
+            Op::Stat { file, ask, facts, .. } => {
+                self.assert_answers_at_once(file, *ask);
                 if let Some(Fault::Fail(errno)) = fault {
                     return Err(errno);
                 }
@@ -184,6 +192,7 @@ impl State {
         }
         let room = self.room_to_send(socket, fault, asked)?;
         let (inode, _) = self.file(file);
+        self.touch(inode, offset, room);
         let bytes = self.files.bytes(inode, offset, room)?.to_vec();
         let now = self.now;
         self.stream(socket).send(&bytes, false, now);

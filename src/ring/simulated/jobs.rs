@@ -5,21 +5,49 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::operations::{Outcome, What};
+use super::operations::{NO_DESCRIPTOR, Outcome, What};
 use super::state::State;
 use crate::ring::job::{Job, Step};
+use crate::ring::mount::MountKind;
 use crate::ring::op::{Facts, FileKind};
 
 impl What {
+    /// What it is about.
+    pub(super) fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Readable(fd)
+            | Self::Triggered(fd)
+            | Self::Writable(fd)
+            | Self::Accept(fd)
+            | Self::ReadHead(fd)
+            | Self::Shutdown(fd)
+            | Self::Close(fd)
+            | Self::Stat(fd)
+            | Self::Read { fd, .. }
+            | Self::Warm { fd, .. }
+            | Self::Forget { fd, .. }
+            | Self::Send { fd, .. }
+            | Self::ReadDirectory { fd, .. }
+            | Self::Digest { fd, .. }
+            | Self::Watch { fd, .. }
+            | Self::Open { fd, .. } => *fd,
+            Self::Mount(_) => NO_DESCRIPTOR,
+        }
+    }
+
     pub(super) fn is_job(&self) -> bool {
-        matches!(self, Self::ReadDirectory { .. } | Self::Digest { .. } | Self::Watch { .. })
+        matches!(
+            self,
+            Self::ReadDirectory { .. } | Self::Digest { .. } | Self::Watch { .. } | Self::Mount(_)
+        )
     }
 }
 
 impl State {
-    /// Whether a job that began earlier still runs: all files lie on one mount.
-    pub(super) fn waits_for_a_helper(&self, order: u64) -> bool {
-        self.active.range(..order).any(|(_, earlier)| earlier.what.is_job())
+    /// Whether a job of the same mount that began earlier still runs.
+    pub(super) fn waits_for_a_helper(&self, order: u64, what: &What) -> bool {
+        let mut earlier = self.active.range(..order).map(|(_, earlier)| &earlier.what);
+        earlier.any(|one| one.is_job() && self.mount_of(one) == self.mount_of(what))
     }
 
     pub(super) fn read_directory(&mut self, fd: RawFd, follow_links: bool) -> Outcome {
@@ -71,6 +99,13 @@ pub(super) fn bring_home(
         }
         Job::Digest { digest, .. } => {
             *digest = u128::from_le_bytes(bytes.try_into().expect("a digest has 16 bytes"));
+        }
+        Job::Mount { kind, .. } => {
+            *kind = match bytes {
+                [0] => MountKind::InMemory,
+                [2] => MountKind::Remote,
+                _ => MountKind::Blocking,
+            };
         }
     }
 }

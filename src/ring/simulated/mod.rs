@@ -15,6 +15,9 @@
 //! - a pipe has slots of a page each, so an unaligned span fills it before its capacity
 //! - O_DIRECT refuses offsets, lengths and memory that are not aligned
 //! - opens stay beneath the directory they begin at (RESOLVE_BENEATH)
+//! - pages of a file are in the page cache or not; a read brings them there and takes its time
+//! - a mount may refuse to say without blocking what is there, and may hang: then opens, stats,
+//!   reads and closes of its files do not end before it is released
 //! - helpers do one job of a mount at a time, in the order of their starts
 //! - a watched directory tells what happens to its names and to itself, in order; with faults it
 //!   tells late, or that something was lost
@@ -24,6 +27,9 @@
 //! - memory that the kernel owns is not written to, and does not move, until its event
 //! - a descriptor is used only while it is open, and closed once, with nothing in flight on it
 //! - on one socket nothing is sent, inline or by the ring, while a send is in flight
+//! - nothing is sent inline out of pages that are not in the page cache, but for those that went
+//!   less than a quarter of a second ago
+//! - what may block on its mount is left to a thread of the kernel from the start
 //! - every event finds the operation that it belongs to
 
 mod check;
@@ -31,6 +37,7 @@ mod faults;
 mod files;
 mod inline;
 mod jobs;
+mod memory;
 mod network;
 mod operations;
 mod state;
@@ -74,8 +81,8 @@ impl Kernel for Simulated {
         self.world.wall()
     }
 
-    fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
-        self.world.state().submit(token, op)
+    fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {
+        self.world.state().submit(token, op, apart)
     }
 
     fn submit_cancel(&mut self, token: u64) -> Result<(), QueueFull> {

@@ -9,13 +9,15 @@ use rustix::io::Errno;
 use super::check::Memory;
 use super::faults::Fault;
 use super::jobs::bring_home;
-use super::state::{Object, State};
+use super::state::State;
 use crate::base::Instant;
 use crate::ring::io::{Event, QueueFull, Wait};
 use crate::ring::job::{Job, Step};
 use crate::ring::op::{Facts, How, Op};
 use crate::ring::stats::Technique;
 
+/// What an operation is of that is of no descriptor.
+pub(super) const NO_DESCRIPTOR: RawFd = -1;
 /// How late an operation may be.
 const LATE_MAX: Duration = Duration::from_millis(20);
 
@@ -23,10 +25,14 @@ const LATE_MAX: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Readable(RawFd),
+    Triggered(RawFd),
     Writable(RawFd),
     Accept(RawFd),
     ReadHead(RawFd),
     Read { fd: RawFd, offset: u64 },
+    Stat(RawFd),
+    Warm { fd: RawFd, offset: u64, count: u32 },
+    Forget { fd: RawFd, offset: u64, count: u32 },
     Send { fd: RawFd, more: bool, zero_copy: bool },
     Open { fd: RawFd, path: Vec<u8>, how: How },
     Shutdown(RawFd),
@@ -34,6 +40,7 @@ pub(super) enum What {
     ReadDirectory { fd: RawFd, follow_links: bool },
     Digest { fd: RawFd, facts: Facts },
     Watch { fd: RawFd, watcher: RawFd, path: Box<[u8]> },
+    Mount(u64),
 }
 
 /// An operation in flight.
@@ -41,9 +48,11 @@ pub(super) enum What {
 pub(super) struct Active {
     token: u64,
     pub(super) what: What,
-    memory: Memory,
-    due: Instant,
+    pub(super) memory: Memory,
+    pub(super) due: Instant,
     fault: Option<Fault>,
+    /// Whether the disk was waited for.
+    pub(super) waited: bool,
 }
 
 /// An entry of the submission queue.
@@ -60,6 +69,7 @@ pub(super) struct Told {
     bytes: Vec<u8>,
     entries: Vec<(Vec<u8>, Facts)>,
     steps: Vec<Step>,
+    facts: Option<Facts>,
 }
 
 /// What an operation came to.
@@ -68,12 +78,14 @@ pub(super) struct Outcome {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<(Vec<u8>, Facts)>,
     pub(super) steps: Vec<Step>,
+    pub(super) facts: Option<Facts>,
     pub(super) more: bool,
 }
 
 impl Outcome {
     pub(super) fn of(result: Result<u32, Errno>) -> Self {
-        Self { result, bytes: Vec::new(), entries: Vec::new(), steps: Vec::new(), more: false }
+        let (bytes, entries, steps) = Default::default();
+        Self { result, bytes, entries, steps, facts: None, more: false }
     }
 }
 
@@ -81,6 +93,7 @@ impl What {
     fn of(op: &Op) -> Self {
         match op {
             Op::Readable { socket } => Self::Readable(socket.as_raw_fd()),
+            Op::Triggered { trigger } => Self::Triggered(trigger.as_raw_fd()),
             Op::Writable { socket } => Self::Writable(socket.as_raw_fd()),
             Op::Accept { listener } => Self::Accept(listener.as_raw_fd()),
             Op::ReadHead { socket, .. } => Self::ReadHead(socket.as_raw_fd()),
@@ -98,7 +111,15 @@ impl What {
                 Self::Open { fd: root.as_raw_fd(), path: path.to_bytes().to_vec(), how: *how }
             }
             Op::Shutdown { socket } => Self::Shutdown(socket.as_raw_fd()),
-            Op::Close { raw } => Self::Close(*raw),
+            Op::Close { raw, .. } => Self::Close(*raw),
+            Op::Stat { file, .. } => Self::Stat(file.as_raw_fd()),
+            Op::Warm { file, offset, count } => {
+                Self::Warm { fd: file.as_raw_fd(), offset: *offset, count: *count }
+            }
+            Op::Forget { file, offset, count } => {
+                Self::Forget { fd: file.as_raw_fd(), offset: *offset, count: *count }
+            }
+            Op::Job(Job::Mount { mount, .. }) => Self::Mount(*mount),
             Op::Job(Job::ReadDirectory { directory, follow_links, .. }) => {
                 Self::ReadDirectory { fd: directory.as_raw_fd(), follow_links: *follow_links }
             }
@@ -113,32 +134,17 @@ impl What {
             other => panic!("{other:?} is an inline operation and was submitted"),
         }
     }
-
-    pub(super) fn descriptor(&self) -> RawFd {
-        match self {
-            Self::Readable(fd)
-            | Self::Writable(fd)
-            | Self::Accept(fd)
-            | Self::ReadHead(fd)
-            | Self::Shutdown(fd)
-            | Self::Close(fd)
-            | Self::Read { fd, .. }
-            | Self::Send { fd, .. }
-            | Self::ReadDirectory { fd, .. }
-            | Self::Digest { fd, .. }
-            | Self::Watch { fd, .. }
-            | Self::Open { fd, .. } => *fd,
-        }
-    }
 }
 
 impl State {
     /// Puts an operation into the queue.
-    pub(super) fn submit(&mut self, token: u64, op: &mut Op) -> Result<(), QueueFull> {
+    pub(super) fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {
         self.make_room()?;
         let what = What::of(op);
         let descriptor = what.descriptor();
-        assert!(self.object(descriptor).is_some(), "{what:?}: the descriptor is closed");
+        let open = descriptor == NO_DESCRIPTOR || self.object(descriptor).is_some();
+        assert!(open, "{what:?}: the descriptor is closed");
+        self.assert_is_apart(&what, apart);
         if let What::Send { fd, .. } = what {
             let stream = self.stream(fd);
             assert_eq!(stream.sends, 0, "two sends of one socket are in flight at once");
@@ -148,7 +154,7 @@ impl State {
         let fault = self.fault(technique);
         let memory = Memory::of(token, op);
         let due = self.now;
-        self.queue.push(Entry::Start(Active { token, what, memory, due, fault }));
+        self.queue.push(Entry::Start(Active { token, what, memory, due, fault, waited: false }));
         Ok(())
     }
 
@@ -296,15 +302,15 @@ impl State {
             self.stream(fd).sends -= 1;
             zero_copy_sent = zero_copy && outcome.result.is_ok();
         }
-        let Outcome { result, bytes, entries, steps, .. } = outcome;
+        let Outcome { result, bytes, entries, steps, facts, .. } = outcome;
         let queue: &mut VecDeque<Told> = self.told.entry(token).or_default();
         if zero_copy_sent {
             queue.push_back(Told::default());
             events.push(Event { token, result, more: true, notification: false });
-            queue.push_back(Told { memory, bytes, entries, steps });
+            queue.push_back(Told { memory, bytes, entries, steps, facts });
             events.push(Event { token, result: Ok(0), more: false, notification: true });
         } else {
-            queue.push_back(Told { memory, bytes, entries, steps });
+            queue.push_back(Told { memory, bytes, entries, steps, facts });
             events.push(Event { token, result, more: false, notification: false });
         }
     }
@@ -322,6 +328,9 @@ impl State {
         {
             bring_home(job, &told.bytes, &told.entries, told.steps);
         }
+        if let (Op::Stat { facts, .. }, Some(told)) = (&mut *op, told.facts) {
+            **facts = told;
+        }
         if self.told.get(&event.token).is_some_and(VecDeque::is_empty) {
             self.told.remove(&event.token);
         }
@@ -329,7 +338,8 @@ impl State {
 
     /// What an operation comes to now; none when it must wait.
     fn act(&mut self, order: u64, active: &mut Active) -> Option<Outcome> {
-        if active.what.is_job() && self.waits_for_a_helper(order) {
+        let waits = active.what.is_job() && self.waits_for_a_helper(order, &active.what);
+        if waits || self.hangs(&active.what) || self.waits_for_disk(active) {
             return None;
         }
         let fd = active.what.descriptor();
@@ -349,6 +359,11 @@ impl State {
         };
         let outcome = match &active.what {
             What::Readable(fd) => self.is_readable(*fd).then(|| Outcome::of(Ok(1))),
+            // It fires once for what has come.
+            What::Triggered(fd) => self.is_readable(*fd).then(|| {
+                let _ = self.receive(*fd, 8);
+                Outcome::of(Ok(2))
+            }),
             What::Writable(fd) => self.stream(*fd).is_writable().then(|| Outcome::of(Ok(4))),
             What::Accept(fd) => self.accept(*fd),
             What::ReadHead(fd) => {
@@ -393,6 +408,21 @@ impl State {
                 self.close(*fd);
                 Some(Outcome::of(Ok(0)))
             }
+            What::Stat(fd) => {
+                let (inode, _) = self.file(*fd);
+                Some(Outcome { facts: Some(self.files.facts(inode)), ..Outcome::of(Ok(0)) })
+            }
+            What::Warm { fd, offset, count } => {
+                let (inode, _) = self.file(*fd);
+                let count = (*count as usize).min(at_most);
+                let bytes = self.files.bytes(inode, *offset, count);
+                Some(Outcome::of(bytes.map(|bytes| bytes.len() as u32)))
+            }
+            What::Forget { fd, offset, count } => {
+                self.forget(*fd, *offset, *count);
+                Some(Outcome::of(Ok(0)))
+            }
+            What::Mount(mount) => Some(self.mount_told(*mount)),
             What::ReadDirectory { fd, follow_links } => {
                 Some(self.read_directory(*fd, *follow_links))
             }
@@ -403,45 +433,5 @@ impl State {
             active.fault = fault;
         }
         outcome
-    }
-
-    fn accept(&mut self, listener: RawFd) -> Option<Outcome> {
-        let Some(Object::Listener(id)) = self.object(listener) else {
-            panic!("an accept on what is not a listener")
-        };
-        let stream = *self.listeners[id].queued.front()?;
-        if self.random.chance(self.faults.no_descriptor) {
-            return Some(Outcome::of(Err(Errno::MFILE)));
-        }
-        let result = self.install(Object::Stream(stream));
-        if result.is_ok() {
-            self.listeners[id].queued.pop_front();
-        }
-        let ends = result.is_err() || self.random.chance(self.faults.accept_ends);
-        Some(Outcome { more: !ends, ..Outcome::of(result) })
-    }
-
-    fn read_file(
-        &mut self,
-        fd: RawFd,
-        offset: u64,
-        memory: &Memory,
-        at_most: usize,
-    ) -> Result<Vec<u8>, Errno> {
-        self.disturb(fd);
-        let (inode, direct) = self.file(fd);
-        let room = memory.room();
-        let mut count = room.min(at_most);
-        if direct {
-            let (of_memory, of_offset) = self.files.direct.ok_or(Errno::INVAL)?;
-            let unit = of_offset as usize;
-            let aligned = offset.is_multiple_of(u64::from(of_offset)) && room.is_multiple_of(unit);
-            if !aligned || !memory.is_aligned(of_memory) {
-                return Err(Errno::INVAL);
-            }
-            // A short read past the page cache ends on the alignment, or at the file's end.
-            count = count.next_multiple_of(unit).min(room);
-        }
-        self.files.bytes(inode, offset, count).map(<[u8]>::to_vec)
     }
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::faults::{Fault, Faults, Script};
 use super::files::Files;
 use super::network::{Listener, PAGE, Pipe, Stream};
-use super::operations::{Active, Entry, Told};
+use super::operations::{Active, Entry, Outcome, Told};
 use super::watch::Watcher;
 use crate::base::{Instant, Random, WallClock};
 use crate::ring::handle::SIMULATED_FIRST;
@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) shrunk: u64,
     pub(super) waited_out: u64,
     pub(super) enter_fault: Option<Errno>,
+    /// Pages that were sent inline although they had gone a moment before.
+    pub(super) stalled: u64,
 }
 
 impl State {
@@ -103,6 +105,7 @@ impl State {
             shrunk: 0,
             waited_out: 0,
             enter_fault: None,
+            stalled: 0,
         }
     }
 
@@ -124,15 +127,22 @@ impl State {
         }
     }
 
-    /// Clocks that jump.
+    /// Clocks that jump, and memory that becomes short.
     pub(super) fn jump(&mut self) {
         if self.random.chance(self.faults.clock_jump) {
             let time = Duration::from_nanos(self.random.below(120_000_000_000));
             self.pass(time);
+            // A machine that sleeps evicts nothing meanwhile.
+            self.files.sleep(time);
         }
         if self.random.chance(self.faults.wall_jump) {
             let day = 86_400_000_000_000;
             self.wall_origin += self.random.below(2 * day as u64) as i64 - day;
+        }
+        // After the jumps, so that what is evicted now is not long gone.
+        if self.random.chance(self.faults.evict) {
+            let inode = self.random.below(self.files.inodes.len() as u64) as usize;
+            self.chill(inode);
         }
     }
 
@@ -167,6 +177,8 @@ impl State {
             T::Stat => (&[(io_error, disk)], 0),
             T::ReadDirectory | T::Digest | T::Watch => (&[(io_error, disk)], 0),
             T::Notices | T::Unwatch => (&[], 0),
+            T::Warm => (&[(io_error, disk), (interrupted, Errno::INTR)], short_read),
+            T::Residency | T::Forget | T::Mount => (&[], 0),
             T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
             T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
         };
@@ -303,6 +315,22 @@ impl State {
         let (from, _) = self.file(root);
         let inode = self.files.open(from, path, !how.no_links, how.direct)?;
         self.install(Object::File { inode, direct: how.direct })
+    }
+
+    pub(super) fn accept(&mut self, listener: RawFd) -> Option<Outcome> {
+        let Some(Object::Listener(id)) = self.object(listener) else {
+            panic!("an accept on what is not a listener")
+        };
+        let stream = *self.listeners[id].queued.front()?;
+        if self.random.chance(self.faults.no_descriptor) {
+            return Some(Outcome::of(Err(Errno::MFILE)));
+        }
+        let result = self.install(Object::Stream(stream));
+        if result.is_ok() {
+            self.listeners[id].queued.pop_front();
+        }
+        let ends = result.is_err() || self.random.chance(self.faults.accept_ends);
+        Some(Outcome { more: !ends, ..Outcome::of(result) })
     }
 
     pub(super) fn open_pipe(&mut self, bytes: u32) -> Result<(RawFd, RawFd, u32), Errno> {

@@ -10,12 +10,13 @@ use rustix::io::Errno;
 
 use super::Simulated;
 use super::faults::{Fault, Faults};
-use super::files::ROOT;
+use super::files::{Mount, ROOT};
 use super::network::{End, Listener, PAGE, Pipe, Stream};
 use super::state::{Object, State};
 use super::watch::Watcher;
 use crate::base::{Instant, Random, WallClock};
 use crate::ring::io::Event;
+use crate::ring::mount::MountKind;
 use crate::ring::op::How;
 use crate::ring::stats::Technique;
 
@@ -182,6 +183,43 @@ impl World {
     /// How often bytes were held back for more (MSG_MORE) until the kernel lost patience.
     pub fn waited_out(&self) -> u64 {
         self.state().waited_out
+    }
+
+    /// A directory that is a mount of its own; its number.
+    pub fn mount(&self, path: &str, kind: MountKind) -> u64 {
+        let now = self.wall();
+        let mut state = self.state();
+        let inode = state.files.directory(path, now);
+        state.files.mounts.push(Mount { kind, hangs: false });
+        state.files.inodes[inode].mount = state.files.mounts.len() - 1;
+        state.files.mounts.len() as u64
+    }
+
+    /// Lets a mount hang, or releases it.
+    pub fn hang(&self, mount: u64, hangs: bool) {
+        self.state().files.mounts[mount as usize - 1].hangs = hangs;
+    }
+
+    /// Evicts a file from the page cache, as if that were long ago.
+    pub fn chill(&self, path: &str) {
+        let mut state = self.state();
+        let inode = state.files.at(path);
+        state.chill(inode);
+        for since in state.files.inodes[inode].cold.values_mut() {
+            *since = Instant::default();
+        }
+    }
+
+    /// Evicts a file from the page cache just now.
+    pub fn evict(&self, path: &str) {
+        let mut state = self.state();
+        let inode = state.files.at(path);
+        state.chill(inode);
+    }
+
+    /// Pages that were sent inline although they had gone a moment before.
+    pub fn stalled(&self) -> u64 {
+        self.state().stalled
     }
 
     /// What O_DIRECT needs, of memory and of offsets; none refuses it.

@@ -1,0 +1,229 @@
+//! Before sendfile(2) or splice(2) touch a part of a file it is made sure that the page cache has
+//! it: both would wait for the disk in the turn, and every client of the worker with them.
+//!
+//! ```text
+//! file:  | sent | found or made resident | window being warmed | window being warmed | not yet |
+//!               ^ offset                                       at most 1 MiB ahead ^
+//! ```
+//!
+//! A part that was found there is asked about again a quarter of a second later, see
+//! [`crate::cache::Version`]. Once a body has met a cold part, the ring warms windows of it ahead
+//! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
+//! it is sent is the one case in which the turn waits for the disk.
+
+use rustix::io::Errno;
+
+use super::contract::{Body, BodyError, Decline, Step};
+use crate::base::Instant;
+use crate::limits::{BODY_BLOCK_BYTES, RESIDENCY_KEPT, WARM_AHEAD_BYTES, WARM_BYTES};
+use crate::ring::{Completion, Io, MountKind, Op, Start, Ticket};
+
+/// What is warmed ahead.
+#[derive(Debug)]
+struct Window {
+    /// From here to its end, in the file.
+    start: u64,
+    end: u64,
+    /// None once it is there.
+    ticket: Option<Ticket>,
+    /// When it was found to be there.
+    since: Instant,
+}
+
+/// What is known of a body's span.
+#[derive(Debug, Default)]
+pub(super) struct Residency {
+    /// Windows that are being warmed, or are there.
+    windows: Vec<Window>,
+    /// Whether a part of the body was cold: then windows run ahead.
+    cold: bool,
+    /// How it ends, once nothing is in flight any more.
+    ending: Option<Step>,
+}
+
+impl Residency {
+    /// How many bytes from an offset of the file on may be sent now, `count` at most; or what the
+    /// engine has to do in place of it.
+    pub(super) fn resident(
+        &mut self,
+        body: &Body,
+        offset: u64,
+        count: u32,
+        begun: bool,
+        io: &mut dyn Io,
+    ) -> Result<u32, Step> {
+        if let Some(end) = self.ending {
+            return Err(if self.in_flight() == 0 { end } else { Step::Waiting });
+        }
+        let kind = io.mount_kind(body.version.facts.mount);
+        if kind == MountKind::InMemory {
+            return Ok(count);
+        }
+        let end = offset + u64::from(count);
+        let (now, pressed) = (io.now(), io.pressed());
+        self.windows.retain(|window| {
+            let young = now.since(window.since) < RESIDENCY_KEPT && window.since > pressed;
+            window.ticket.is_some() || window.end > offset && young
+        });
+        let until = match self.window_at(offset) {
+            Some(Window { end, ticket: None, .. }) => Some(*end),
+            Some(_) => None,
+            None if matches!(kind, MountKind::Unproven | MountKind::Remote) => None,
+            None => match body.version.resident_until(offset, io) {
+                Some(until) => Some(until),
+                None => self.look(body, offset, end, kind, io)?,
+            },
+        };
+        if self.cold {
+            self.run_ahead(body, until.unwrap_or(offset), until.is_none(), kind, io);
+        }
+        match until {
+            Some(until) => Ok((until.min(end) - offset) as u32),
+            None if !self.cold => Err(self.meet_cold(body, offset, kind, begun, io)),
+            None => Err(Step::Waiting),
+        }
+    }
+
+    /// Asks the kernel how far the part is there: all of it, or its first window.
+    fn look(
+        &self,
+        body: &Body,
+        offset: u64,
+        end: u64,
+        kind: MountKind,
+        io: &mut dyn Io,
+    ) -> Result<Option<u64>, Step> {
+        let first = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(end);
+        // Where windows run ahead, they tell how far to look.
+        let parts = if self.cold { [first, first] } else { [end, first] };
+        for (index, until) in parts.into_iter().enumerate() {
+            if index > 0 && until == parts[0] {
+                break;
+            }
+            if is_there(body, offset, until, kind, io)? {
+                body.version.note_resident(offset..until, io);
+                return Ok(Some(until));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first cold part of a body.
+    fn meet_cold(
+        &mut self,
+        body: &Body,
+        offset: u64,
+        kind: MountKind,
+        begun: bool,
+        io: &mut dyn Io,
+    ) -> Step {
+        if !begun && kind.may_block() {
+            return Step::Declined(Decline::MayBlock);
+        }
+        if !begun && body.count <= BODY_BLOCK_BYTES as u64 {
+            return Step::Declined(Decline::Cold);
+        }
+        self.cold = true;
+        self.run_ahead(body, offset, true, kind, io);
+        Step::Waiting
+    }
+
+    /// Has windows warmed from an offset on, as far ahead as is allowed.
+    fn run_ahead(
+        &mut self,
+        body: &Body,
+        from: u64,
+        mut known_cold: bool,
+        kind: MountKind,
+        io: &mut dyn Io,
+    ) {
+        let body_end = body.offset + body.count;
+        let limit = body_end.min(from + WARM_AHEAD_BYTES);
+        let mut at = from;
+        while at < limit {
+            if let Some(window) = self.window_at(at) {
+                (at, known_cold) = (window.end, false);
+                continue;
+            }
+            let next = self.windows.iter().map(|window| window.start).filter(|start| *start > at);
+            let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
+            let end = next.chain([boundary, body_end]).min().expect("there are some");
+            let there = !known_cold && is_there(body, at, end, kind, io) == Ok(true);
+            let mut window = Window { start: at, end, ticket: None, since: io.now() };
+            if !there {
+                let (file, count) = (body.version.file.clone(), (end - at) as u32);
+                match io.start(Op::Warm { file, offset: at, count }) {
+                    Start::Submitted(ticket) => window.ticket = Some(ticket),
+                    // A wake comes when there is room, and this is asked again.
+                    _ => return,
+                }
+            }
+            self.windows.push(window);
+            (at, known_cold) = (end, false);
+        }
+    }
+
+    fn window_at(&self, offset: u64) -> Option<&Window> {
+        self.windows.iter().find(|window| (window.start..window.end).contains(&offset))
+    }
+
+    /// Takes in the end of a window's warming; true if the completion was of one.
+    pub(super) fn take(&mut self, body: &Body, completion: &Completion, io: &mut dyn Io) -> bool {
+        let Some(Op::Warm { .. }) = completion.op else { return false };
+        let found = self.windows.iter_mut().find(|window| window.ticket == completion.ticket);
+        let Some(window) = found else { return true };
+        window.ticket = None;
+        window.since = io.now();
+        match completion.result {
+            // The end of the file: what is not there is not waited for either.
+            Ok(0) => {}
+            Ok(count) => {
+                // A read that came short of the window's end has left the rest to be looked at.
+                window.end = window.end.min(window.start + u64::from(count));
+                body.version.note_resident(window.start..window.end, io);
+            }
+            Err(errno) => {
+                self.end(Step::Failed(BodyError::Read(errno)), io);
+            }
+        }
+        true
+    }
+
+    /// Ends the body as soon as nothing of it is in flight.
+    pub(super) fn end(&mut self, step: Step, io: &mut dyn Io) {
+        self.ending = self.ending.or(Some(step));
+        for ticket in self.windows.iter().filter_map(|window| window.ticket) {
+            io.cancel(ticket);
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.windows.iter().filter(|window| window.ticket.is_some()).count() as u32
+    }
+}
+
+/// Asks the kernel whether a part is in the page cache. What cannot be told is not there.
+fn is_there(
+    body: &Body,
+    offset: u64,
+    until: u64,
+    kind: MountKind,
+    io: &mut dyn Io,
+) -> Result<bool, Step> {
+    let file = body.version.file.clone();
+    let count = (until - offset) as u32;
+    let mut mapped = kind.may_block();
+    loop {
+        let op = Op::Resident { file: file.clone(), offset, count, mapped };
+        let Start::Executed(completion) = io.start(op) else {
+            unreachable!("whether pages are there is asked inline")
+        };
+        match completion.result {
+            Ok(there) => return Ok(there == 1),
+            // A file of another kind than those of its mount that were asked before.
+            Err(Errno::OPNOTSUPP) if !mapped => mapped = true,
+            Err(Errno::IO) => return Err(Step::Failed(BodyError::Read(Errno::IO))),
+            Err(_) => return Ok(false),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Bounds of what waits for disks, and of what is known of them.
+
+use std::time::Duration;
+
+/// Operations on files of one mount that may block, of one worker: opens and stats, reads, and
+/// closes each. Each one that hangs is a thread of the kernel; a disk that is merely slow is kept
+/// busy by as many.
+pub const BLOCKING_OPERATIONS_MAX: u32 = 16;
+
+/// Opens and stats of one worker on a mount that answers at once while names are cached: those of
+/// a turn. The ones that miss are a thread of the kernel each.
+pub const NAME_OPERATIONS_MAX: u32 = 64;
+
+/// Reads of files of one worker on a mount whose misses take no thread: enough to keep a fast disk
+/// busy in blocks. Half of the body buffers is the bound if that is less, so that a disk that
+/// hangs leaves the rest.
+pub const READ_OPERATIONS_MAX: u32 = 256;
+
+/// Mounts whose kind and share is kept apart. All further ones are taken together for one that
+/// may block.
+pub const MOUNTS_MAX: usize = 64;
+
+/// Threads that the kernel may keep for one ring: some mounts that hang with all that they may,
+/// and room for the others.
+pub const RING_THREADS_MAX: u32 = 512;
+
+const _: () = assert!(RING_THREADS_MAX >= 4 * (3 * BLOCKING_OPERATIONS_MAX + NAME_OPERATIONS_MAX));
+
+/// Owners that are woken for each operation of a mount that ends: more than one, as some have
+/// found what they wanted elsewhere.
+pub const MOUNT_WAKES: usize = 4;
+
+/// How long a turn may take before it counts as a stall: ten times what a turn of the greatest
+/// budget takes, and less than a client notices.
+pub const STALL: Duration = Duration::from_millis(10);
+
+// residency
+
+/// Bytes that are brought into the page cache by one operation: at 100 MiB/s they take 2.5 ms, and
+/// a slow socket takes as long to send them.
+pub const WARM_BYTES: u64 = 256 * 1024;
+
+/// Bytes that one body has brought into the page cache ahead of what was sent: the next part
+/// is read while this one is.
+pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
+
+/// How long a part that was found in the page cache is taken to be there.
+pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
+
+/// Times that a transfer may take nothing from a socket that has just said it has room.
+pub const FULL_WITHOUT_PROGRESS_MAX: u32 = 64;

@@ -1,0 +1,29 @@
+//! What is told apart of mounts.
+
+/// The mount of a file that was opened without knowing where, until its facts tell.
+pub(super) const UNKNOWN_MOUNT: u64 = u64::MAX;
+
+/// What operations on the files of a mount may do to the thread that starts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MountKind {
+    /// It is not known yet: they may block.
+    #[default]
+    Unproven,
+    /// All is in memory: they never block.
+    InMemory,
+    /// Reads can be told not to block, and the ring completes a miss without a thread.
+    NonBlocking,
+    /// They may block for as long as somebody else wants, but for pages that are in memory: file
+    /// systems in user space, those that pass on to others, and old ones of local disks.
+    Blocking,
+    /// They may block even for pages that are in memory, as those of the network do to ask whether
+    /// these are still good.
+    Remote,
+}
+
+impl MountKind {
+    /// Whether an operation may block the thread that submits it.
+    pub fn may_block(self) -> bool {
+        matches!(self, Self::Unproven | Self::Blocking | Self::Remote)
+    }
+}

@@ -1,0 +1,298 @@
+//! What is known of each mount, and its share of what may be in flight, so that a mount that hangs
+//! takes nothing of another's.
+//!
+//! A mount is met with the first file of it whose facts were asked. One byte of a regular file is
+//! then asked for with the wish not to block: where that is refused, a helper looks up what the
+//! file system is. Till then operations on its files are taken for ones that may block.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+
+use super::{Owner, Reactor};
+use crate::limits::{
+    BLOCKING_OPERATIONS_MAX, MOUNT_WAKES, MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX,
+};
+use crate::ring::handle::{Closing, File};
+use crate::ring::io::Kernel;
+use crate::ring::job::Job;
+use crate::ring::mount::{MountKind, UNKNOWN_MOUNT};
+use crate::ring::op::{Ask, Completion, Facts, FileKind, Op, Start, Wake};
+
+/// What an operation uses up of its mount's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Name,
+    Content,
+    Close,
+}
+
+impl Class {
+    fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
+            Op::Read { .. } | Op::Warm { .. } | Op::Forget { .. } => Some(Self::Content),
+            Op::Close { mount, .. } if *mount != 0 => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Mount {
+    number: u64,
+    kind: MountKind,
+    /// Whether a helper is looking up what it is.
+    asked: bool,
+    /// By class.
+    in_flight: [u32; 3],
+    /// Owners that found the share used up.
+    waiting: VecDeque<Owner>,
+    /// Descriptors whose close waits for the share.
+    closing: Vec<RawFd>,
+}
+
+#[derive(Debug)]
+pub(super) struct Mounts {
+    list: Vec<Mount>,
+    reads_max: u32,
+}
+
+impl Mounts {
+    pub(super) fn new(body_buffers: usize) -> Self {
+        let half = u32::try_from(body_buffers / 2).unwrap_or(u32::MAX);
+        // The first is for what is of no mount that is known, and for those beyond the bound.
+        Self { list: vec![Mount::default()], reads_max: READ_OPERATIONS_MAX.min(half).max(1) }
+    }
+
+    fn place(&self, number: u64) -> usize {
+        self.list.iter().position(|mount| mount.number == number).unwrap_or(0)
+    }
+
+    pub(super) fn kind(&self, number: u64) -> MountKind {
+        self.list[self.place(number)].kind
+    }
+
+    /// Whether an operation is to be left to a thread of the kernel from the start.
+    pub(super) fn is_apart(&self, op: &Op) -> bool {
+        let crosses = match op {
+            Op::Open { how, .. } => how.crosses,
+            Op::Stat { ask, .. } => *ask == Ask::Anywhere,
+            _ => false,
+        };
+        Class::of(op).is_some() && (crosses || self.kind(op.mount()).may_block())
+    }
+
+    pub(super) fn have_room_for(&self, op: &Op) -> bool {
+        let Some(class) = Class::of(op) else { return true };
+        let mount = &self.list[self.place(op.mount())];
+        let most = match (class, mount.kind.may_block()) {
+            (Class::Content, false) => self.reads_max,
+            (Class::Content, true) => self.reads_max.min(BLOCKING_OPERATIONS_MAX),
+            (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
+            (Class::Name | Class::Close, true) => BLOCKING_OPERATIONS_MAX,
+        };
+        mount.in_flight[class as usize] < most
+    }
+
+    /// An operation goes into the table. A mount is listed from here on, whatever it is, so that
+    /// what begins in its share also ends there.
+    pub(super) fn begins(&mut self, op: &Op) {
+        let Some(class) = Class::of(op) else { return };
+        let place = self.enlist(op.mount());
+        self.list[place].in_flight[class as usize] += 1;
+    }
+
+    /// It has ended. Some of those who wait for the mount may go on.
+    fn ends(&mut self, op: &Op, closing: &Closing) -> impl Iterator<Item = Owner> {
+        let place = Class::of(op).map(|class| (class, self.place(op.mount())));
+        let mount = place.map(|(class, place)| {
+            let mount = &mut self.list[place];
+            let left = &mut mount.in_flight[class as usize];
+            *left -= 1;
+            (*left, mount)
+        });
+        mount.into_iter().flat_map(|(left, mount)| {
+            if let Some(raw) = mount.closing.pop() {
+                closing.keep(raw, mount.number);
+            }
+            // Those who are woken may have found what they wanted elsewhere. With none in flight
+            // nobody would wake the others.
+            let most = if left == 0 { usize::MAX } else { MOUNT_WAKES };
+            let count = mount.waiting.len().min(most);
+            mount.waiting.drain(..count)
+        })
+    }
+
+    fn enlist(&mut self, number: u64) -> usize {
+        let place = self.place(number);
+        if self.list[place].number == number || self.list.len() == MOUNTS_MAX {
+            return place;
+        }
+        self.list.push(Mount { number, ..Mount::default() });
+        self.list.len() - 1
+    }
+
+    fn wait(&mut self, op: &Op, owner: Owner) {
+        let place = self.enlist(op.mount());
+        let waiting = &mut self.list[place].waiting;
+        // Once only: who is woken for what it no longer wants looks again at what it wants now.
+        if !waiting.contains(&owner) {
+            waiting.push_back(owner);
+        }
+    }
+
+    pub(super) fn nothing_to_close(&self) -> bool {
+        self.list.iter().all(|mount| mount.closing.is_empty())
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// What may be expected of the files of a mount.
+    pub fn mount_kind(&self, mount: u64) -> MountKind {
+        self.mounts.kind(mount)
+    }
+
+    /// The share of the operation's mount is used up: its owner is woken when that has changed.
+    pub(super) fn wait_for_mount(&mut self, owner: Owner, op: Op) -> Start {
+        self.stats.mount_waits.add(1);
+        self.mounts.wait(&op, owner);
+        Start::Busy(op)
+    }
+
+    /// An operation has ended that had a part of its mount's share.
+    pub(super) fn leave_mount(&mut self, op: &Op) {
+        for owner in self.mounts.ends(op, &self.closing) {
+            self.wakes.push_back((owner, Wake::Ready));
+        }
+    }
+
+    /// Keeps a descriptor to be closed when its mount has room; says whether it has now.
+    pub(super) fn may_close(&mut self, op: &Op) -> bool {
+        let room = self.mounts.have_room_for(op);
+        if let Op::Close { raw, mount } = op
+            && !room
+        {
+            let place = self.mounts.enlist(*mount);
+            self.mounts.list[place].closing.push(*raw);
+        }
+        room
+    }
+
+    /// Whether facts of a file can be asked inline: its mount does not block, or it was opened
+    /// before the loop began.
+    pub(super) fn answers_at_once(&self, file: &File) -> bool {
+        file.mount() == 0 || !self.mounts.kind(file.mount()).may_block()
+    }
+
+    /// Submits an operation whose end concerns nobody.
+    pub(super) fn leave_to_itself(&mut self, op: Op) -> Start {
+        let left = match self.submit(self.itself, op) {
+            Start::Submitted(_) => None,
+            // It is done without, and nobody is to be woken for it.
+            Start::Busy(op) | Start::Blocked(op, _) => Some(op),
+            Start::Executed(completion) => completion.op,
+        };
+        Start::Executed(Completion {
+            ticket: None,
+            op: left,
+            result: Ok(0),
+            handle: None,
+            more: false,
+        })
+    }
+
+    /// Memory was found to be short: what was seen in the page cache may be gone.
+    pub fn press(&mut self) {
+        self.pressed = self.now;
+        self.stats.pressed.add(1);
+    }
+
+    /// The facts of a file were told: it is of that mount.
+    pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
+        file.set_mount(facts.mount);
+        let place = self.mounts.place(facts.mount);
+        let known = self.mounts.list[place].number == facts.mount
+            && (self.mounts.list[place].asked
+                || !matches!(self.mounts.list[place].kind, MountKind::Unproven));
+        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
+            return;
+        }
+        let place = self.mounts.enlist(facts.mount);
+        if place == 0 {
+            return;
+        }
+        // The wish alone is looked at before anything else is: this never blocks.
+        let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, mapped: false };
+        let refused = self.kernel.execute(&mut ask) == Err(Errno::OPNOTSUPP);
+        if !refused {
+            return self.know_mount(facts.mount, MountKind::NonBlocking);
+        }
+        let job = Op::Job(Job::Mount { mount: facts.mount, kind: MountKind::Unproven });
+        let asked = matches!(self.submit(self.itself, job), Start::Submitted(_));
+        self.mounts.list[place].asked = asked;
+    }
+
+    pub(super) fn know_mount(&mut self, mount: u64, kind: MountKind) {
+        let place = self.mounts.place(mount);
+        let found = &mut self.mounts.list[place];
+        if found.number == mount && mount != 0 {
+            found.kind = kind;
+            // A look that failed is taken again with the next file.
+            found.asked = false;
+        }
+        let known = || {
+            let all = self.mounts.list.iter().skip(1);
+            all.filter(|mount| mount.number != UNKNOWN_MOUNT)
+        };
+        self.stats.mounts.set(known().count() as u64);
+        let blocking = known().filter(|mount| mount.kind.may_block()).count();
+        self.stats.mounts_blocking.set(blocking as u64);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::Key;
+
+    fn close(mount: u64) -> Op {
+        Op::Close { raw: 1, mount }
+    }
+
+    #[test]
+    fn a_mount_that_is_used_up_leaves_the_others_their_share() {
+        let mut mounts = Mounts::new(1000);
+        for _ in 0..BLOCKING_OPERATIONS_MAX {
+            assert!(mounts.have_room_for(&close(7)));
+            mounts.begins(&close(7));
+        }
+        assert!(!mounts.have_room_for(&close(7)));
+        assert!(mounts.have_room_for(&close(8)));
+        let owner = Key { index: 1, generation: 0 };
+        mounts.wait(&close(7), owner);
+        mounts.wait(&close(7), owner);
+        let closing = Rc::new(Closing::default());
+        assert_eq!(mounts.ends(&close(7), &closing).collect::<Vec<_>>(), [owner]);
+        assert!(mounts.have_room_for(&close(7)));
+    }
+
+    #[test]
+    fn mounts_beyond_the_bound_share_one_part() {
+        let mut mounts = Mounts::new(1000);
+        for number in 1..2 * MOUNTS_MAX as u64 {
+            mounts.begins(&close(number));
+        }
+        assert_eq!(mounts.list.len(), MOUNTS_MAX);
+        assert!(mounts.kind(u64::MAX).may_block());
+        let closing = Rc::new(Closing::default());
+        for number in 1..2 * MOUNTS_MAX as u64 {
+            mounts.ends(&close(number), &closing).for_each(drop);
+        }
+        assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; 3]));
+    }
+}

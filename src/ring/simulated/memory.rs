@@ -1,0 +1,196 @@
+//! What of the files is in memory, and what blocks.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::check::Memory;
+use super::network::PAGE;
+use super::operations::{Active, Outcome, What};
+use super::state::{Object, State};
+use crate::limits::RESIDENCY_KEPT;
+use crate::ring::handle::File;
+use crate::ring::mount::MountKind;
+use crate::ring::op::{Ask, FileKind};
+
+/// How long the disk takes at most.
+const DISK_MAX: Duration = Duration::from_millis(3);
+
+/// What a turn may take between a look and its end.
+const TURN: Duration = Duration::from_millis(1);
+
+impl State {
+    /// Evicts a file.
+    pub(super) fn chill(&mut self, inode: usize) {
+        let facts = self.files.facts(inode);
+        let in_memory = self.files.mounts[self.files.inodes[inode].mount].kind;
+        if facts.kind == FileKind::Regular && in_memory != MountKind::InMemory {
+            let now = self.now;
+            let cold = &mut self.files.inodes[inode].cold;
+            (0..facts.size.div_ceil(PAGE as u64)).for_each(|page| {
+                cold.entry(page).or_insert(now);
+            });
+        }
+    }
+
+    /// Whether pages of a part are cold, the end of the file considered.
+    fn is_cold(&self, inode: usize, offset: u64, count: usize) -> bool {
+        pages(offset, count).any(|page| self.files.inodes[inode].cold.contains_key(&page))
+    }
+
+    pub(super) fn is_resident(
+        &mut self,
+        fd: RawFd,
+        offset: u64,
+        count: u32,
+        mapped: bool,
+    ) -> Result<bool, Errno> {
+        let (inode, _) = self.file(fd);
+        let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
+        if !mapped && kind != MountKind::NonBlocking {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let count = self.files.bytes(inode, offset, count as usize)?.len();
+        Ok(!self.is_cold(inode, offset, count))
+    }
+
+    /// A part of a file is sent inline: all of it must be there, but for what has gone just now.
+    pub(super) fn touch(&mut self, inode: usize, offset: u64, count: usize) {
+        let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
+        let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
+        assert_ne!(kind, MountKind::Remote, "a file of a mount far away is sent inline");
+        for page in pages(offset, count) {
+            if let Some(since) = self.files.inodes[inode].cold.remove(&page) {
+                let long = self.now.since(since);
+                assert!(
+                    long < RESIDENCY_KEPT + TURN,
+                    "page {page} is sent inline and was cold for {long:?}"
+                );
+                self.stalled += 1;
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, fd: RawFd, offset: u64, count: u32) {
+        let (inode, _) = self.file(fd);
+        let now = self.now;
+        let count = self.files.bytes(inode, offset, count as usize).map_or(0, <[u8]>::len);
+        for page in pages(offset, count) {
+            self.files.inodes[inode].cold.insert(page, now);
+        }
+    }
+
+    /// Whether an operation has to wait for the disk first; then it is there.
+    pub(super) fn waits_for_disk(&mut self, active: &mut Active) -> bool {
+        let (fd, offset, count) = match &active.what {
+            What::Read { fd, offset } => (*fd, *offset, active.memory.room()),
+            What::Warm { fd, offset, count } => (*fd, *offset, *count as usize),
+            _ => return false,
+        };
+        let (inode, direct) = self.file(fd);
+        let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
+        if direct || !self.is_cold(inode, offset, count) {
+            return false;
+        }
+        if !std::mem::replace(&mut active.waited, true) {
+            let took = self.random.below(DISK_MAX.as_nanos() as u64);
+            active.due = self.now + Duration::from_nanos(1 + took);
+            return true;
+        }
+        for page in pages(offset, count) {
+            self.files.inodes[inode].cold.remove(&page);
+        }
+        false
+    }
+
+    /// Bytes that a read brings.
+    pub(super) fn read_file(
+        &mut self,
+        fd: RawFd,
+        offset: u64,
+        memory: &Memory,
+        at_most: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        self.disturb(fd);
+        let (inode, direct) = self.file(fd);
+        let room = memory.room();
+        let mut count = room.min(at_most);
+        if direct {
+            let (of_memory, of_offset) = self.files.direct.ok_or(Errno::INVAL)?;
+            let unit = of_offset as usize;
+            let aligned = offset.is_multiple_of(u64::from(of_offset)) && room.is_multiple_of(unit);
+            if !aligned || !memory.is_aligned(of_memory) {
+                return Err(Errno::INVAL);
+            }
+            // A short read past the page cache ends on the alignment, or at the file's end.
+            count = count.next_multiple_of(unit).min(room);
+        }
+        self.files.bytes(inode, offset, count).map(<[u8]>::to_vec)
+    }
+
+    /// The place of the mount that an operation is about.
+    pub(super) fn mount_of(&self, what: &What) -> Option<usize> {
+        let inode = match what {
+            What::Open { fd, path, how } => {
+                let (from, _) = self.file(*fd);
+                self.files.resolve(from, path, !how.no_links).unwrap_or(from)
+            }
+            What::Read { fd, .. }
+            | What::Warm { fd, .. }
+            | What::Forget { fd, .. }
+            | What::ReadDirectory { fd, .. }
+            | What::Digest { fd, .. }
+            | What::Stat(fd)
+            | What::Close(fd) => match self.object(*fd)? {
+                Object::File { inode, .. } => inode,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(self.files.inodes[inode].mount)
+    }
+
+    pub(super) fn hangs(&self, what: &What) -> bool {
+        self.mount_of(what).is_some_and(|mount| self.files.mounts[mount].hangs)
+    }
+
+    /// What may block on its mount must not be tried by the thread that submits it.
+    pub(super) fn assert_is_apart(&self, what: &What, apart: bool) {
+        let Some(mount) = self.mount_of(what) else { return };
+        let blocks = self.files.mounts[mount].kind.may_block() && !what.is_job();
+        // Directories that the process opened at its start were closed by nobody else.
+        let directory = matches!(what, What::Close(fd) if self.is_directory(*fd));
+        assert!(!blocks || apart || directory, "{what:?} may block the loop");
+    }
+
+    fn is_directory(&self, fd: RawFd) -> bool {
+        let (inode, _) = self.file(fd);
+        self.files.facts(inode).kind == FileKind::Directory
+    }
+
+    pub(super) fn assert_answers_at_once(&self, file: &File, ask: Ask) {
+        let (inode, _) = self.file(file.as_raw_fd());
+        let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
+        let asked_before = file.mount() == 0;
+        let good = !kind.may_block() || ask == Ask::Here || asked_before;
+        assert!(good, "facts of a file are asked inline of a mount that may block");
+    }
+
+    /// What a helper finds out of a mount.
+    pub(super) fn mount_told(&self, mount: u64) -> Outcome {
+        let kind = self.files.mounts[mount as usize - 1].kind;
+        let number = match kind {
+            MountKind::InMemory => 0,
+            MountKind::Remote => 2,
+            _ => 1,
+        };
+        let bytes = vec![number];
+        Outcome { bytes, ..Outcome::of(Ok(0)) }
+    }
+}
+
+fn pages(offset: u64, count: usize) -> std::ops::Range<u64> {
+    let page = PAGE as u64;
+    offset / page..(offset + count as u64).div_ceil(page)
+}

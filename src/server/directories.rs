@@ -1,0 +1,64 @@
+//! The directories that are served: opened once, at start, before any thread is.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::options::Options;
+use super::run::Fault;
+use crate::cache::Directory;
+use crate::resource::Site;
+use crate::ring::{File, Kernel, Reactor};
+use crate::sys;
+
+/// A directory, open, and what is known of it before the loop begins.
+pub(super) struct Opened {
+    fd: OwnedFd,
+    /// Its absolute path, where it is followed.
+    follow: Option<CString>,
+    mounts: Vec<(Box<[u8]>, u64)>,
+}
+
+/// Opens every directory that is served, in the order of the site's.
+pub(super) fn open(options: &Options) -> Result<Vec<Opened>, Fault> {
+    let sites = options.sites();
+    Site::directories(&sites).map(|path| open_one(path, options.root_follow)).collect()
+}
+
+fn open_one(path: &Path, follow: bool) -> Result<Opened, Fault> {
+    let root = sys::Root::open(path).map_err(Fault::Root)?;
+    let follow = follow.then(|| {
+        let path = std::path::absolute(path).ok()?;
+        CString::new(path.into_os_string().into_encoded_bytes()).ok()
+    });
+    let own = sys::mounts::of(root.as_fd());
+    let mounts = match (own, sys::mounts::beneath(path)) {
+        (Some(own), Ok(beneath)) => std::iter::once((Box::default(), own)).chain(beneath).collect(),
+        // Nothing is known, so everything may be.
+        _ => {
+            tracing::info!(
+                path = %path.display(),
+                "the mounts beneath it cannot be listed, so every open is left to a thread of the \
+                 kernel"
+            );
+            Vec::new()
+        }
+    };
+    let fd = root.as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|error| Fault::System("a descriptor is missing", error))?;
+    Ok(Opened { fd, follow: follow.flatten(), mounts })
+}
+
+impl Opened {
+    /// The same for another worker.
+    pub(super) fn again(&self) -> std::io::Result<Self> {
+        let (follow, mounts) = (self.follow.clone(), self.mounts.clone());
+        Ok(Self { fd: self.fd.try_clone()?, follow, mounts })
+    }
+
+    /// Gives it to a worker's ring.
+    pub(super) fn adopt<K: Kernel>(self, reactor: &Reactor<K>) -> Directory {
+        let file = File::from(reactor.adopt(self.fd));
+        Directory { file, follow: self.follow, mounts: self.mounts }
+    }
+}

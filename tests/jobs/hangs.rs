@@ -1,0 +1,103 @@
+//! A whole worker over the simulated kernel, while a mount hangs: who else is served, and how it
+//! ends.
+
+use std::time::Duration;
+
+use pitcrew::limits::BLOCKING_OPERATIONS_MAX;
+use pitcrew::ring::MountKind;
+use pitcrew::ring::simulated::{Client, World};
+use pitcrew::server::State;
+
+use super::worker::Rig;
+
+const SLOW: u64 = 2;
+/// More than the mount may have in flight.
+const MANY: usize = 3 * BLOCKING_OPERATIONS_MAX as usize;
+
+fn rig(kind: MountKind) -> Rig {
+    let world = World::new(5);
+    world.file("open.txt", "open");
+    world.file("other.txt", "other");
+    assert_eq!(world.mount("slow", kind), SLOW);
+    for number in 0..MANY {
+        world.file(&format!("slow/{number}"), "late");
+    }
+    world.file("slow/open.txt", "slow and open");
+    world.file("slow/large", vec![7; 1 << 20]);
+    let mounts = vec![(Box::default(), 1), ((*b"slow").into(), SLOW)];
+    Rig::with_mounts(world, mounts)
+}
+
+fn is_ok(head: &str, body: &str) -> bool {
+    head.starts_with("HTTP/1.1 200") && head.ends_with(body)
+}
+
+/// Everybody gets the whole answer.
+fn all_are_answered(rig: &mut Rig, clients: &[Client]) {
+    for client in clients {
+        let head = rig.first_of(client);
+        assert!(is_ok(&head, "late"), "{head}");
+    }
+}
+
+#[test]
+fn a_mount_that_hangs_in_open_delays_nobody_else() {
+    for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+        let mut rig = rig(kind);
+        let first = rig.ask("/open.txt");
+        assert!(is_ok(&rig.first_of(&first), "open"));
+        rig.world.hang(SLOW, true);
+        let late: Vec<_> = (0..MANY).map(|number| rig.ask(&format!("/slow/{number}"))).collect();
+        for (path, body) in [("/open.txt", "open"), ("/other.txt", "other")] {
+            let client = rig.ask(path);
+            assert!(is_ok(&rig.first_of(&client), body), "{path}");
+        }
+        assert!(late.iter().all(|client| client.available() == 0), "the hung ones still wait");
+        rig.world.hang(SLOW, false);
+        all_are_answered(&mut rig, &late);
+    }
+}
+
+#[test]
+fn a_mount_that_hangs_in_read_delays_neither_others_nor_what_is_resident_on_it() {
+    for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+        let mut rig = rig(kind);
+        for path in ["/slow/open.txt", "/slow/large"] {
+            let client = rig.ask(path);
+            assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{path}");
+        }
+        rig.world.pass(Duration::from_millis(300));
+        rig.world.chill("slow/large");
+        rig.world.hang(SLOW, true);
+        let late: Vec<_> = (0..MANY).map(|_| rig.ask("/slow/large")).collect();
+        for (path, body) in [("/other.txt", "other"), ("/slow/open.txt", "slow and open")] {
+            let client = rig.ask(path);
+            assert!(is_ok(&rig.first_of(&client), body), "{path}");
+        }
+        assert!(late.iter().all(|client| client.available() == 0), "the hung ones still wait");
+        rig.world.hang(SLOW, false);
+        for client in &late {
+            let head = rig.first_of(client);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_drains_while_a_mount_hangs() {
+    let mut rig = rig(MountKind::Blocking);
+    rig.world.hang(SLOW, true);
+    let late = rig.ask("/slow/1");
+    let client = rig.ask("/other.txt");
+    assert!(is_ok(&rig.first_of(&client), "other"));
+    rig.control.set(State::Draining);
+    rig.world.add(rig.bell, 1);
+    let mut turns = 0;
+    while !rig.worker.turn().unwrap() {
+        turns += 1;
+        assert!(turns < 10_000, "it never ends");
+    }
+    assert!(late.is_closed_by_server() || late.available() == 0);
+    assert_eq!(rig.worker.open(), 0);
+    rig.world.hang(SLOW, false);
+}
