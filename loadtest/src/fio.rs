@@ -265,8 +265,8 @@ impl Bench<'_> {
         let mut command = Command::new(&self.pitcrew);
         command.arg("lab").arg(&self.path).args(["--techniques", pair.lap, "--rounds", "1"]);
         command.args(["--format", "json", "--cache", "warm", "--verify", "pass"]);
-        command.args(["--rw", rw.name(), "--size", &self.size.to_string()]);
-        command.args(["--block-size", &block_size.to_string()]);
+        command.args(["--rw", rw.name(), "--size", &format!("{}B", self.size)]);
+        command.args(["--block-size", &format!("{block_size}B")]);
         command.args(["--runtime", &self.runtime()]);
         if pair.deep {
             command.args(["--iodepth", &iodepth.to_string()]);
