@@ -5,6 +5,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("pitcrew and its load test run on Linux");
 
+mod background;
 mod confines;
 mod figures;
 mod fio;

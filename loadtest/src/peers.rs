@@ -189,7 +189,7 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server {{ listen {address} backlog=4096; root {root}; }}
+    server {{ listen {address} backlog=4096; root {root}; autoindex on; }}
 }}
 "
     );

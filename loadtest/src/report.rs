@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::network::Kind;
-use crate::rounds::{Extent, Lane, Round, Void};
+use crate::rounds::{Beside, Extent, Lane, Round, Void};
 use crate::scenario::{Generator, Scenario};
 use crate::statistics::Spread;
 
@@ -155,8 +155,49 @@ impl Outcome {
             }
             out.push('\n');
         }
+        self.beside(&mut out);
         self.notes(&mut out);
         out
+    }
+
+    /// What the others beside it did to each lane: the same requests, alone and then beside them.
+    fn beside(&self, out: &mut String) {
+        if self.scenario.background.is_none() {
+            return;
+        }
+        let _ = writeln!(
+            out,
+            "{:<17} {:>14} {:>14}  {:<22} others: answers/s, MB/s",
+            "beside others", "p50 us", "p99 us", "p99 to alone"
+        );
+        for lane in self.lanes.iter().filter(|lane| lane.cost().is_some()) {
+            let pairs = || lane.counted().filter_map(|round| Some((round, round.beside.as_ref()?)));
+            let of = |value: fn((&Round, &Beside)) -> f64| Spread::of(pairs().map(value));
+            let (Some(p50), Some(alone50), Some(p99), Some(alone99), Some(ratio)) = (
+                of(|(round, _)| round.load.p50_us),
+                of(|(_, beside)| beside.alone.p50_us),
+                of(|(round, _)| round.load.p99_us),
+                of(|(_, beside)| beside.alone.p99_us),
+                of(|(round, beside)| round.load.p99_us / beside.alone.p99_us.max(1.0)),
+            ) else {
+                continue;
+            };
+            let answers = of(|(_, beside)| beside.others.answers as f64 / beside.others.seconds);
+            let rate = of(|(_, beside)| beside.others.bytes as f64 / 1e6 / beside.others.seconds);
+            let median = |spread: Option<Spread>| spread.map_or(f64::NAN, |spread| spread.median);
+            let _ = writeln!(
+                out,
+                "{:<17} {:>6.0} ->{:>5.0} {:>6.0} ->{:>5.0}  {:<22} {:.1}, {:.0}",
+                lane.name,
+                alone50.median,
+                p50.median,
+                alone99.median,
+                p99.median,
+                format!("{:.2} [{:.2} {:.2}]", ratio.median, ratio.low, ratio.high),
+                median(answers),
+                median(rate),
+            );
+        }
     }
 
     fn notes(&self, out: &mut String) {
@@ -273,6 +314,7 @@ mod tests {
             storage_bytes: 0.0,
             resident_bytes: 5 << 20,
             slab_bytes: 0,
+            beside: None,
             ring: None,
             void: (cost_us > 90.0).then(|| Void::Wrong("1 of 2 bodies".to_owned())),
         };

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::background::{Carried, Crowd};
 use crate::figures::{self, Figures, PerRequest};
-use crate::generator::{self, Load, Task};
+use crate::generator::{self, Idlers, Load, Task};
 use crate::http::Client;
 use crate::machine;
 use crate::process::Used;
@@ -67,10 +68,21 @@ pub(crate) struct Round {
     /// By how much the kernel's own memory (slab) grew, whoever it is for: both ends of each
     /// connection are on this machine.
     pub(crate) slab_bytes: i64,
+    /// What it was like without the others, where there are others.
+    pub(crate) beside: Option<Beside>,
     /// What pitcrew says of itself.
     pub(crate) ring: Option<PerRequest>,
     /// Why it does not count.
     pub(crate) void: Option<Void>,
+}
+
+/// A round beside others.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Beside {
+    /// What the generator got alone, just before.
+    pub(crate) alone: Load,
+    /// What the others got.
+    pub(crate) others: Carried,
 }
 
 /// Why a round does not count.
@@ -192,10 +204,6 @@ impl Field<'_> {
             Contestant::Pitcrew(_) => Figures::read(server.address).map(Some),
             Contestant::Peer(_) => Ok(None),
         };
-        // The figures are asked for outside of what is measured.
-        let figures_before = figures(server)?;
-        let usage_before = server.process.usage()?;
-        let slab_before = machine::slab_bytes();
         let task = Task {
             address: server.address,
             scenario: self.scenario,
@@ -206,7 +214,16 @@ impl Field<'_> {
             scratch: self.ground.scratch.path(),
             interrupted: self.interrupted,
         };
-        let (load, idlers) = generator::run(&task)?;
+        let alone = match &self.scenario.background {
+            Some(_) => Some(generator::run(&task)?.0),
+            None => None,
+        };
+        // The figures are asked for outside of what is measured.
+        let figures_before = figures(server)?;
+        let usage_before = server.process.usage()?;
+        let slab_before = machine::slab_bytes();
+        let (load, idlers, others) = self.generate(&task)?;
+        let beside = alone.zip(others).map(|(alone, others)| Beside { alone, others });
         let used = server.process.usage()?.since(&usage_before);
         let (resident_bytes, slab_after) =
             (server.process.resident_bytes()?, machine::slab_bytes());
@@ -218,6 +235,9 @@ impl Field<'_> {
         let both = figures_before.zip(figures_after);
         let ring = both.as_ref().map(|(before, after)| after.since(before, load.requests));
         let mut void = self.objection(&load, &used);
+        if let Some(Beside { alone, others }) = &beside {
+            void = void.or_else(|| self.objection(alone, &used)).or_else(|| idle(others));
+        }
         if let (Contestant::Pitcrew(engine), Some((before, after))) = (contestant, &both) {
             let other = after.objection(before, engine, load.requests).map(Void::NotItself);
             void = void.or(other);
@@ -233,8 +253,23 @@ impl Field<'_> {
             resident_bytes,
             slab_bytes: slab_after as i64 - slab_before as i64,
             load,
+            beside,
             ring,
             void,
+        })
+    }
+
+    /// The measured load, what it leaves open, and what the others got meanwhile.
+    fn generate(&self, task: &Task<'_>) -> io::Result<(Load, Option<Idlers>, Option<Carried>)> {
+        let Some(background) = &self.scenario.background else {
+            return generator::run(task).map(|(load, idlers)| (load, idlers, None));
+        };
+        let crowd = Crowd::new();
+        std::thread::scope(|scope| {
+            crowd.start(scope, background, self.site.root(), task.address);
+            let generated = generator::run(task);
+            let others = crowd.stop();
+            generated.map(|(load, idlers)| (load, idlers, Some(others)))
         })
     }
 
@@ -256,4 +291,10 @@ impl Field<'_> {
         }
         None
     }
+}
+
+/// Why a round does not count that should have had others beside it.
+fn idle(others: &Carried) -> Option<Void> {
+    let idle = others.bytes == 0 || others.errors > 0;
+    idle.then(|| Void::Wrong(format!("others: {} bytes, {} errors", others.bytes, others.errors)))
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::background::Background;
 use crate::confines::Bounds;
 use crate::peers::PeerKind;
 
@@ -51,6 +52,9 @@ pub(crate) struct Scenario {
     /// Whether the page cache is emptied of the files before each round.
     #[serde(default)]
     pub(crate) cold: bool,
+    /// What others ask for meanwhile. Each round is then measured alone first.
+    #[serde(default)]
+    pub(crate) background: Option<Background>,
     /// Engines that take part if none are named; all if it is empty.
     #[serde(default)]
     pub(crate) engines: Vec<String>,
@@ -104,7 +108,7 @@ macro_rules! scenario {
 }
 
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 14] = [
+pub(crate) const BUILT_IN: [(&str, &str); 15] = [
     scenario!("small"),
     scenario!("small16"),
     scenario!("medium"),
@@ -116,6 +120,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 14] = [
     scenario!("churn"),
     scenario!("steady"),
     scenario!("idle"),
+    scenario!("listing"),
     scenario!("cold_random"),
     scenario!("cold_large"),
     scenario!("cold_bounded"),
@@ -169,6 +174,9 @@ impl Scenario {
             {
                 bad("range-bytes is at least 1 and less than file-bytes")
             }
+            Self { background: Some(background), .. } if background.objection().is_some() => {
+                bad(background.objection().unwrap_or_default())
+            }
             _ => Ok(scenario),
         }
     }
@@ -215,6 +223,7 @@ mod tests {
             "rate = 5",
             "generator = 'walk'\nclose = true",
             "range-bytes = 9",
+            "[background]\nconnections = 1",
         ] {
             assert!(Scenario::parse("x", &text(rest)).is_err(), "{rest}");
         }

@@ -55,6 +55,9 @@ impl Site {
         for index in 0..site.files() {
             fs::write(site.root.join(Self::name(index)), site.content(index))?;
         }
+        if let Some(background) = &scenario.background {
+            background.make(&site.root)?;
+        }
         // Pages that are not yet on the device cannot be dropped.
         if scenario.cold {
             syncfs(File::open(&site.root)?)?;
