@@ -377,11 +377,15 @@ impl OpenFiles {
         self.woken.extend(waiters);
         self.note_levels();
         if exhausted {
-            // Files kept open for later are the first to give way.
-            for _ in 0..self.entries.len() / 2 {
-                self.evict(now);
-            }
+            self.give_way(now);
         }
+    }
+
+    /// Puts out half of the entries, which are only kept for later, for want of descriptors. Says
+    /// whether there was one.
+    pub fn give_way(&mut self, now: Instant) -> bool {
+        let wanted = self.entries.len().div_ceil(2);
+        (0..wanted).take_while(|_| self.evict(now)).count() > 0
     }
 
     fn add(&mut self, tree: Tree, path: &[u8], now: Instant) -> Option<Key> {

@@ -27,7 +27,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 59] = [
+pub static KEYS: [Key; 60] = [
     Key::one(
         Section::Serving,
         "root",
@@ -293,6 +293,7 @@ pub static KEYS: [Key; 59] = [
         |all| Value::from(show_size(all.server.hot_cache)),
     ),
     limits::CONNECTIONS,
+    limits::CONNECTIONS_BEYOND,
     limits::REQUESTS_PER_CONNECTION,
     limits::HEAD_TIMEOUT,
     limits::BODY_TIMEOUT,

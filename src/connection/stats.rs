@@ -142,6 +142,8 @@ pub struct Stats {
     pub latency: Histogram,
     /// Accepts that failed because descriptors were used up.
     pub accepts_starved: Counter,
+    /// Accepts that were put off until a connection ends.
+    pub accepts_held: Counter,
 }
 
 impl Default for Stats {
@@ -161,6 +163,7 @@ impl Default for Stats {
             bytes: Counter::default(),
             latency: Histogram::default(),
             accepts_starved: Counter::default(),
+            accepts_held: Counter::default(),
         }
     }
 }

@@ -69,6 +69,8 @@ pub enum Op {
     Accept {
         /// The listening socket.
         listener: Socket,
+        /// Whether it ends with the first one.
+        once: bool,
     },
     /// Scatter-read request bytes (readv). Result: bytes, 0 at the end of the stream.
     ReadHead {

@@ -33,7 +33,7 @@ macro_rules! techniques {
 }
 
 techniques! {
-    Accept "accept" "Connections accepted by a multishot operation of the ring",
+    Accept "accept" "Connections accepted by the ring",
     Poll "poll" "Waits for a socket to become readable or writable",
     Readv "readv" "Scatter reads of request bytes by the ring",
     Read "read" "Reads of file content by the ring into memory",

@@ -154,11 +154,15 @@ impl Uring {
             Op::Readable { socket } => poll(socket.as_raw_fd(), POLL_IN),
             Op::Triggered { trigger } => poll(trigger.as_raw_fd(), POLL_PRIORITY),
             Op::Writable { socket } => poll(socket.as_raw_fd(), POLL_OUT),
-            Op::Accept { listener } => {
+            Op::Accept { listener, once } => {
                 let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
-                opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
-                    .flags(flags.bits() as i32)
-                    .build()
+                let (fd, flags) = (types::Fd(listener.as_raw_fd()), flags.bits() as i32);
+                if *once {
+                    let (no_name, no_length) = (std::ptr::null_mut(), std::ptr::null_mut());
+                    opcode::Accept::new(fd, no_name, no_length).flags(flags).build()
+                } else {
+                    opcode::AcceptMulti::new(fd).flags(flags).build()
+                }
             }
             Op::ReadHead { socket, parts } => {
                 let free = parts.free();

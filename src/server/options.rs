@@ -47,6 +47,8 @@ pub struct Options {
 
     /// Open connections at most, in all workers.
     pub connections: usize,
+    /// What becomes of connections beyond that.
+    pub connections_beyond: Beyond,
     /// Requests that one connection may carry; 0 is no limit.
     pub requests_per_connection: u64,
     /// Memory for request heads, in bytes, in all workers.
@@ -110,6 +112,7 @@ impl Default for Options {
             listing_memory: 64 << 20,
             etag: Etag::Modified,
             connections: 16_384,
+            connections_beyond: Beyond::default(),
             requests_per_connection: 0,
             head_buffers: 16 << 20,
             body_buffers: 64 << 20,
@@ -171,6 +174,30 @@ pub const WORKERS_MAX: usize = 256;
 /// when the number cannot be learnt.
 pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX))
+}
+
+/// What becomes of connections beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Beyond {
+    /// They are told 503 and closed.
+    #[default]
+    Refuse,
+    /// They wait in the kernel's queue until another one ends. Each listener of a worker beside
+    /// the first may let in one more than the limit.
+    Wait,
+}
+
+impl Beyond {
+    /// Every choice, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::Wait];
+
+    /// The name in options and configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Wait => "wait",
+        }
+    }
 }
 
 /// Which compressed neighbours (`name.br`, `name.zst`, `name.gz`) are served.

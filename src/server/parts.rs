@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
+use super::options::Beyond;
 use crate::access_log::Log;
 use crate::cache::{self, Directory};
 use crate::connection::{self, Endpoint};
@@ -39,6 +40,8 @@ pub struct Parts<K: Kernel> {
     pub connection: connection::Options,
     /// Connections at most.
     pub connections_max: usize,
+    /// What becomes of those that come beyond.
+    pub beyond: Beyond,
     /// Time that connections get to finish when it drains.
     pub drain_timeout: Duration,
     /// Paths that are answered here.

@@ -347,6 +347,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             send_timeout: options.send_timeout,
         },
         connections_max: options.share(options.connections),
+        beyond: options.connections_beyond,
         drain_timeout: options.drain_timeout,
         endpoint: Box::new(Figures::new(
             &options.telemetry,

@@ -4,6 +4,7 @@
 //! shares nothing with others but its figures, which others read, and the [`Control`], which it
 //! reads.
 
+mod accepting;
 mod draining;
 
 use std::sync::Arc;
@@ -12,17 +13,15 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::control::{Control, State};
+use super::options::Beyond;
 use super::parts::Parts;
 use crate::access_log::Log;
 use crate::base::Instant;
 use crate::cache::OpenFiles;
 use crate::connection::{self, Connection, Context, Door, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
-use crate::limits::{ACCEPT_RETRY, TELEMETRY_CONNECTIONS_MAX, TURNED_AWAY_MAX};
 use crate::resource::{Listings, Site};
-use crate::ring::{
-    Completion, Deadline, Descriptor, Io, Kernel, Op, Owner, Reactor, Socket, Start, Wake,
-};
+use crate::ring::{Completion, Io, Kernel, Op, Owner, Reactor, Socket, Wake};
 use crate::telemetry::Shard;
 
 /// POLLERR: the group that was watched is gone.
@@ -49,6 +48,8 @@ struct Listener {
     accepting: bool,
     /// It found no free descriptor.
     starved: bool,
+    /// It waits for a connection to end, because there are as many as may be.
+    held: bool,
     /// It accepts for the last time: what is queued, and nothing that comes later.
     last: bool,
 }
@@ -74,6 +75,7 @@ pub struct Worker<K: Kernel> {
     site: Site,
     options: connection::Options,
     connections_max: usize,
+    beyond: Beyond,
     open: usize,
     /// Connections by the listeners for telemetry, beside those.
     open_for_telemetry: usize,
@@ -120,6 +122,7 @@ impl<K: Kernel> Worker<K> {
                 socket: Some(socket),
                 accepting: false,
                 starved: false,
+                held: false,
                 last: false,
             })
             .collect();
@@ -155,6 +158,7 @@ impl<K: Kernel> Worker<K> {
             site: parts.site,
             options: parts.connection,
             connections_max: parts.connections_max,
+            beyond: parts.beyond,
             open: 0,
             open_for_telemetry: 0,
             drain_timeout: parts.drain_timeout,
@@ -326,81 +330,9 @@ impl<K: Kernel> Worker<K> {
         stats.open.set((self.open + self.open_for_telemetry) as u64);
         // Its descriptor is closed with the next entry into the kernel; a turn later there is
         // one to be accepted.
-        for listener in self.listeners.iter().filter(|listener| listener.starved) {
+        for listener in self.listeners.iter().filter(|one| one.starved || one.held) {
             self.reactor.wake_next_turn(listener.owner);
         }
-    }
-
-    fn listen(&mut self, index: usize, wake: Wake) {
-        let listener = &mut self.listeners[index];
-        if let Wake::Done(completion) = wake {
-            let Completion { result, handle, more, .. } = completion;
-            listener.accepting = more;
-            match (result, handle) {
-                (Ok(_), Some(handle)) => {
-                    let door = listener.door;
-                    self.welcome(handle, door);
-                }
-                (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
-                    // Trying at once would find the same: whoever frees a descriptor says so,
-                    // and a slow clock is the fall-back.
-                    self.shard.connections.accepts_starved.add(1);
-                    let listener = &mut self.listeners[index];
-                    listener.starved = true;
-                    let (owner, at) = (listener.owner, self.reactor.now() + ACCEPT_RETRY);
-                    self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
-                    return;
-                }
-                // The client went away before it was accepted, or the listener is being closed.
-                _ => {}
-            }
-        }
-        let listener = &mut self.listeners[index];
-        let draining = self.drain_until.is_some() && listener.door == Door::Site;
-        listener.starved = false;
-        if listener.accepting {
-            return;
-        }
-        if draining {
-            return self.accept_the_rest(index);
-        }
-        let Some(socket) = listener.socket.clone() else { return };
-        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
-        let started = self.reactor.io(owner).start(op);
-        // A busy ring wakes the listener in the next turn, which comes here again.
-        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
-    }
-
-    fn welcome(&mut self, handle: Descriptor, door: Door) {
-        let stats = &self.shard.connections;
-        stats.accepted.add(1);
-        let fits = match door {
-            Door::Site => self.open < self.connections_max + TURNED_AWAY_MAX,
-            Door::Telemetry => self.open_for_telemetry < TELEMETRY_CONNECTIONS_MAX,
-        };
-        let owner = if fits { self.reactor.register() } else { None };
-        let Some(owner) = owner else {
-            // So many are being told already that this one gets the close alone.
-            stats.farewells(Farewell::TooMany).add(1);
-            return;
-        };
-        let turned_away = door == Door::Site && self.open >= self.connections_max;
-        match door {
-            Door::Site => self.open += 1,
-            Door::Telemetry => self.open_for_telemetry += 1,
-        }
-        let open = (self.open + self.open_for_telemetry) as u64;
-        stats.open.set(open);
-        stats.open_max.raise(open);
-        let mut connection = Box::new(Connection::new(Socket::from(handle), door));
-        let (number, workers) = self.number;
-        connection.set_number(self.welcomed * workers as u64 + number as u64 + 1);
-        self.welcomed += 1;
-        if turned_away {
-            connection.turn_away();
-        }
-        place(&mut self.roles, owner, Role::Connection(connection));
-        self.step(owner, Wake::Begin);
     }
 
     /// Waits for the trigger, once more after it has fired. One that fails is left alone: what was

@@ -239,6 +239,8 @@ pub const CATALOGUE: &[Figure] = &[
         Histogram Nanoseconds "Time from the end of a request's head to the end of its answer"),
     one!(connections.accepts_starved = connections.accepts_starved:
         Counter Count "Accepts that failed because descriptors were used up"),
+    one!(connections.accepts_held = connections.accepts_held:
+        Counter Count "Times that a listener waited for a connection to end"),
 
     one!(access_log.records = access_log.records:
         Counter Count "Records that were written into a worker's buffer"),

@@ -161,6 +161,31 @@ fn a_connection_too_many_is_told_so() {
     eventually("a connection is taken again", || server.connect().serves().ok());
 }
 
+/// One more than the limit waits for its turn, if that is asked for.
+#[test]
+fn a_connection_too_many_waits_if_it_is_told_to() {
+    let site = Site::new();
+    let flags = ["--workers", "1", "--connections", "2", "--connections-beyond", "wait"];
+    let server = Server::start(&flags, &site.root());
+    let mut held: Vec<Wire> = (0..2).map(|_| server.connect()).collect();
+    for wire in &mut held {
+        wire.serves().unwrap();
+    }
+    let mut third = server.connect();
+    third.send(&get("/plain.txt", ""));
+    held[0].send(&get("/telemetry", ""));
+    let told = serde_json::from_slice(&held[0].response().unwrap().body).unwrap();
+    assert_eq!(figure(&told, &["connections", "open"]), 2);
+    assert!(figure(&told, &["connections", "accepts_held"]) > 0);
+    drop(held.pop());
+    assert_eq!(third.response().unwrap().status, 200);
+    third.serves().unwrap();
+    assert_eq!(held[0].serves(), Ok(()));
+    held[0].send(&get("/telemetry", ""));
+    let told = serde_json::from_slice(&held[0].response().unwrap().body).unwrap();
+    assert_eq!(figure(&told, &["farewells", "too_many"]), 0);
+}
+
 /// Out of descriptors, a name that is not open yet gets 503 and the connection goes on (RFC 9110
 /// section 15.6.4).
 #[test]

@@ -13,6 +13,7 @@ use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, How, Options, Reactor, Socket};
+use pitcrew::server::options::Beyond;
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 use pitcrew::{cache, config, limits};
@@ -29,6 +30,9 @@ const MOMENT: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 /// The time for heads and bodies where it is short.
 const SHORT: Duration = Duration::from_secs(10);
+
+/// Connections at most.
+const CONNECTIONS_MAX: usize = 16;
 
 /// Deadlines are told apart by tenths of a second.
 const SLACK: Duration = Duration::from_millis(200);
@@ -82,6 +86,10 @@ impl Endpoint for Nothing {
 
 impl Machine {
     fn new(engine: Kind, setup: Setup) -> Self {
+        Self::with(engine, setup, Beyond::Refuse)
+    }
+
+    fn with(engine: Kind, setup: Setup, beyond: Beyond) -> Self {
         let world = World::new(1);
         site::plant(&world);
         let shard = Shard::default();
@@ -148,7 +156,8 @@ impl Machine {
                 idle_timeout: HOUR,
                 send_timeout: HOUR,
             },
-            connections_max: 16,
+            connections_max: CONNECTIONS_MAX,
+            beyond,
             drain_timeout: HOUR,
             endpoint: Box::new(Nothing),
             shard: shard.clone(),
@@ -512,4 +521,58 @@ fn a_forbidden_file_is_not_found() {
     let secret = ask("/secret.txt");
     assert!(secret.starts_with(b"HTTP/1.1 404 "));
     assert_eq!(secret, ask("/nothing.txt"));
+}
+
+/// Beyond the limit a connection waits in the kernel's queue, if that is asked for, and is served
+/// as soon as another one ends (RFC 9110 section 15.6.4 leaves it to the server to refuse).
+#[test]
+fn a_connection_too_many_waits_for_another_to_end() {
+    let mut machine = Machine::with(Kind::Sendfile, Setup::Usual, Beyond::Wait);
+    let mut lines: Vec<_> = (0..CONNECTIONS_MAX).map(|_| machine.connect()).collect();
+    for line in &mut lines {
+        machine.send(line, MARKER);
+        assert!(line.received.starts_with(b"HTTP/1.1 200 "));
+    }
+    let mut waiting: Vec<_> = (0..2).map(|_| machine.connect()).collect();
+    for line in &mut waiting {
+        machine.send(line, MARKER);
+        assert_eq!((line.client.end(), line.received.len()), (End::Open, 0));
+    }
+    assert_eq!(machine.worker.open(), CONNECTIONS_MAX);
+    for line in &mut waiting {
+        lines.pop().unwrap().client.close();
+        machine.take_in(line);
+        assert!(line.received.starts_with(b"HTTP/1.1 200 "), "served when there is a place");
+        assert_eq!(machine.worker.open(), CONNECTIONS_MAX);
+    }
+    let stats = &machine.shard.connections;
+    assert_eq!(stats.farewells(connection::Farewell::TooMany).read(), 0);
+    assert_eq!(stats.open_max.read(), CONNECTIONS_MAX as u64);
+    assert!(stats.accepts_held.read() > 0);
+    machine.is_clean();
+}
+
+/// Without a descriptor for a connection, files that are only kept open for later give way, and
+/// the client is served at once and not after the slow clock.
+#[test]
+fn an_accept_that_starves_makes_kept_files_give_way() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::NoVariants);
+    let mut line = machine.connect();
+    let kept = ["plain.txt", "style.css", "app.js", "data.json", "data.bin", "one.bin"];
+    for name in kept {
+        machine.send(&mut line, format!("GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    }
+    let full = machine.world.descriptors();
+    machine.world.set_bounds(full, 256, 65_536);
+    let mut late = machine.connect();
+    machine.send(&mut late, MARKER);
+    assert!(late.received.starts_with(b"HTTP/1.1 200 "), "{}", late.received.escape_ascii());
+    let (connections, cache) = (&machine.shard.connections, &machine.shard.cache);
+    assert_eq!(connections.accepts_starved.read(), 1);
+    assert!((1..=kept.len() as u64).contains(&cache.evicted.read()), "{}", cache.evicted.read());
+    // What was put out is opened again when it is asked for.
+    machine.world.set_bounds(full + 8, 256, 65_536);
+    machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(line.received.ends_with(&site::content("plain.txt")));
+    machine.is_clean();
 }

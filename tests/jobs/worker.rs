@@ -12,6 +12,7 @@ use pitcrew::limits::JOBS_PER_MOUNT_MAX;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Fault, ListenerId, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket, Technique};
+use pitcrew::server::options::Beyond;
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 use rustix::io::Errno;
@@ -119,6 +120,7 @@ impl Rig {
                 send_timeout: Duration::from_secs(60),
             },
             connections_max: 512,
+            beyond: Beyond::Refuse,
             drain_timeout: Duration::from_secs(1),
             endpoint: Box::new(Nothing),
             shard: shard.clone(),

@@ -17,6 +17,7 @@ use pitcrew::limits::{
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Faults, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{self, File, MountKind, Reactor, Socket, Technique};
+use pitcrew::server::options::Beyond;
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 
@@ -227,6 +228,7 @@ impl Schedule {
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection_options(&mut random, engine, gentle),
             connections_max,
+            beyond: *random.pick(&Beyond::ALL),
             drain_timeout: Duration::from_millis(200),
             endpoint: Box::new(Answers),
             shard: shard.clone(),

@@ -8,6 +8,7 @@ use super::{HOUR, PATIENCE};
 use crate::config::key::{Key, Section};
 use crate::config::shapes::{as_usize, count};
 use crate::config::written::show_time;
+use crate::server::options::Beyond;
 
 pub(super) const CONNECTIONS: Key = Key::one(
     Section::Limits,
@@ -19,6 +20,19 @@ pub(super) const CONNECTIONS: Key = Key::one(
         Ok(())
     },
     |all| count(all.server.connections as u64),
+);
+
+pub(super) const CONNECTIONS_BEYOND: Key = Key::one(
+    Section::Limits,
+    "connections-beyond",
+    "WHAT",
+    "What becomes of connections beyond that: refuse (503) or wait (in the kernel's queue) \
+     [default: refuse]",
+    |all, written, _| {
+        all.server.connections_beyond = written.choice("choice", &Beyond::ALL, Beyond::name)?;
+        Ok(())
+    },
+    |all| Value::from(all.server.connections_beyond.name()),
 );
 
 pub(super) const REQUESTS_PER_CONNECTION: Key = Key::one(

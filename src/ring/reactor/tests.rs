@@ -158,7 +158,7 @@ fn an_owner_that_retires_lets_go_of_everything() {
     assert_eq!(rig.done().result, Ok(10));
     rig.submit(owner, send(&socket, &[1; 30]));
     rig.read_head(owner, &socket);
-    rig.submit(owner, Op::Accept { listener });
+    rig.submit(owner, Op::Accept { listener, once: false });
     rig.world.script(Technique::ReadFixed, 0, Fault::Late(Duration::from_millis(3)));
     let buffer = rig.reactor.io(owner).lease(Pool::Body).unwrap();
     let read = Op::Read { file, offset: 0, buffer, range: 0..9000, direct: false };
@@ -490,7 +490,7 @@ fn an_accept_goes_on_until_descriptors_run_out() {
     let mut rig = Rig::new();
     let owner = rig.owner();
     let (listener, id) = rig.listener();
-    rig.submit(owner, Op::Accept { listener: listener.clone() });
+    rig.submit(owner, Op::Accept { listener: listener.clone(), once: false });
     let clients: Vec<_> = (0..3).map(|_| rig.world.connect(id, 10, 10)).collect();
     rig.world.set_bounds(3, 64, 4096);
     let wakes = rig.turn();
@@ -505,7 +505,7 @@ fn an_accept_goes_on_until_descriptors_run_out() {
     drop(wakes);
     rig.settle();
     assert!(clients[0].is_closed_by_server() && !clients[2].is_closed_by_server());
-    rig.submit(owner, Op::Accept { listener });
+    rig.submit(owner, Op::Accept { listener, once: false });
     let done = rig.done();
     assert!(done.handle.is_some(), "the one that waited is accepted");
 }
@@ -519,7 +519,7 @@ fn a_reactor_that_goes_takes_everything_out_of_flight() {
         let (socket, _client) = rig.pair(10);
         let (listener, id) = rig.listener();
         let file = rig.file(&[3; 100]);
-        rig.submit(owner, Op::Accept { listener });
+        rig.submit(owner, Op::Accept { listener, once: false });
         rig.submit(owner, send(&socket, &[1; 30]));
         rig.read_head(owner, &socket);
         let buffer = rig.reactor.io(owner).lease(Pool::Body).unwrap();

@@ -18,7 +18,7 @@ impl What {
             Self::Readable(fd)
             | Self::Triggered(fd)
             | Self::Writable(fd)
-            | Self::Accept(fd)
+            | Self::Accept { fd, .. }
             | Self::ReadHead(fd)
             | Self::Shutdown(fd)
             | Self::Close(fd)

@@ -27,7 +27,7 @@ pub(super) enum What {
     Readable(RawFd),
     Triggered(RawFd),
     Writable(RawFd),
-    Accept(RawFd),
+    Accept { fd: RawFd, once: bool },
     ReadHead(RawFd),
     Read { fd: RawFd, offset: u64 },
     Stat(RawFd),
@@ -95,7 +95,7 @@ impl What {
             Op::Readable { socket } => Self::Readable(socket.as_raw_fd()),
             Op::Triggered { trigger } => Self::Triggered(trigger.as_raw_fd()),
             Op::Writable { socket } => Self::Writable(socket.as_raw_fd()),
-            Op::Accept { listener } => Self::Accept(listener.as_raw_fd()),
+            Op::Accept { listener, once } => Self::Accept { fd: listener.as_raw_fd(), once: *once },
             Op::ReadHead { socket, .. } => Self::ReadHead(socket.as_raw_fd()),
             Op::Read { file, offset, .. } => Self::Read { fd: file.as_raw_fd(), offset: *offset },
             Op::Send { socket, more, .. } => {
@@ -365,7 +365,7 @@ impl State {
                 Outcome::of(Ok(2))
             }),
             What::Writable(fd) => self.stream(*fd).is_writable().then(|| Outcome::of(Ok(4))),
-            What::Accept(fd) => self.accept(*fd),
+            What::Accept { fd, once } => self.accept(*fd, *once),
             What::ReadHead(fd) => {
                 let room = active.memory.room();
                 assert!(room > 0, "a read has room");

@@ -317,7 +317,7 @@ impl State {
         self.install(Object::File { inode, direct: how.direct })
     }
 
-    pub(super) fn accept(&mut self, listener: RawFd) -> Option<Outcome> {
+    pub(super) fn accept(&mut self, listener: RawFd, once: bool) -> Option<Outcome> {
         let Some(Object::Listener(id)) = self.object(listener) else {
             panic!("an accept on what is not a listener")
         };
@@ -329,7 +329,7 @@ impl State {
         if result.is_ok() {
             self.listeners[id].queued.pop_front();
         }
-        let ends = result.is_err() || self.random.chance(self.faults.accept_ends);
+        let ends = once || result.is_err() || self.random.chance(self.faults.accept_ends);
         Some(Outcome { more: !ends, ..Outcome::of(result) })
     }
 

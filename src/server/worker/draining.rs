@@ -42,7 +42,7 @@ impl<K: Kernel> Worker<K> {
         }
         listener.last = true;
         let Some(socket) = listener.socket.clone() else { return };
-        let (owner, op) = (listener.owner, Op::Accept { listener: socket });
+        let (owner, op) = (listener.owner, Op::Accept { listener: socket, once: false });
         let started = self.reactor.io(owner).start(op);
         // A busy ring wakes the listener in the next turn, which then closes it.
         self.listeners[index].accepting = matches!(started, Start::Submitted(_));

@@ -1,0 +1,104 @@
+//! How a worker accepts: as fast as connections come, or, where those beyond the limit are to wait
+//! in the kernel's queue, one at a time and none while there are as many as may be.
+
+use rustix::io::Errno;
+
+use super::{Role, Worker, place};
+use crate::connection::{Connection, Door, Farewell};
+use crate::limits::{ACCEPT_RETRY, TELEMETRY_CONNECTIONS_MAX, TURNED_AWAY_MAX};
+use crate::ring::{Completion, Deadline, Descriptor, Io, Kernel, Op, Socket, Start, Wake};
+use crate::server::options::Beyond;
+
+impl<K: Kernel> Worker<K> {
+    pub(super) fn listen(&mut self, index: usize, wake: Wake) {
+        let listener = &mut self.listeners[index];
+        if let Wake::Done(completion) = wake {
+            let Completion { result, handle, more, .. } = completion;
+            listener.accepting = more;
+            match (result, handle) {
+                (Ok(_), Some(handle)) => {
+                    let door = listener.door;
+                    self.welcome(handle, door);
+                }
+                (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
+                    return self.starve(index);
+                }
+                // The client went away before it was accepted, or the listener is being closed.
+                _ => {}
+            }
+        }
+        let listener = &mut self.listeners[index];
+        let draining = self.drain_until.is_some() && listener.door == Door::Site;
+        (listener.starved, listener.held) = (false, false);
+        if listener.accepting {
+            return;
+        }
+        if draining {
+            return self.accept_the_rest(index);
+        }
+        let once = self.beyond == Beyond::Wait && listener.door == Door::Site;
+        if once && self.open >= self.connections_max {
+            self.shard.connections.accepts_held.add(1);
+            listener.held = true;
+            return;
+        }
+        let Some(socket) = listener.socket.clone() else { return };
+        let (owner, op) = (listener.owner, Op::Accept { listener: socket, once });
+        let started = self.reactor.io(owner).start(op);
+        // A busy ring wakes the listener in the next turn, which comes here again.
+        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
+    }
+
+    /// There is no descriptor for a connection. Files that are only kept open for later give way
+    /// at once; without any, trying again would find the same: whoever frees a descriptor says
+    /// so, and a slow clock is the fall-back.
+    fn starve(&mut self, index: usize) {
+        self.shard.connections.accepts_starved.add(1);
+        let gave_way = self.cache.give_way(self.reactor.now());
+        let listener = &mut self.listeners[index];
+        listener.starved = true;
+        let owner = listener.owner;
+        if gave_way {
+            // They are closed with the next entry into the kernel.
+            self.reactor.wake_next_turn(owner);
+        } else {
+            let at = self.reactor.now() + ACCEPT_RETRY;
+            self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
+        }
+    }
+
+    fn welcome(&mut self, handle: Descriptor, door: Door) {
+        let stats = &self.shard.connections;
+        stats.accepted.add(1);
+        let fits = match door {
+            Door::Site => self.open < self.connections_max + TURNED_AWAY_MAX,
+            Door::Telemetry => self.open_for_telemetry < TELEMETRY_CONNECTIONS_MAX,
+        };
+        let owner = if fits { self.reactor.register() } else { None };
+        let Some(owner) = owner else {
+            // So many are being told already that this one gets the close alone.
+            stats.farewells(Farewell::TooMany).add(1);
+            return;
+        };
+        // When the listener closes, nobody accepts later what would wait in its queue.
+        let waits = self.beyond == Beyond::Wait && self.drain_until.is_none();
+        let over = door == Door::Site && self.open >= self.connections_max;
+        let turned_away = over && !waits;
+        match door {
+            Door::Site => self.open += 1,
+            Door::Telemetry => self.open_for_telemetry += 1,
+        }
+        let open = (self.open + self.open_for_telemetry) as u64;
+        stats.open.set(open);
+        stats.open_max.raise(open);
+        let mut connection = Box::new(Connection::new(Socket::from(handle), door));
+        let (number, workers) = self.number;
+        connection.set_number(self.welcomed * workers as u64 + number as u64 + 1);
+        self.welcomed += 1;
+        if turned_away {
+            connection.turn_away();
+        }
+        place(&mut self.roles, owner, Role::Connection(connection));
+        self.step(owner, Wake::Begin);
+    }
+}
