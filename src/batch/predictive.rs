@@ -88,6 +88,23 @@ impl PredictiveReader {
     /// # Errors
     ///
     /// A [`SetupError`] when there is no queue.
+    ///
+    /// ```
+    /// use pitcrew::batch::PredictiveReader;
+    /// use pitcrew::techniques::direct::{DirectError, DirectFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Where a file system has no O_DIRECT, the error says so.
+    /// let file = match DirectFile::open("Cargo.toml") {
+    ///     Err(DirectError::NotSupported) => return Ok(()),
+    ///     opened => opened?,
+    /// };
+    /// let mut reader = PredictiveReader::direct(file, 4096)?;
+    /// let expected = std::fs::read("Cargo.toml")?;
+    /// let first = expected.len().min(4096);
+    /// assert_eq!(reader.read(0)?, &expected[..first]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn direct(file: DirectFile, count: u32) -> Result<Self, SetupError> {
         let alignment = file.alignment();
         Self::with(SharedFile::new(file), count, Some(alignment))

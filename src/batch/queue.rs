@@ -97,6 +97,23 @@ impl Batch {
     /// # Errors
     ///
     /// A [`SetupError`]. Nothing that was made before is left.
+    ///
+    /// ```
+    /// use pitcrew::batch::{Batch, Setup, SharedFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = SharedFile::new(std::fs::File::open("Cargo.toml")?);
+    /// let mut setup = Setup::new(4);
+    /// setup.files.push(file.clone());
+    /// setup.buffers = Some((4096, 2));
+    /// let mut batch = Batch::with(&setup)?;
+    /// let buffer = batch.lease().ok_or("both are in use")?;
+    /// batch.read_part(&file, buffer, 0..16, 0)?; // by the registered file and buffer
+    /// batch.submit_and_wait(1)?;
+    /// let done = batch.take()?.ok_or("it was waited for")?;
+    /// assert_eq!(done.buffer[..done.result?], std::fs::read("Cargo.toml")?[..16]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with(setup: &Setup) -> Result<Self, SetupError> {
         check(setup)?;
         let queue = TransferQueue::new(setup)?;
@@ -318,6 +335,22 @@ impl Batch {
     /// Asks for the end of a transfer. It still completes exactly once, with ECANCELED or with
     /// its own result; the request goes with the next submission. One that was not submitted is
     /// done at once.
+    ///
+    /// ```
+    /// use pitcrew::batch::{Batch, SharedFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (nobody_writes, _writer) = std::io::pipe()?;
+    /// let pipe = SharedFile::new(nobody_writes);
+    /// let mut batch = Batch::new(4)?;
+    /// let id = batch.read(&pipe, vec![0; 16], 0)?;
+    /// batch.submit()?;
+    /// batch.cancel(id);
+    /// batch.submit_and_wait(1)?;
+    /// let stopped = batch.finish(id)?.result.unwrap_err();
+    /// assert_eq!(stopped.errno(), rustix::io::Errno::CANCELED);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&mut self, id: Id) {
         if let Some(transfer) = self.queue.cancel(id.0) {
             self.done.push_back(completion(TransferDone {
