@@ -301,6 +301,13 @@ pub const OPEN_FILES_MIN: usize = 64;
 /// How often the main thread looks whether a worker has failed.
 pub const WORKERS_LOOK: Duration = Duration::from_millis(100);
 
+/// Configurations that may be served at once: the newest, and earlier ones that finish. Each has
+/// its own memory; a reload beyond waits.
+pub const GENERATIONS_MAX: usize = 3;
+
+/// How long each message of a hand-over may take. The longest is the start of the workers.
+pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How often it looks whether they have drained.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(5);
 

@@ -170,7 +170,9 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
     let by = config::KEYS.iter().find(|key| key.name == "engine").map(|key| all.source(key));
     let by = by.map(ToString::to_string).unwrap_or_default();
     tracing::info!(by, "engine {engine}: {}", engine.help());
-    let end = server::run(&all.settings.server, given.quiet).map_err(|fault| match fault {
+    let mut again = Again { given, log: all.settings.log };
+    let end = server::run(&all.settings.server, given.quiet, &mut again);
+    let end = end.map_err(|fault| match fault {
         Fault::Root(error) => refuse_root(given, &error),
         fault => {
             complain(&fault);
@@ -179,16 +181,44 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
     })?;
     match end {
         End::Drained => tracing::info!("ended; everything begun was finished or out of time"),
+        End::Replaced => tracing::info!("ended; another process serves in this one's place"),
         End::AtOnce(signal) => tracing::warn!(%signal, "ended at once; answers were cut"),
     }
     Ok(Exit::Done)
+}
+
+/// The configuration read once more, from the flags and the environment of the start.
+struct Again<'a> {
+    given: &'a Serve,
+    log: Log,
+}
+
+impl server::Reload for Again<'_> {
+    fn load(&mut self) -> Option<server::Options> {
+        let flags = self.given.given();
+        let all = config::resolve(&flags, std::env::vars_os(), self.given.config.as_deref());
+        let all = all
+            .inspect_err(|problems| {
+                for Problem { source, message } in problems {
+                    tracing::error!("{source}: {message}");
+                }
+            })
+            .ok()?;
+        for Problem { source, message } in &all.warnings {
+            tracing::warn!("{source}: {message}");
+        }
+        if all.settings.log != self.log {
+            tracing::warn!("log-level and log-format change with a restart only");
+        }
+        Some(all.settings.server)
+    }
 }
 
 /// The exit code of a fault.
 fn code(fault: &Fault) -> Exit {
     match fault {
         Fault::Root(_) => Exit::Root,
-        Fault::Listen(_) | Fault::Inherited(_) => Exit::Listen,
+        Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
         Fault::Ring(_) => Exit::Ring,
         Fault::System(..) | Fault::Worker(_) => Exit::Internal,
     }

@@ -7,7 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,10 +55,14 @@ fn load(address: SocketAddr, stop: &AtomicBool) -> u64 {
                         break;
                     }
                     wire.send(&get(&format!("/a.txt?n={client}-{number}"), ""));
-                    if wire.response().is_err() {
-                        break;
+                    let answer = wire.response();
+                    count.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+                    if answer.is_ok_and(|answer| !answer.says_close()) {
+                        continue;
                     }
-                    count.fetch_add(1, Ordering::Relaxed);
+                    // The server was killed, or another generation of it goes on.
+                    let Ok(next) = TcpStream::connect(address) else { break };
+                    wire = Wire::over_tcp(next);
                 }
             });
         }

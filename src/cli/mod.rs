@@ -45,7 +45,8 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT  finish what is begun, then end; a second one ends at once
-  SIGUSR1, SIGHUP  open the files of the access log again
+  SIGHUP           read the configuration again; a wrong one leaves the earlier in force
+  SIGUSR1          open the files of the access log again
 
 Exit codes:
   0  ended as asked           4  the root cannot be served

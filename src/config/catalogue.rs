@@ -13,6 +13,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::address::{allow, join, listen_all};
+use super::hand_over;
 use super::key::{Key, Section};
 use super::lab_results;
 use super::shapes::{as_usize, count, fallback, file_name, power_of_two, strings, url_path};
@@ -27,7 +28,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 60] = [
+pub static KEYS: [Key; 61] = [
     Key::one(
         Section::Serving,
         "root",
@@ -64,6 +65,7 @@ pub static KEYS: [Key; 60] = [
     )
     .many()
     .common(),
+    hand_over::HAND_OVER,
     Key::one(
         Section::Serving,
         "engine",

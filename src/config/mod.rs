@@ -17,6 +17,7 @@ mod catalogue;
 mod conflicts;
 mod effective;
 mod file;
+mod hand_over;
 mod key;
 mod lab;
 mod lab_results;

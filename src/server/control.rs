@@ -14,6 +14,8 @@ pub enum State {
     Serving = 0,
     /// It finishes what has begun and accepts nothing new.
     Draining = 1,
+    /// The same, while others serve in its place.
+    Retiring = 2,
 }
 
 impl Control {
@@ -26,7 +28,8 @@ impl Control {
     pub fn state(&self) -> State {
         match self.0.load(Ordering::Acquire) {
             0 => State::Serving,
-            _ => State::Draining,
+            1 => State::Draining,
+            _ => State::Retiring,
         }
     }
 }

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::options::Telemetry;
 use super::reports::{Asked, Reports};
+use super::shards::Shards;
 use crate::connection::{Answer, Door, Endpoint, Freshness, Made, Question};
 use crate::http::head::Head;
 use crate::http::media::Media;
@@ -17,7 +18,7 @@ use crate::http::response::FieldEdit;
 use crate::http::status::Status;
 use crate::http::tag::Tag;
 use crate::ring::{Io, Owner};
-use crate::telemetry::{self, About, Lap, POLICY, Shard};
+use crate::telemetry::{self, About, Lap, POLICY};
 
 /// The forms of the figures, the one for whoever names none first.
 const FORMS: [Form; 4] = [Form::Json, Form::Html, Form::Prometheus, Form::OpenMetrics];
@@ -47,12 +48,11 @@ enum Wanted {
 impl Figures {
     pub(super) fn new(
         options: &Telemetry,
-        shards: Arc<Vec<Shard>>,
-        (engine, ring_setup): (&'static str, &'static str),
+        shards: Arc<Shards>,
+        (engine, ring_setup, workers): (&'static str, &'static str, usize),
         laps: Arc<[Lap]>,
         started: Instant,
     ) -> Self {
-        let workers = shards.len();
         let about = About { engine, ring_setup, workers, laps, ..About::default() };
         let (options, reports) = (options.clone(), Reports::new(shards));
         Self { options, about, started, reports, page: None }

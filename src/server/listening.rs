@@ -1,43 +1,117 @@
-//! Where the server listens: the addresses are bound, shared among the workers, and announced.
+//! Where the server listens: the addresses are bound, shared among the workers, kept over a
+//! reload, handed over to a successor, and announced.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::options::Options;
 use super::run::Fault;
 use crate::sys::{self, Bound, Listen};
 
-pub(super) fn bind_all(options: &Options, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fault> {
-    let mut bound = Vec::new();
-    for socket in inherited {
-        let one = Bound::inherited(socket);
-        bound.push(one.map_err(|e| Fault::System("a socket that was passed has no address", e))?);
+/// Everything that listens. Sockets close when nobody has them any more: no worker, and no set
+/// of listeners.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    /// For the site.
+    pub(super) site: Vec<Arc<Bound>>,
+    /// For telemetry alone.
+    pub(super) telemetry: Vec<Arc<Bound>>,
+}
+
+impl Listeners {
+    /// Binds what the options ask for and these do not have. What they have and is still asked for
+    /// is kept, as are sockets that were passed to the process; the rest is left out. Nothing stays
+    /// bound when it fails.
+    pub(super) fn renewed(&self, options: &Options) -> Result<Self, Fault> {
+        let passed: Vec<_> =
+            self.site.iter().filter(|one| one.wanted().is_none()).map(Arc::clone).collect();
+        // Who passes sockets and names no address wants those sockets alone.
+        let alone = !passed.is_empty() && options.listen == Options::default().listen;
+        let wanted = if alone { &[] } else { &options.listen[..] };
+        let site = renew(&self.site, wanted, options.workers, !options.ipv6_required)?;
+        let site = passed.into_iter().chain(site).collect();
+        let telemetry = renew(&self.telemetry, &options.telemetry.listen, options.workers, false)?;
+        Ok(Self { site, telemetry })
     }
-    // Who passes sockets and names no address wants those sockets alone.
-    if !bound.is_empty() && options.listen == Options::default().listen {
-        return Ok(bound);
+
+    /// The sockets of one of so many workers: for the site, and for telemetry.
+    pub(super) fn of(
+        &self,
+        worker: usize,
+        workers: usize,
+    ) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Fault> {
+        let own = |all: &[Arc<Bound>]| {
+            let sockets = all.iter().flat_map(|one| one.sockets(worker, workers));
+            let copies: std::io::Result<Vec<_>> =
+                sockets.map(|socket| socket.try_clone_to_owned()).collect();
+            copies.map_err(|error| Fault::System("a descriptor is missing", error))
+        };
+        Ok((own(&self.site)?, own(&self.telemetry)?))
     }
-    let ipv6_may_miss = !options.ipv6_required;
-    for listen in &options.listen {
-        match sys::socket::bind(listen, options.workers) {
-            Ok(one) => bound.push(one),
+
+    /// Leaves the paths of unix sockets to a successor, who has the sockets.
+    pub(super) fn leave_paths(&mut self) {
+        for one in self.site.iter_mut().chain(&mut self.telemetry) {
+            if let Some(bound) = Arc::get_mut(one) {
+                bound.leave_path();
+            }
+        }
+    }
+
+    pub(super) fn announce(&self, options: &Options, quiet: bool) {
+        tracing::info!(
+            engine = %options.engine,
+            workers = options.workers,
+            root = %options.site.root.display(),
+            "serving"
+        );
+        if quiet {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        for one in &self.telemetry {
+            let _ = writeln!(out, "telemetry on {}", url(one.address()));
+        }
+        for one in &self.site {
+            // Who closed standard output does not want to know.
+            let _ = writeln!(out, "listening on {}", url(one.address()));
+        }
+        let _ = out.flush();
+    }
+}
+
+fn renew(
+    old: &[Arc<Bound>],
+    wanted: &[Listen],
+    workers: usize,
+    ipv6_may_miss: bool,
+) -> Result<Vec<Arc<Bound>>, Fault> {
+    let mut all = Vec::new();
+    for listen in wanted {
+        if let Some(kept) = old.iter().find(|one| one.wanted() == Some(listen)) {
+            all.push(Arc::clone(kept));
+            continue;
+        }
+        match sys::socket::bind(listen, workers) {
+            Ok(one) => all.push(Arc::new(one)),
             Err(error) if error.is_missing_ipv6() && ipv6_may_miss => {
                 tracing::info!(%error, "not listening there");
             }
             Err(error) => return Err(Fault::Listen(error)),
         }
     }
-    Ok(bound)
+    Ok(all)
 }
 
-pub(super) fn bind_telemetry(options: &Options) -> Result<Vec<Bound>, Fault> {
-    let bind = |listen| sys::socket::bind(listen, options.workers).map_err(Fault::Listen);
-    options.telemetry.listen.iter().map(bind).collect()
-}
-
-/// The listeners of one worker.
-pub(super) fn sockets(bound: &[Bound], worker: usize) -> Result<Vec<OwnedFd>, Fault> {
-    bound.iter().map(|one| owned(one.socket(worker))).collect()
+/// The sockets that a service manager passed to this process.
+pub(super) fn passed(sockets: Vec<OwnedFd>) -> Result<Listeners, Fault> {
+    let one = |socket| {
+        let bound = Bound::inherited(socket);
+        bound.map_err(|e| Fault::System("a socket that was passed has no address", e))
+    };
+    let site = sockets.into_iter().map(|socket| one(socket).map(Arc::new));
+    Ok(Listeners { site: site.collect::<Result<_, _>>()?, telemetry: Vec::new() })
 }
 
 pub(super) fn note_descriptors(options: &Options, descriptors: sys::descriptors::Descriptors) {
@@ -54,35 +128,10 @@ pub(super) fn note_descriptors(options: &Options, descriptors: sys::descriptors:
     }
 }
 
-pub(super) fn announce(options: &Options, bound: &[Bound], for_telemetry: &[Bound], quiet: bool) {
-    tracing::info!(
-        engine = %options.engine,
-        workers = options.workers,
-        root = %options.site.root.display(),
-        "serving"
-    );
-    if quiet {
-        return;
-    }
-    let mut out = std::io::stdout().lock();
-    for one in for_telemetry {
-        let _ = writeln!(out, "telemetry on {}", url(one.address()));
-    }
-    for one in bound {
-        // Who closed standard output does not want to know.
-        let _ = writeln!(out, "listening on {}", url(one.address()));
-    }
-    let _ = out.flush();
-}
-
 /// An address as a client writes it.
 fn url(address: &Listen) -> String {
     match address {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(_) => address.to_string(),
     }
-}
-
-pub(super) fn owned(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
-    fd.try_clone_to_owned().map_err(|error| Fault::System("a descriptor is missing", error))
 }

@@ -6,16 +6,19 @@
 mod control;
 mod directories;
 mod endpoint;
+mod generation;
 mod listening;
 pub mod options;
 mod parts;
 mod reports;
 mod run;
+mod shards;
+mod succession;
 mod watcher;
 mod worker;
 
 pub use control::{Control, State};
 pub use options::Options;
 pub use parts::Parts;
-pub use run::{End, Fault, run};
+pub use run::{End, Fault, Reload, run};
 pub use worker::Worker;

@@ -87,6 +87,8 @@ pub struct Options {
     pub telemetry: Telemetry,
     /// The access log.
     pub access_log: LogOptions,
+    /// Where a successor asks for the listeners: the path of a unix socket.
+    pub hand_over: Option<PathBuf>,
     /// What the techniques did when they were last raced on this machine.
     pub laps: Vec<Lap>,
 }
@@ -129,6 +131,7 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(30),
             telemetry: Telemetry::default(),
             access_log: LogOptions::default(),
+            hand_over: None,
             laps: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shards::Shards;
 use crate::base::Instant;
 use crate::limits::{REPORT_EVERY, REPORT_PIECE_COST, REPORTS_MAX};
 use crate::ring::{Deadline, Io, Owner};
@@ -17,7 +18,7 @@ use crate::telemetry::{About, Form, Report, Shard};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reports {
-    shards: Arc<Vec<Shard>>,
+    shards: Arc<Shards>,
     making: Option<Making>,
     /// By form.
     desks: [Desk; Form::ALL.len()],
@@ -39,6 +40,8 @@ struct Making {
     form: Form,
     begun: Instant,
     report: Report,
+    /// Those who counted when it was begun.
+    shards: Arc<[Shard]>,
     waiting: Vec<Owner>,
 }
 
@@ -54,7 +57,7 @@ pub(super) enum Asked {
 }
 
 impl Reports {
-    pub(super) fn new(shards: Arc<Vec<Shard>>) -> Self {
+    pub(super) fn new(shards: Arc<Shards>) -> Self {
         let desks = std::array::from_fn(|_| Desk::default());
         Self { shards, making: None, desks, out: Vec::new(), woken: Vec::new() }
     }
@@ -94,7 +97,7 @@ impl Reports {
             }
         }
         let making = self.making.as_mut().expect("it was just begun, or goes on");
-        if let Some(text) = making.report.go_on(&self.shards, REPORT_PIECE_COST) {
+        if let Some(text) = making.report.go_on(&making.shards, REPORT_PIECE_COST) {
             let Making { form, begun, waiting, .. } =
                 self.making.take().expect("it has come to its end");
             let report: Rc<[u8]> = text.into();
@@ -114,7 +117,8 @@ impl Reports {
         let desk = &mut self.desks[form as usize];
         desk.begun = Some(begun);
         let waiting = std::mem::take(&mut desk.waiting);
-        self.making = Some(Making { form, begun, report: Report::new(form, about), waiting });
+        let (report, shards) = (Report::new(form, about), self.shards.all());
+        self.making = Some(Making { form, begun, report, shards, waiting });
     }
 
     /// The form that may be begun first, and how long that is from now.
@@ -155,7 +159,8 @@ mod tests {
             let kernel = World::new(1).kernel();
             let mut reactor = Reactor::new(kernel, options, Arc::default(), |_, _| None).unwrap();
             let itself = reactor.register().unwrap();
-            let shards = Arc::new((0..workers).map(|_| Shard::default()).collect());
+            let shards = Arc::new(Shards::default());
+            (0..workers).for_each(|_| drop(shards.take()));
             Self { reactor, reports: Reports::new(shards), itself, pieces: 0 }
         }
 

@@ -303,7 +303,8 @@ impl<K: Kernel> Worker<K> {
             date: &self.date,
             endpoint: &mut *self.endpoint,
             door: connection.door(),
-            ready: self.drain_until.is_none() && !self.listeners.iter().any(Listener::is_starved),
+            ready: (self.drain_until.is_none() || self.control.state() == State::Retiring)
+                && !self.listeners.iter().any(Listener::is_starved),
             draining: self.drain_until.is_some(),
             log: self.log.as_mut(),
             path: &mut self.path,

@@ -90,10 +90,12 @@ impl fmt::Display for Listen {
 /// An address that listens.
 #[derive(Debug)]
 pub struct Bound {
+    /// As it was asked for; none for a socket that was passed and had no such name.
+    wanted: Option<Listen>,
     address: Listen,
     sockets: Vec<OwnedFd>,
     // Held for its Drop.
-    _path: Option<OwnedPath>,
+    path: Option<OwnedPath>,
 }
 
 impl Bound {
@@ -105,7 +107,37 @@ impl Bound {
         let name = SockRef::from(&socket).local_addr()?;
         let unix = || Listen::Unix(name.as_pathname().unwrap_or(Path::new("")).to_owned());
         let address = name.as_socket().map_or_else(unix, Listen::Tcp);
-        Ok(Self { address, sockets: vec![socket], _path: None })
+        Ok(Self { wanted: None, address, sockets: vec![socket], path: None })
+    }
+
+    /// Sockets that another process of this server listened on, as it knew them. The path of a
+    /// unix socket is owned from now on.
+    ///
+    /// # Errors
+    /// When their address cannot be asked.
+    pub fn handed_over(wanted: Option<Listen>, sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut sockets = sockets.into_iter();
+        let first = sockets.next().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut bound = Self::inherited(first)?;
+        bound.sockets.extend(sockets);
+        bound.path = match &wanted {
+            Some(Listen::Unix(path)) => OwnedPath::of(path),
+            _ => None,
+        };
+        bound.wanted = wanted;
+        Ok(bound)
+    }
+
+    /// The address as it was asked for, with the port 0 if that was asked for.
+    pub fn wanted(&self) -> Option<&Listen> {
+        self.wanted.as_ref()
+    }
+
+    /// Leaves the path of a unix socket to who listens there next.
+    pub fn leave_path(&mut self) {
+        if let Some(path) = self.path.take() {
+            path.leave();
+        }
     }
 
     /// The address with the port that the kernel chose.
@@ -113,16 +145,18 @@ impl Bound {
         &self.address
     }
 
-    /// The socket on which the worker of this index accepts: its own for TCP, the common one
-    /// for a unix socket.
-    pub fn socket(&self, worker: usize) -> BorrowedFd<'_> {
-        self.sockets[worker % self.sockets.len()].as_fd()
+    /// The sockets on which this one of so many workers accepts: its own for TCP, the common one
+    /// for a unix socket. Where there are more workers than sockets some share one, and where
+    /// there are fewer they have several: no socket is left without a worker.
+    pub fn sockets(&self, worker: usize, workers: usize) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let count = self.sockets.len();
+        let first = if workers > count { worker % count } else { worker };
+        self.sockets.iter().skip(first).step_by(workers).map(AsFd::as_fd)
     }
 
-    /// Gives the sockets up once the workers have theirs: a listener that nobody accepts on
-    /// would still take connections in. The path of a unix socket stays until the drop.
-    pub fn give_up_sockets(&mut self) {
-        self.sockets.clear();
+    /// All of its sockets.
+    pub fn all(&self) -> &[OwnedFd] {
+        &self.sockets
     }
 
     /// How many sockets there are: one for each worker, or one for all.
@@ -169,7 +203,13 @@ fn bind_tcp(wanted: SocketAddr, workers: usize) -> Result<Bound, BindCause> {
         };
         match group(address, workers) {
             Ok(sockets) => {
-                return Ok(Bound { address: Listen::Tcp(address), sockets, _path: None });
+                let address = Listen::Tcp(address);
+                return Ok(Bound {
+                    wanted: Some(Listen::Tcp(wanted)),
+                    address,
+                    sockets,
+                    path: None,
+                });
             }
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
@@ -227,7 +267,7 @@ fn bind_unix(path: &Path) -> Result<Bound, BindCause> {
     let owned = OwnedPath::of(path);
     socket.listen(BACKLOG).map_err(unix)?;
     let address = Listen::Unix(path.to_owned());
-    Ok(Bound { address, sockets: vec![socket.into()], _path: owned })
+    Ok(Bound { wanted: Some(address.clone()), address, sockets: vec![socket.into()], path: owned })
 }
 
 /// Removes the path of a socket on which nobody listens.
@@ -249,14 +289,20 @@ fn remove_stale(path: &Path, asker: &Socket, name: &SockAddr) -> Result<(), Bind
 
 /// The path of a unix socket, which is removed when it is still the one that was bound.
 #[derive(Debug)]
-struct OwnedPath {
+pub(super) struct OwnedPath {
     path: PathBuf,
-    identity: (u64, u64),
+    /// None once it belongs to somebody else.
+    identity: Option<(u64, u64)>,
 }
 
 impl OwnedPath {
-    fn of(path: &Path) -> Option<Self> {
-        Some(Self { path: std::path::absolute(path).ok()?, identity: identity(path)? })
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        Some(Self { path: std::path::absolute(path).ok()?, identity: Some(identity(path)?) })
+    }
+
+    /// It belongs to somebody else from now on.
+    fn leave(mut self) {
+        self.identity = None;
     }
 }
 
@@ -267,7 +313,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for OwnedPath {
     fn drop(&mut self) {
         // Another server may have put its own socket there since.
-        if identity(&self.path) == Some(self.identity) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -391,6 +437,7 @@ impl std::error::Error for BindError {}
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     fn tcp(text: &str) -> Listen {
@@ -408,9 +455,11 @@ mod tests {
         let Listen::Tcp(address) = bound.address() else { panic!("not tcp") };
         assert_ne!(address.port(), 0);
         for worker in 0..3 {
-            let name = rustix::net::getsockname(bound.socket(worker)).unwrap();
+            let own: Vec<_> = bound.sockets(worker, 3).collect();
+            assert_eq!(own.len(), 1);
+            let name = rustix::net::getsockname(own[0]).unwrap();
             assert_eq!(SocketAddr::try_from(name).unwrap(), *address);
-            assert!(rustix::net::sockopt::tcp_nodelay(bound.socket(worker)).unwrap());
+            assert!(rustix::net::sockopt::tcp_nodelay(own[0]).unwrap());
         }
         TcpStream::connect(address).unwrap();
     }
@@ -448,6 +497,20 @@ mod tests {
         let error = BindError { address: tcp("[::1]:80"), cause: BindCause::NotHere };
         assert!(error.is_missing_ipv6());
         assert!(!BindError { address: tcp("192.0.2.1:80"), ..error }.is_missing_ipv6());
+    }
+
+    #[test]
+    fn every_socket_has_a_worker_and_every_worker_a_socket() {
+        let bound = bind(&tcp("127.0.0.1:0"), 3).unwrap();
+        let of = |worker, workers| -> Vec<_> {
+            bound.sockets(worker, workers).map(|socket| socket.as_raw_fd()).collect()
+        };
+        let all: Vec<_> = bound.all().iter().map(AsRawFd::as_raw_fd).collect();
+        assert_eq!(of(0, 1), all);
+        assert_eq!([of(0, 2), of(1, 2)], [vec![all[0], all[2]], vec![all[1]]]);
+        for worker in 0..7 {
+            assert_eq!(of(worker, 7), [all[worker % 3]]);
+        }
     }
 
     #[test]

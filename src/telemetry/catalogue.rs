@@ -126,6 +126,12 @@ pub const CATALOGUE: &[Figure] = &[
     each!(engines{engine}.failed = engines.engines() EngineStats.failed:
         Counter Count "Bodies that it began and could not complete"),
 
+    one!(configuration.reloads = configuration.reloads:
+        Counter Count "Configurations taken in place of an earlier one"),
+    one!(configuration.refused = configuration.refused:
+        Counter Count "Configurations refused, so that the earlier one stayed"),
+    one!(configuration.hand_overs = configuration.hand_overs:
+        Counter Count "Successors that asked for the listeners"),
     one!(ring.enters = ring.enters:
         Counter Count "Entries into the kernel by the ring"),
     one!(ring.submissions = ring.submissions:
@@ -378,7 +384,11 @@ mod tests {
         let mut fields = BTreeSet::new();
         for (room, path) in files {
             // Members of a shard are named for what they count, not for the room.
-            let member = if room == "connection" { "connections" } else { &room };
+            let member = match &room[..] {
+                "connection" => "connections",
+                "telemetry" => "configuration",
+                room => room,
+            };
             let found = declared(&fs::read_to_string(&path).unwrap());
             assert!(!found.is_empty(), "{} declares no figure", path.display());
             for field in found {

@@ -58,6 +58,7 @@ mod page;
 mod prometheus;
 mod report;
 mod snapshot;
+mod stats;
 
 pub use catalogue::CATALOGUE;
 pub use figure::{Figure, Kind, Unit};
@@ -66,3 +67,4 @@ pub use page::{POLICY, page};
 pub use prometheus::{NAMES_BESIDE_THE_CATALOGUE, Text};
 pub use report::{Form, Report};
 pub use snapshot::{About, Lap, Series, Shard, Snapshot, Value, snapshot};
+pub use stats::Stats;

@@ -1,10 +1,12 @@
 //! All figures at one moment, added up over the workers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::catalogue::CATALOGUE;
 use super::figure::{Figure, Source};
+use super::stats::Stats;
 use crate::access_log::Stats as LogStats;
 use crate::base::Spread;
 use crate::cache::Stats as CacheStats;
@@ -28,6 +30,26 @@ pub struct Shard {
     pub connections: Arc<ConnectionStats>,
     /// Of its access log.
     pub access_log: Arc<LogStats>,
+    /// Of the configurations that the server took, counted in one shard only.
+    pub configuration: Arc<Stats>,
+    left: Arc<AtomicBool>,
+}
+
+impl Shard {
+    /// Nobody counts here any more: its counters stand, and its levels are nothing.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// Somebody counts here again.
+    pub fn take_up(&self) {
+        self.left.store(false, Ordering::Release);
+    }
+
+    /// Whether nobody counts here now.
+    pub fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
 }
 
 /// What is told of the server beside its figures.
@@ -154,6 +176,7 @@ impl Taking {
                     return;
                 }
                 (Source::Counter(counter), _) => counter.read(),
+                (Source::Gauge(_), _) if shard.is_left() => 0,
                 (Source::Gauge(gauge), _) => gauge.read(),
                 (Source::Sum(sum), _) => sum,
                 (Source::Histogram(_), Value::Number(_)) => {

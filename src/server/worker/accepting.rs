@@ -27,8 +27,9 @@ impl<K: Kernel> Worker<K> {
                 _ => {}
             }
         }
+        let of_site = self.listeners[index].door == Door::Site;
+        let draining = self.drain_until.is_some() && (of_site || self.has_successors());
         let listener = &mut self.listeners[index];
-        let draining = self.drain_until.is_some() && listener.door == Door::Site;
         (listener.starved, listener.held) = (false, false);
         if listener.accepting {
             return;

@@ -3,6 +3,7 @@
 use super::{Role, Worker};
 use crate::connection::{Door, Farewell};
 use crate::ring::{Deadline, Io, Kernel, Op, Start, Wake};
+use crate::server::control::State;
 
 impl<K: Kernel> Worker<K> {
     /// Accepts nothing new and lets what has begun finish.
@@ -11,8 +12,9 @@ impl<K: Kernel> Worker<K> {
         self.drain_until = Some(until);
         self.reactor.io(self.control_owner).deadline(Some((Deadline::Retry, until)));
         for index in 0..self.listeners.len() {
-            // Whoever reads the figures, or whether it is ready, can do so to the end.
-            if self.listeners[index].door == Door::Telemetry {
+            // Whoever reads the figures, or whether it is ready, can do so to the end; where others
+            // serve, they answer that.
+            if self.listeners[index].door == Door::Telemetry && !self.has_successors() {
                 continue;
             }
             let owner = self.listeners[index].owner;
@@ -65,6 +67,11 @@ impl<K: Kernel> Worker<K> {
             listener.socket = None;
             listener.accepting = false;
         }
+    }
+
+    /// Whether others serve in its place while it finishes.
+    pub(super) fn has_successors(&self) -> bool {
+        self.control.state() == State::Retiring
     }
 
     pub(super) fn site_is_closed(&self) -> bool {

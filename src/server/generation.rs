@@ -1,0 +1,441 @@
+//! A generation: the workers that serve one configuration, from their start to the last answer.
+//!
+//! A reload starts the next generation beside the one that serves, on the same sockets, and only
+//! when all of its workers are ready is the earlier one told to finish. So no connection is
+//! refused, whatever the new configuration says, and one that does not come up changes nothing.
+
+use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc;
+use std::sync::{Arc, Once};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::control::{Control, State};
+use super::directories::{self, Opened};
+use super::endpoint::Figures;
+use super::listening::Listeners;
+use super::options::{Etag, Options, Precompressed};
+use super::parts::Parts;
+use super::run::Fault;
+use super::shards::Shards;
+use super::watcher;
+use super::worker::Worker;
+use crate::access_log::{self, Feed, Log, Threads as LogThreads};
+use crate::cache;
+use crate::connection;
+use crate::http::head::HeadLimits;
+use crate::limits::{
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, HEAD_BUFFER_BYTES,
+    LARGE_HEAD_BUFFER_BYTES, OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES,
+    PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX,
+};
+use crate::resource::{PageMemory, Site};
+use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
+use crate::sys::{self, Bell};
+use crate::telemetry::Shard;
+
+/// What a worker's thread tells the main thread.
+enum Report {
+    Ready,
+    Ended,
+    Failed(String),
+}
+
+/// The workers of one configuration.
+pub(super) struct Generation {
+    control: Arc<Control>,
+    bells: Vec<Bell>,
+    reported: mpsc::Receiver<Report>,
+    workers: usize,
+    ended: usize,
+    /// It did not come up, so what else fails in it is no news.
+    failed: bool,
+    /// Where its workers count.
+    shards: Vec<Shard>,
+    log: Option<LogThreads>,
+}
+
+impl Generation {
+    /// Starts the workers and waits until all of them serve. The others of one that does not come
+    /// up are told to finish; they are given back with the fault, since they may have accepted
+    /// connections already.
+    pub(super) fn start(
+        options: &Options,
+        listeners: &Listeners,
+        shards: &Arc<Shards>,
+        started: Instant,
+    ) -> Result<Self, (Fault, Option<Box<Self>>)> {
+        let (mut generation, reports, starts) =
+            Self::prepare(options, listeners, shards, started).map_err(|fault| (fault, None))?;
+        for start in starts {
+            match spawn(start, reports.clone()) {
+                // The thread ends by itself, and says so, whatever becomes of the others.
+                Ok(_) => generation.workers += 1,
+                Err(fault) => return Err((fault, Some(Box::new(generation.given_up())))),
+            }
+        }
+        drop(reports);
+        // A worker that cannot set up its ring says so before anything is announced.
+        for _ in 0..generation.workers {
+            let what = match generation.reported.recv() {
+                Ok(Report::Ready) => continue,
+                Ok(Report::Ended) => "it ended at once".to_owned(),
+                Ok(Report::Failed(what)) => what,
+                Err(_) => "it ended without a word".to_owned(),
+            };
+            generation.ended += 1;
+            return Err((Fault::Worker(what), Some(Box::new(generation.given_up()))));
+        }
+        Ok(generation)
+    }
+
+    /// All that can be refused before the first thread starts.
+    fn prepare(
+        options: &Options,
+        listeners: &Listeners,
+        places: &Arc<Shards>,
+        started: Instant,
+    ) -> Result<(Self, mpsc::Sender<Report>, Vec<Start>), Fault> {
+        let directories = directories::open(options)?;
+        let control = Arc::new(Control::default());
+        let (reports, reported) = mpsc::channel();
+        let (mut bells, mut starts, mut shards) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut log_ends, mut feeds) = (Vec::new(), Vec::new());
+        if options.access_log.is_on() {
+            for _ in 0..options.workers {
+                let (pipe, ledger, feed) =
+                    Feed::open().map_err(|e| Fault::System("a log pipe cannot be had", e))?;
+                log_ends.push((pipe, ledger));
+                feeds.push(feed);
+            }
+        }
+        let mut log_ends = log_ends.into_iter();
+        let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
+        if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
+            // Here, where no thread is bound to a processor yet.
+            ring::start_helpers();
+        }
+        let missing = |error| Fault::System("a descriptor is missing", error);
+        for number in 0..options.workers {
+            let (bell, heard) = Bell::new().map_err(missing)?;
+            bells.push(bell);
+            let (site, telemetry) = listeners.of(number, options.workers)?;
+            let directories = directories.iter().map(Opened::again).collect::<Result<_, _>>();
+            starts.push(Start {
+                number,
+                options: options.clone(),
+                directories: directories.map_err(missing)?,
+                listeners: site,
+                telemetry_listeners: telemetry,
+                bell: heard,
+                pressure: trigger(number),
+                control: Arc::clone(&control),
+                shard: Shard::default(),
+                shards: Arc::clone(places),
+                listing_memory: Arc::clone(&listing_memory),
+                log: log_ends.next(),
+                started,
+            });
+        }
+        // Late, so that no place is taken in vain.
+        for start in &mut starts {
+            start.shard = places.take();
+            shards.push(start.shard.clone());
+        }
+        let log = Arc::new(options.access_log.clone());
+        let log = log.is_on().then(|| LogThreads::start(&log, feeds, &shards[0].access_log));
+        let log = log.transpose().map_err(|error| {
+            shards.iter().for_each(Shard::leave);
+            Fault::System("the access log cannot be started", error)
+        })?;
+        let (workers, ended, failed) = (0, 0, false);
+        let generation = Self { control, bells, reported, workers, ended, failed, shards, log };
+        Ok((generation, reports, starts))
+    }
+
+    fn given_up(mut self) -> Self {
+        self.failed = true;
+        self.finish(State::Retiring);
+        self
+    }
+
+    /// Has the workers finish what they have begun.
+    pub(super) fn finish(&self, how: State) {
+        self.control.set(how);
+        self.bells.iter().for_each(Bell::ring);
+    }
+
+    /// Opens the files of the access log again; says whether there is one.
+    pub(super) fn reopen_log(&self) -> bool {
+        self.log.as_ref().inspect(|log| log.reopen()).is_some()
+    }
+
+    /// Whether all workers have ended.
+    pub(super) fn has_ended(&mut self) -> Result<bool, Fault> {
+        while let Ok(report) = self.reported.try_recv() {
+            match report {
+                Report::Failed(what) if !self.failed => return Err(Fault::Worker(what)),
+                Report::Failed(_) | Report::Ended => self.ended += 1,
+                // One that came up beside another which did not.
+                Report::Ready => {}
+            }
+        }
+        Ok(self.ended == self.workers)
+    }
+
+    /// Leaves the places of its workers to others, and waits for the last records of the log, for
+    /// a bounded time.
+    ///
+    /// The threads have reported. What is left of one may wait in the kernel for a disk that
+    /// hangs, so they are not joined: the end of the process ends that, too.
+    pub(super) fn end(self) {
+        if let Some(log) = self.log {
+            log.finish();
+        }
+        self.shards.iter().for_each(Shard::leave);
+    }
+}
+
+/// Tells when memory becomes short, where the kernel can; each worker has its own, as a trigger
+/// wakes one who waits.
+fn trigger(number: usize) -> Option<OwnedFd> {
+    let trigger = sys::pressure::memory();
+    if let (Err(error), 0) = (&trigger, number) {
+        tracing::info!(
+            %error,
+            "memory that becomes short is not told here; what was seen in the page cache is \
+             forgotten by time alone"
+        );
+    }
+    trigger.ok()
+}
+
+/// What a worker's thread begins with.
+struct Start {
+    number: usize,
+    options: Options,
+    directories: Vec<Opened>,
+    listeners: Vec<OwnedFd>,
+    telemetry_listeners: Vec<OwnedFd>,
+    bell: OwnedFd,
+    pressure: Option<OwnedFd>,
+    control: Arc<Control>,
+    shard: Shard,
+    shards: Arc<Shards>,
+    listing_memory: Arc<PageMemory>,
+    log: Option<(OwnedFd, access_log::Writer)>,
+    started: Instant,
+}
+
+fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, Fault> {
+    let name = format!("worker-{}", start.number);
+    spawn_as(name, reports, move |reports| work(start, reports))
+}
+
+/// Starts a thread whose end is reported, however it comes.
+fn spawn_as(
+    name: String,
+    reports: mpsc::Sender<Report>,
+    work: impl FnOnce(&mpsc::Sender<Report>) -> Result<(), String> + Send + 'static,
+) -> Result<JoinHandle<()>, Fault> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(&reports)));
+            let report = match ran {
+                Ok(Ok(())) => Report::Ended,
+                Ok(Err(what)) => Report::Failed(what),
+                // The panic's message and place are on standard error already.
+                Err(_) => Report::Failed("it panicked".to_owned()),
+            };
+            // Nobody listens any more when the main thread has ended the process.
+            let _ = reports.send(report);
+        })
+        .map_err(|e| Fault::System("a thread cannot be started", e))
+}
+
+/// A worker's whole life. Reports once when it is set up.
+fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
+    if start.options.pin {
+        pin(start.number);
+    }
+    let shard = start.shard.clone();
+    // A budget of all workers: the figures of all are added up.
+    let budget = if start.number == 0 { start.options.listing_memory } else { 0 };
+    shard.resource.budget_bytes.set(budget);
+    let uring = Uring::new().map_err(|fault| format!("its ring: {}", fault.0))?;
+    let setup = uring.setup();
+    if setup != Setup::Deferred {
+        tracing::warn!(
+            worker = start.number,
+            ring = setup.name(),
+            "this kernel has no deferred completions (it has them from 6.1 on), so each request \
+             costs more"
+        );
+    }
+    let options = reactor_options(&start.options);
+    // Registered memory is pinned, all of it: only who reads into it with every body pays that.
+    let registers = start.options.engine.reads_into_buffers();
+    let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
+        if registers { register(uring, memory) } else { None }
+    })
+    .map_err(|errno| format!("its buffers: {errno}"))?;
+    let mut worker = Worker::new(parts(start, shard, reactor, setup));
+    let _ = reports.send(Report::Ready);
+    worker.run().map_err(|errno| format!("its ring: {errno}"))
+}
+
+fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
+    let options = start.options;
+    let log = start.log.map(|(pipe, ledger)| {
+        let pipe = Tap::from(reactor.adopt(pipe));
+        Log::new(Arc::new(options.access_log.clone()), pipe, ledger, Arc::clone(&shard.access_log))
+    });
+    let socket = |fd| Socket::from(reactor.adopt(fd));
+    Parts {
+        directories: start.directories.into_iter().map(|one| one.adopt(&reactor)).collect(),
+        watcher: watcher::open(&options, start.number).map(|fd| File::from(reactor.adopt(fd))),
+        listeners: start.listeners.into_iter().map(socket).collect(),
+        telemetry_listeners: start.telemetry_listeners.into_iter().map(socket).collect(),
+        pressure: start.pressure.map(socket),
+        bell: socket(start.bell),
+        control: start.control,
+        site: Site::new(options.sites(), 0),
+        cache: cache::Options {
+            entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
+            valid: options.open_files_valid,
+            watches_max: options.share(options.watches),
+            hot_bytes: options.hot_cache / options.workers as u64,
+            precompressed: options.precompressed != Precompressed::Off,
+            fresh_only: options.precompressed == Precompressed::Fresh,
+            direct: options.engine == crate::engines::Kind::Direct,
+            follow_links: options.symlinks,
+            content_tags: options.etag == Etag::Content,
+        },
+        listing_memory: start.listing_memory,
+        connection: connection::Options {
+            engine: options.engine,
+            head: HeadLimits::default(),
+            requests_max: options.requests_per_connection,
+            head_timeout: options.head_timeout,
+            body_timeout: options.body_timeout,
+            idle_timeout: options.idle_timeout,
+            send_timeout: options.send_timeout,
+        },
+        connections_max: options.share(options.connections),
+        beyond: options.connections_beyond,
+        drain_timeout: options.drain_timeout,
+        endpoint: Box::new(Figures::new(
+            &options.telemetry,
+            start.shards,
+            (options.engine.name(), setup.name(), options.workers),
+            options.laps.clone().into(),
+            start.started,
+        )),
+        log,
+        number: (start.number, options.workers),
+        shard,
+        nonce: nonce(),
+        reactor,
+    }
+}
+
+/// The budgets of one worker.
+fn reactor_options(options: &Options) -> ring::Options {
+    let connections = options.share(options.connections) + TURNED_AWAY_MAX;
+    let heads = options.share(options.head_buffers);
+    let count = |bytes: usize, each: usize| (bytes / each).max(4);
+    ring::Options {
+        operations_max: connections * OPERATIONS_PER_CONNECTION + OWN_OPERATIONS,
+        owners_max: connections + OWN_OPERATIONS,
+        // Half of the memory for heads is for large ones and for answers.
+        pools: [
+            (HEAD_BUFFER_BYTES, count(heads / 2, HEAD_BUFFER_BYTES)),
+            (LARGE_HEAD_BUFFER_BYTES, count(heads / 4, LARGE_HEAD_BUFFER_BYTES)),
+            (ANSWER_BUFFER_BYTES, count(heads / 4, ANSWER_BUFFER_BYTES)),
+            (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),
+            (options.direct_block, blocks(options)),
+        ],
+        pipes_max: PIPES_MAX,
+        pipe_bytes: PIPE_BYTES,
+        turn_bytes: TURN_BYTES,
+    }
+}
+
+/// Blocks that one worker keeps; none without an engine that keeps any.
+fn blocks(options: &Options) -> usize {
+    match options.engine.keeps_blocks() {
+        true => (options.share(options.direct_cache) / options.direct_block).max(DIRECT_BLOCKS_MIN),
+        false => 0,
+    }
+}
+
+/// Without the registration reads cost more; the server runs all the same and says so, once for
+/// all workers.
+fn register(uring: &mut Uring, memory: &[(*mut u8, usize)]) -> Option<u16> {
+    static SAID: Once = Once::new();
+    let error = match uring.register_memory(memory) {
+        Ok(()) => return Some(0),
+        Err(error) => error,
+    };
+    SAID.call_once(|| {
+        tracing::warn!(
+            bytes = memory.iter().map(|(_, bytes)| bytes).sum::<usize>(),
+            %error,
+            "the buffers of a worker are not registered with its ring, so reads cost more; raise \
+             the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers and \
+             direct-cache together"
+        );
+    });
+    None
+}
+
+/// Keeps the calling thread on one of the processors that the process may use.
+fn pin(number: usize) {
+    if let Err(error) = sys::processor::pin(number) {
+        tracing::warn!(worker = number, %error, "the worker is not pinned");
+    }
+}
+
+/// Numbers for boundaries: seeded by the kernel, and passed on by a hash with a secret key.
+fn nonce() -> Box<dyn FnMut() -> u128> {
+    use std::hash::{BuildHasher, RandomState};
+    let keys = [RandomState::new(), RandomState::new()];
+    let mut count = 0u64;
+    Box::new(move || {
+        count += 1;
+        let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(count)));
+        high << 64 | low
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_reported_as_failed() {
+        let (reports, reported) = mpsc::channel();
+        let thread = spawn_as("worker-9".to_owned(), reports, |_| panic!("planted")).unwrap();
+        assert!(matches!(reported.recv(), Ok(Report::Failed(what)) if what.contains("panicked")));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_fails_while_it_serves_is_a_fault() {
+        let (reports, reported) = mpsc::channel();
+        reports.send(Report::Failed("planted".to_owned())).unwrap();
+        let mut generation = Generation {
+            control: Arc::default(),
+            bells: Vec::new(),
+            reported,
+            workers: 1,
+            ended: 0,
+            failed: false,
+            shards: Vec::new(),
+            log: None,
+        };
+        assert!(matches!(generation.has_ended(), Err(Fault::Worker(what)) if what == "planted"));
+    }
+}

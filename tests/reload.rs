@@ -1,0 +1,320 @@
+//! New configurations and new processes under load: no connection is refused or reset, no answer
+//! is short, and what is wrong changes nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use common::{End, Launch, Listening, PATIENCE, Pattern, Scratch, Server, eventually, get};
+use rustix::process::Signal;
+
+const BYTES: u64 = 300_000;
+
+/// A tree with a small and a larger file, and a configuration beside it.
+struct Site {
+    scratch: Scratch,
+    file: PathBuf,
+}
+
+impl Site {
+    fn new(configuration: &str) -> Self {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.join("root")).unwrap();
+        scratch.write("root/small.txt", "small\n");
+        scratch.pattern("root/large.bin", 7, BYTES);
+        let file = scratch.write("pitcrew.toml", configuration);
+        Self { scratch, file }
+    }
+
+    fn launch(&self, more: &[&str]) -> Launch {
+        let options = ["--config", self.file.to_str().unwrap()];
+        Launch::new(&[&options[..], more].concat()).root(&self.scratch.join("root"))
+    }
+
+    fn rewrite(&self, configuration: &str) {
+        fs::write(&self.file, configuration).unwrap();
+    }
+}
+
+/// One connection with one request, whose answer has to be whole.
+fn fetch(address: SocketAddr, path: &str, length: usize) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&get(path, "Connection: close\r\n"))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let whole = head.is_some_and(|at| answer.len() - at - 4 == length);
+    if answer.starts_with(b"HTTP/1.1 200 ") && whole {
+        Ok(())
+    } else {
+        let begin = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+        Err(io::Error::other(format!("{} bytes: {begin}", answer.len())))
+    }
+}
+
+/// Loads a server while something is done to it. What failed, and how much was asked.
+fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>, u64) {
+    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let failures = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|number| {
+                let (stop, asked) = (&stop, &asked);
+                scope.spawn(move || {
+                    let mut failed = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let result = match number % 2 {
+                            0 => fetch(address, "/small.txt", 6),
+                            _ => fetch(address, "/large.bin", BYTES as usize),
+                        };
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        failed.extend(result.err().map(|error| error.to_string()));
+                    }
+                    failed
+                })
+            })
+            .collect();
+        act(&asked);
+        // Some more, by what serves now alone.
+        more(&asked);
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    (failures, asked.load(Ordering::Relaxed))
+}
+
+fn more(asked: &AtomicU64) {
+    let before = asked.load(Ordering::Relaxed);
+    eventually("the load goes on", || (asked.load(Ordering::Relaxed) > before + 20).then_some(()));
+}
+
+fn reloads(server: &Server) -> u64 {
+    server.figure(&["configuration", "reloads"])
+}
+
+fn reload(server: &Server) {
+    let before = reloads(server);
+    server.signal(Signal::HUP);
+    server.figure_until(&["configuration", "reloads"], |count| count == before + 1);
+}
+
+#[test]
+fn configurations_change_under_load_and_no_connection_fails() {
+    let site = Site::new("workers = 2\n");
+    let server = site.launch(&[]).start();
+    let address = server.address();
+    let (failed, asked) = under_load(address, |asked| {
+        for configuration in [
+            "workers = 1\nengine = \"splice\"\n",
+            "workers = 3\nengine = \"uring\"\n",
+            "workers = 2\nengine = \"direct\"\n",
+            "workers = 1\nengine = \"copy\"\n",
+            "workers = 2\nengine = \"sendfile\"\nlisting = true\n",
+        ] {
+            more(asked);
+            site.rewrite(configuration);
+            reload(&server);
+        }
+    });
+    assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
+    let told = server.telemetry();
+    assert_eq!(told["server"]["workers"], 2);
+    assert_eq!(told["server"]["engine"], "sendfile");
+    // Counters go on over all configurations.
+    assert!(common::figure(&told, &["responses", "200"]) >= asked);
+    let mut wire = server.connect();
+    wire.send(&get("/", "Accept: application/json\r\n"));
+    assert!(wire.response().unwrap().text().contains("large.bin"), "listings are on now");
+    // Earlier workers are gone, and their levels with them.
+    server.figure_until(&["connections", "open"], |open| open <= 2);
+}
+
+#[test]
+fn a_wrong_configuration_changes_nothing_and_says_why() {
+    let site = Site::new("index = [\"small.txt\"]\n");
+    let server = site.launch(&[]).start();
+    for (count, (wrong, says)) in [
+        ("index = [\"other.txt\"]\nenginne = \"copy\"\n", "did you mean 'engine'"),
+        ("index = [\"other.txt\"]\nworkers = 0\n", "workers"),
+        ("index = [\"other.txt\"]\n[[mounts]]\npath = \"/m/\"\nroot = \"/no/such\"\n", "/no/such"),
+        ("index = [\"other.txt\"]\ntelemetry-listen = [\"192.0.2.1:1\"]\n", "192.0.2.1:1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        site.rewrite(wrong);
+        server.signal(Signal::HUP);
+        let refused = count as u64 + 1;
+        server.figure_until(&["configuration", "refused"], |count| count == refused);
+        let told = server.stderr();
+        assert!(told.contains(says), "{wrong}: {told}");
+        assert!(told.contains("the earlier one stays in force"), "{told}");
+        let mut wire = server.connect();
+        wire.send(&get("/", ""));
+        assert_eq!(wire.response().unwrap().body, b"small\n");
+    }
+    assert_eq!(reloads(&server), 0);
+    site.rewrite("index = [\"large.bin\"]\n");
+    reload(&server);
+    let mut wire = server.connect();
+    wire.send(&get("/", ""));
+    assert_eq!(wire.response().unwrap().body.len() as u64, BYTES);
+}
+
+#[test]
+fn an_answer_begun_before_a_reload_is_finished_after_it() {
+    let site = Site::new("");
+    site.scratch.pattern("root/huge.bin", 9, 64 << 20);
+    let server = site.launch(&["--workers", "1"]).start();
+    let mut slow = server.connect();
+    slow.send(&get("/huge.bin", ""));
+    let head = slow.head().unwrap();
+    reload(&server);
+    let body = slow.exact(64 << 20).unwrap();
+    assert_eq!(head.status, 200);
+    assert!(body == Pattern::new(9).bytes(0, 64 << 20), "other bytes");
+    // It is not kept by who has a successor.
+    assert_eq!(slow.end(), End::Closed);
+}
+
+#[test]
+fn addresses_come_and_go_with_a_reload() {
+    let site = Site::new("");
+    let socket = site.scratch.join("socket");
+    let also = format!("telemetry-listen = [\"unix:{}\"]\n", socket.display());
+    let mut server = site.launch(&[]).start();
+    assert!(!socket.exists());
+    site.rewrite(&also);
+    let before = server.address();
+    server.signal(Signal::HUP);
+    eventually("telemetry is told at its own address", || socket.exists().then_some(()));
+    let ready = || {
+        let mut wire = Listening::Unix(socket.clone()).connect();
+        wire.send(&get("/ready", ""));
+        wire.response().unwrap().status
+    };
+    assert_eq!(ready(), 200);
+    site.rewrite("");
+    server.signal(Signal::HUP);
+    eventually("the address is given up", || (!socket.exists()).then_some(()));
+    assert_eq!(server.address(), before);
+    fetch(before, "/small.txt", 6).unwrap();
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_new_process_takes_over_under_load_and_no_connection_fails() {
+    let site = Site::new("");
+    let (place, local) = (site.scratch.join("hand-over"), site.scratch.join("local"));
+    let options = |workers: &str| {
+        let (place, local) = (place.display().to_string(), format!("unix:{}", local.display()));
+        let listen = ["--listen", "127.0.0.1:0", "--listen", &local];
+        [&["--hand-over", &place, "--workers", workers], &listen[..]].concat().join(" ")
+    };
+    let start =
+        |workers: &str| site.launch(&options(workers).split(' ').collect::<Vec<_>>()).start();
+    let mut serving = start("2");
+    let address = serving.address();
+    let (failed, asked) = under_load(address, |asked| {
+        for workers in ["1", "3", "2"] {
+            more(asked);
+            let next = start(workers);
+            assert_eq!(next.address(), address, "another address");
+            let ended = std::mem::replace(&mut serving, next).wait();
+            assert_eq!(ended.code(), Some(0));
+            let mut wire = Listening::Unix(local.clone()).connect();
+            wire.send(&get("/small.txt", ""));
+            assert_eq!(wire.response().unwrap().body, b"small\n");
+        }
+    });
+    assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
+    serving.signal(Signal::TERM);
+    assert!(serving.wait().success());
+    assert!(!place.exists() && !local.exists(), "a path is left behind");
+}
+
+#[test]
+fn a_successor_that_does_not_come_up_changes_nothing() {
+    let site = Site::new("");
+    let place = site.scratch.join("hand-over").display().to_string();
+    let mut server = site.launch(&["--hand-over", &place]).start();
+    let odd = Launch::new(&["--hand-over", &place, "--telemetry-listen", "192.0.2.1:1"]);
+    let (status, told) = odd.root(&site.scratch.join("root")).refused();
+    assert_eq!(status.code(), Some(5), "{told}");
+    eventually("the server has noticed", || {
+        server.stderr().contains("did not come to serve").then_some(())
+    });
+    fetch(server.address(), "/small.txt", 6).unwrap();
+    assert!(server.runs());
+    // Another program at that place is no server.
+    let precious = site.scratch.write("precious", "x");
+    let there = Launch::new(&["--hand-over", precious.to_str().unwrap()]);
+    let (status, told) = there.root(&site.scratch.join("root")).refused();
+    assert_eq!(status.code(), Some(5), "{told}");
+    assert!(told.contains("hand-over"), "{told}");
+    assert_eq!(fs::read(&precious).unwrap(), b"x");
+}
+
+#[test]
+fn a_service_manager_is_told() {
+    let site = Site::new("");
+    let path = site.scratch.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut text = [0; 200];
+        let count = manager.recv(&mut text).unwrap();
+        String::from_utf8(text[..count].to_vec()).unwrap()
+    };
+    let launch = site.launch(&[]).variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let mut server = launch.start();
+    assert_eq!(heard(), "READY=1");
+    server.signal(Signal::HUP);
+    assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(heard(), "READY=1");
+    server.signal(Signal::TERM);
+    assert_eq!(heard(), "STOPPING=1");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn reloads_leave_nothing_behind() {
+    let site = Site::new("access-log = [\"LOG\"]\n");
+    let log = site.scratch.join("access.log");
+    site.rewrite(&format!("workers = 2\naccess-log = [\"{}\"]\n", log.display()));
+    let server = site.launch(&[]).start();
+    let held = || {
+        let count = |what: &str| {
+            let listed = fs::read_dir(Path::new("/proc").join(server.id().to_string()).join(what));
+            listed.unwrap().count()
+        };
+        (count("fd"), count("task"))
+    };
+    reload(&server);
+    fetch(server.address(), "/small.txt", 6).unwrap();
+    let settled = eventually("the first generation is gone", || {
+        let now = held();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        (held() == now).then_some(now)
+    });
+    for _ in 0..10 {
+        reload(&server);
+        fetch(server.address(), "/small.txt", 6).unwrap();
+    }
+    eventually("as many descriptors and threads as before", || {
+        let now = held();
+        (now.0 <= settled.0 && now.1 <= settled.1).then_some(())
+    });
+    eventually("every record is written", || {
+        let text = fs::read_to_string(&log).unwrap();
+        (text.lines().filter(|line| line.contains("/small.txt")).count() == 11).then_some(())
+    });
+}
