@@ -316,7 +316,7 @@ impl Connection {
             }
             Parsed::Refused(refusal) => {
                 let begun = request.begun;
-                let answered = notice::refuse_unasked(refusal, begun, outbox, cx)
+                let answered = notice::refuse_unasked(refusal, input.bytes(), begun, outbox, cx)
                     .map_or_else(answer::answered, |()| Answered::Put { keep: false });
                 let noted = |log: &mut Log| log.note_unreadable(input.bytes());
                 note(&answered, outbox, cx, noted);
@@ -398,7 +398,8 @@ impl Connection {
         self.farewell = Some(farewell);
         self.phase = Phase::Parsing;
         // Without a buffer the client gets the close alone: it is told nothing wrong.
-        let _ = notice::refuse_unasked(refusal, cx.io.now(), &mut self.outbox, cx);
+        let (asked, now) = (self.input.bytes(), cx.io.now());
+        let _ = notice::refuse_unasked(refusal, asked, now, &mut self.outbox, cx);
     }
 
     fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {

@@ -53,9 +53,10 @@ impl Notice<'_> {
 }
 
 /// Puts a refusal that answers no request: time-outs, and what cannot be framed. The connection
-/// closes after it.
+/// closes after it. `asked` is what came of the request.
 pub(super) fn refuse_unasked(
     refusal: Refusal,
+    asked: &[u8],
     begun: Instant,
     outbox: &mut Outbox,
     cx: &mut Context<'_>,
@@ -68,7 +69,9 @@ pub(super) fn refuse_unasked(
         marks: &Marks::default(),
         form: Form::Plain,
         persistence: Persistence::Close,
-        with_body: true,
+        // Who asked with HEAD reads no body, however little of the rest is sound (RFC 9110 section
+        // 9.3.2).
+        with_body: !asked.trim_ascii_start().starts_with(b"HEAD "),
     };
     notice.put(begun, outbox, cx)?;
     cx.stats.refusals(refusal).add(1);

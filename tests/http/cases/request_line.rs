@@ -188,6 +188,9 @@ fn versions() -> Vec<Case> {
 }
 
 fn methods() -> Vec<Case> {
+    let headless = |line: &str, fields: &str, status: u16, refusal: Refusal| {
+        request(line, fields).ended(status, refusal).head().has("content-length")
+    };
     let line = |method: &str| request(&format!("{method} /plain.txt HTTP/1.1"), "");
     let known = |method: &str| {
         line(method).refused(405, Refusal::MethodNotAllowed).field("allow", "GET, HEAD, OPTIONS")
@@ -246,6 +249,21 @@ fn methods() -> Vec<Case> {
                 .field("content-length", "0"),
             request("HEAD /missing HTTP/1.1", "").missing().head().has("content-length"),
             request("HEAD /dir HTTP/1.1", "").answered(301).head().field("location", "/dir/"),
+            // Nor has a refusal of what cannot be read, once it is known to be of HEAD.
+            headless("HEAD /plain.txt HTTP/2.0", "", 505, Refusal::VersionUnsupported),
+            headless("HEAD /plain.txt HTTP/1.1", "Bad Name: x", 400, Refusal::FieldNameSpace),
+            headless("HEAD /plain.txt HTTP/1.1", "X: a\0", 400, Refusal::FieldValueByte),
+            raw("HEAD and no Host", "\r\nHEAD / HTTP/1.1\r\n\r\n")
+                .ended(400, Refusal::HostMissing)
+                .head()
+                .has("content-length"),
+            raw(
+                "HEAD with a malformed chunk",
+                "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            )
+            .ended(400, Refusal::ChunkSize)
+            .head()
+            .has("content-length"),
             request("HEAD /%zz HTTP/1.1", "")
                 .refused(400, Refusal::TargetEscape)
                 .head()
