@@ -58,6 +58,7 @@ pub struct Fed {
 ///
 /// ```text
 /// Size -> [SizeSpace ->] [ExtensionName -> Extension ->] SizeEnd
+/// Extension -> Quoted [-> Escaped -> Quoted] -> Extension
 /// SizeEnd -> Data -> DataEnd -> DataFeed -> Size
 /// SizeEnd -> TrailerLine, after size 0
 /// TrailerLine -> TrailerName -> TrailerValue -> TrailerFeed -> TrailerLine -> LastFeed -> Done
@@ -81,6 +82,8 @@ enum State {
     SizeSpace,
     ExtensionName,
     Extension,
+    Quoted,
+    Escaped,
     SizeEnd,
     Data { left: u64 },
     DataEnd,
@@ -165,17 +168,27 @@ impl Discard {
             }
             (State::Size { .. } | State::SizeSpace, _) => Err(Refusal::ChunkSize),
             // Extensions are not understood and nobody needs them to be: the first must have a
-            // name, the others must keep to bytes that cannot be taken for a line end.
+            // name, and all keep to bytes that cannot be taken for a line end. A quote must end
+            // in its line: another reader may look for its end behind it.
             (State::ExtensionName, b' ' | b'\t') => {
                 self.extend()?;
                 Ok(State::ExtensionName)
             }
             (State::ExtensionName, _) if !is_token_byte(byte) => Err(Refusal::ChunkExtension),
-            (State::ExtensionName | State::Extension, _) if is_value_byte(byte) => {
+            (State::ExtensionName | State::Extension | State::Quoted | State::Escaped, _)
+                if is_value_byte(byte) =>
+            {
                 self.extend()?;
-                Ok(State::Extension)
+                Ok(match (state, byte) {
+                    (State::Quoted, b'\\') => State::Escaped,
+                    (State::Quoted, b'"') => State::Extension,
+                    (State::Quoted | State::Escaped, _) | (State::Extension, b'"') => State::Quoted,
+                    _ => State::Extension,
+                })
             }
-            (State::ExtensionName | State::Extension, _) => Err(Refusal::ChunkExtension),
+            (State::ExtensionName | State::Extension | State::Quoted | State::Escaped, _) => {
+                Err(Refusal::ChunkExtension)
+            }
             (State::SizeEnd, b'\n') => self.size_read(),
             (State::DataEnd, b'\r') => Ok(State::DataFeed),
             (State::DataFeed, b'\n') => Ok(State::Size { digits: 0 }),

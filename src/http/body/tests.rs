@@ -175,6 +175,7 @@ fn model(input: &[u8]) -> Option<usize> {
         if !extension.is_empty() {
             let name = extension.trim_ascii_start().strip_prefix(b";")?.trim_ascii_start();
             is_token_byte(*name.first()?).then_some(())?;
+            quotes_end(name).then_some(())?;
         }
         let size = std::str::from_utf8(size).ok()?;
         let size = usize::from_str_radix(size, 16).ok().filter(|_| digits <= 16)?;
@@ -193,6 +194,30 @@ fn model(input: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether each quote of an extension has its end, which none has behind a backslash.
+fn quotes_end(extension: &[u8]) -> bool {
+    let text: String = extension.iter().map(|byte| char::from(*byte)).collect();
+    let mut rest = text.as_str();
+    while let Some((_, quoted)) = rest.split_once('"') {
+        let mut behind = quoted;
+        loop {
+            match behind.find(['"', '\\']) {
+                None => return false,
+                Some(at) if behind[at..].starts_with('"') => break behind = &behind[at + 1..],
+                Some(at) => {
+                    let mut signs = behind[at + 1..].chars();
+                    if signs.next().is_none() {
+                        return false;
+                    }
+                    behind = signs.as_str();
+                }
+            }
+        }
+        rest = behind;
+    }
+    true
+}
+
 /// Chunked bodies, mostly sound.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let chunk = (prop::collection::vec(any::<u8>(), 1..20), any::<bool>(), 0..4usize).prop_map(
@@ -203,7 +228,25 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     let odd = prop::sample::select(vec![
-        "", "0", "0\r\n", "\r\n", "1", ";a", " ;a=b", ";", " ", "\r", "\n", "A: b\r\n", ":", "f",
+        "",
+        "0",
+        "0\r\n",
+        "\r\n",
+        "1",
+        ";a",
+        " ;a=b",
+        ";",
+        " ",
+        "\r",
+        "\n",
+        "A: b\r\n",
+        ":",
+        "f",
+        "1;a=\"b\"\r\nx\r\n",
+        "1;a=\"b\r\nx\r\n",
+        "1;a=\"\\\"\r\nx\r\n",
+        "\"",
+        "\\",
     ]);
     let piece = prop_oneof![4 => chunk, 1 => odd.prop_map(|odd| odd.as_bytes().to_vec())];
     (prop::collection::vec(piece, 0..6), any::<bool>()).prop_map(|(pieces, ended)| {

@@ -259,6 +259,10 @@ fn chunks() -> Vec<Case> {
             bad("5;na\0me\r\nhello\r\n0\r\n\r\n", ChunkExtension),
             bad("5;name\nhello\r\n0\r\n\r\n", ChunkExtension),
             bad("5;name=\"a\nb\"\r\nhello\r\n0\r\n\r\n", ChunkExtension),
+            // A quote that is open at the end of its line might be read on by another server.
+            good("5;name=\"a\\\"b\" ;c\r\nhello\r\n0\r\n\r\n"),
+            bad("5;name=\"a\r\nhello\r\n0\r\n\r\n", ChunkExtension),
+            bad("5;name=\"a\\\"\r\nhello\r\n0\r\n\r\n", ChunkExtension),
             bad("5;name\rX\r\nhello\r\n0\r\n\r\n", ChunkEnd),
             extension(1024).not_allowed(),
             extension(1025).ended(400, ChunkExtension),
