@@ -407,6 +407,53 @@ mod tests {
         assert_eq!(form(lines, &all), Form::Json);
     }
 
+    const EVERY_FORM: [Form; 5] =
+        [Form::Html, Form::Json, Form::Prometheus, Form::OpenMetrics, Form::Plain];
+
+    /// Every range that stands for a form, the most specific first (RFC 9110 section 12.5.1).
+    fn called(form: Form) -> &'static [&'static str] {
+        match form {
+            Form::Html => &["text/html", "text/*", "*/*"],
+            Form::Json => &["application/json", "application/*", "*/*"],
+            Form::Prometheus => &["text/plain;version=0.0.4", "text/plain", "text/*", "*/*"],
+            Form::OpenMetrics => &[
+                "application/openmetrics-text;version=1.0.0",
+                "application/openmetrics-text",
+                "application/*",
+                "*/*",
+            ],
+            Form::Plain => &["text/plain", "text/*", "*/*"],
+        }
+    }
+
+    /// An element of Accept, and how it is spelled.
+    #[derive(Clone, Debug)]
+    struct Accepted {
+        name: &'static str,
+        weight: Option<u16>,
+        text: String,
+    }
+
+    fn accepted() -> impl Strategy<Value = Accepted> {
+        let mut names: Vec<_> = EVERY_FORM.iter().flat_map(|form| called(*form)).copied().collect();
+        names.extend(["image/png", "text/plain;version=2", "text/html;version=0.0.4"]);
+        let weights = prop::sample::select(vec![0, 1, 300, 500, 999, 1000]);
+        let spelling = (0..4u8, any::<bool>(), any::<bool>());
+        (prop::sample::select(names), prop::option::of(weights), spelling).prop_map(
+            |(name, weight, (spaces, shouts, first))| {
+                let mut parts: Vec<_> = name.split(';').map(str::to_owned).collect();
+                if let Some(weight) = weight {
+                    let weight = format!("q={}.{:03}", weight / 1000, weight % 1000);
+                    let at = if first { 1 } else { parts.len() };
+                    parts.insert(at, weight);
+                }
+                let text = parts.join([";", " ;", "; ", " ; "][usize::from(spaces)]);
+                let text = if shouts { text.to_uppercase() } else { text };
+                Accepted { name, weight, text }
+            },
+        )
+    }
+
     proptest! {
         /// The rules of section 12.5.3 for one coding at a time, then the best of them.
         #[test]
@@ -439,6 +486,33 @@ mod tests {
             let chosen = Codings::parse([value.join(", ").as_bytes()])
                 .choose(Available { br, zstd, gzip });
             prop_assert_eq!(chosen, best.0, "{:?}", value);
+        }
+
+        /// For each form the ranges that name it most closely decide, then the best form, the
+        /// first of equal ones (RFC 9110 section 12.5.1).
+        #[test]
+        fn as_the_model_accepts(
+            ranges in prop::collection::vec(accepted(), 0..6),
+            offered in Just(EVERY_FORM.to_vec()).prop_shuffle(),
+            offered_count in 1..=EVERY_FORM.len(),
+            cut in 0..6usize,
+        ) {
+            let offered = &offered[..offered_count];
+            let weight = |form: Form| {
+                let of = |name: &str| ranges.iter().filter(|range| range.name == name)
+                    .map(|range| range.weight.unwrap_or(1000)).max();
+                called(form).iter().find_map(|name| of(name)).unwrap_or(0)
+            };
+            let most = offered.iter().map(|form| weight(*form)).max().unwrap();
+            let wanted = match most {
+                0 => offered[0],
+                most => *offered.iter().find(|form| weight(**form) == most).unwrap(),
+            };
+            let text: Vec<_> = ranges.iter().map(|range| range.text.as_str()).collect();
+            let (one, two) = text.split_at(cut.min(text.len()));
+            let lines = [one.join(","), two.join(" , ")];
+            let found = form(lines.iter().map(String::as_bytes), offered);
+            prop_assert_eq!(found, wanted, "{:?} of {:?}", lines, offered);
         }
 
         #[test]
