@@ -1,6 +1,9 @@
 //! The table over the simulated kernel: split at every byte, one byte at a time, and with bytes
 //! changed. The whole worker runs here; only the kernel below it is played.
 
+#[path = "generated.rs"]
+mod generated;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
