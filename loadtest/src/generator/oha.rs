@@ -30,7 +30,8 @@ fn parse(output: &str) -> io::Result<Load> {
     let bad = || Error::new(ErrorKind::InvalidData, "not what oha says");
     let told: Value = serde_json::from_str(output).map_err(|_| bad())?;
     let number = |value: &Value| value.as_f64().ok_or_else(bad);
-    let (summary, latency) = (&told["summary"], &told["latencyPercentiles"]);
+    let summary = &told["summary"];
+    let seconds = number(&summary["total"])?;
     let count = |map: &Value, keep: fn(&str) -> bool| -> u64 {
         let entries = map.as_object().into_iter().flatten();
         entries.filter(|(name, _)| keep(name)).filter_map(|(_, count)| count.as_u64()).sum()
@@ -39,13 +40,20 @@ fn parse(output: &str) -> io::Result<Load> {
     // What is under way when the time is over is ended by oha itself.
     let errors = count(&told["errorDistribution"], |name| !name.contains("deadline"))
         + count(codes, |code| !code.starts_with('2'));
+    let requests = count(codes, |code| code.starts_with('2'));
+    // A server that stood still all the time gave no latency. It is at least as long as that, and
+    // that is what such a scenario is to find out.
+    let latency = |place: &str| match (requests, errors) {
+        (0, 0) => Ok(seconds * 1e6),
+        _ => number(&told["latencyPercentiles"][place]).map(|seconds| seconds * 1e6),
+    };
     Ok(Load {
-        requests: count(codes, |code| code.starts_with('2')),
+        requests,
         bytes: number(&summary["totalData"])? as u64,
-        seconds: number(&summary["total"])?,
+        seconds,
         errors,
-        p50_us: number(&latency["p50"])? * 1e6,
-        p99_us: number(&latency["p99"])? * 1e6,
+        p50_us: latency("p50")?,
+        p99_us: latency("p99")?,
         busy: 0.0,
     })
 }
@@ -63,6 +71,11 @@ mod tests {
         let load = parse(output).unwrap();
         assert_eq!((load.requests, load.bytes, load.errors), (4, 4096, 2));
         assert_eq!((load.p50_us, load.p99_us), (1000.0, 2500.0));
+        let output = r#"{"summary": {"total": 2.0, "totalData": 0, "fastest": null},
+            "latencyPercentiles": {"p50": null, "p99": null}, "statusCodeDistribution": {},
+            "errorDistribution": {"aborted due to deadline": 4}}"#;
+        let load = parse(output).unwrap();
+        assert_eq!((load.requests, load.errors, load.p99_us), (0, 0, 2e6));
         assert!(parse("{}").is_err() && parse("oha: no").is_err());
     }
 }
