@@ -18,3 +18,4 @@ pub mod server;
 pub mod sys;
 pub mod techniques;
 pub mod telemetry;
+pub mod watch;

@@ -4,14 +4,19 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use pitcrew::cli::{Arguments, COMMANDS, Check, Command, Lab, LabFormat, PrintFormat, Serve};
+use pitcrew::cli::{
+    Arguments, COMMANDS, Check, Command, Lab, LabFormat, LogFormat, LogView, PrintFormat, Serve,
+};
 use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
 use pitcrew::lab;
 use pitcrew::server::{self, End, Fault};
 use pitcrew::sys::Root;
+use pitcrew::sys::follow::{Followed, Next};
 use pitcrew::sys::root::{RootCause, RootError};
+use pitcrew::watch::log::{self, Line, View};
 use tracing::level_filters::LevelFilter;
 
 /// How the program ends; README.md and the help say the same.
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         None => configure(&arguments.serve).and_then(|all| serve(&arguments.serve, &all)),
         Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
         Some(Command::Lab(lab)) => race(lab),
+        Some(Command::Log(view)) => read_log(view),
     };
     exit.unwrap_or_else(|exit| exit).into()
 }
@@ -127,6 +133,91 @@ fn race(given: &Lab) -> Result<Exit, Exit> {
     })?;
     kept.and(plotted)?;
     Ok(if report.has_fault() { Exit::Lap } else { Exit::Done })
+}
+
+/// `log`: the records that are wanted, and those that come.
+fn read_log(given: &LogView) -> Result<Exit, Exit> {
+    let mut options = log::Options {
+        paths: given.path.clone(),
+        engines: given.engine.clone(),
+        farewells: given.farewell.clone(),
+        slower: given.slower,
+        json: given.format == LogFormat::Json,
+        colour: colour(&io::stdout()),
+        ..log::Options::default()
+    };
+    for text in &given.status {
+        let Some(range) = log::statuses(text) else {
+            complain(format_args!("--status {text}: write a status as 404, 5xx or 400-499"));
+            return Err(Exit::Usage);
+        };
+        options.statuses.push(range);
+    }
+    let named = given.file.as_deref().filter(|path| *path != Path::new("-"));
+    if named.is_none() && io::stdin().is_terminal() {
+        complain("no log: name a file, or pipe one into 'pitcrew log'");
+        return Err(Exit::Usage);
+    }
+    let path = named.unwrap_or(Path::new("/dev/stdin"));
+    let cannot = |error: io::Error| {
+        complain(format_args!("'{}' cannot be read: {error}", path.display()));
+        Exit::Usage
+    };
+    let last = given.lines.or(given.follow.then_some(FOLLOWED_LINES));
+    let mut followed = Followed::open(path, last).map_err(cannot)?;
+    let mut view = View::new(options);
+    let mut shown = view.heading();
+    let (mut part, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let next = followed.read(&mut buffer).map_err(cannot)?;
+        let read = if let Next::Bytes(count) = next { &buffer[..count] } else { &[] };
+        for piece in read.split_inclusive(|byte| *byte == b'\n') {
+            part.extend_from_slice(piece);
+            if part.pop_if(|byte| *byte == b'\n').is_some() {
+                show(&mut view, &part, &mut shown);
+                part.clear();
+            } else if part.len() > RECORD_BYTES_MAX {
+                complain("a line is longer than any record; it is cut");
+                part.clear();
+            }
+        }
+        let over = next == Next::End && !given.follow;
+        if over && !part.is_empty() {
+            show(&mut view, &part, &mut shown);
+        }
+        match io::stdout().write_all(shown.as_bytes()).and_then(|()| io::stdout().flush()) {
+            Ok(()) => shown.clear(),
+            // A reader that has seen enough, as head(1), is no fault.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
+            Err(error) => {
+                complain(format_args!("the standard output cannot be written: {error}"));
+                return Err(Exit::Internal);
+            }
+        }
+        match next {
+            Next::End if over => break,
+            Next::End => std::thread::sleep(FOLLOW_LOOK),
+            Next::Other => part.clear(),
+            Next::Bytes(_) => {}
+        }
+    }
+    if view.odd() > 1 {
+        complain(format_args!("{} lines were no records", view.odd()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Lines that `log --follow` begins with, as tail(1).
+const FOLLOWED_LINES: u64 = 10;
+/// How often it looks for more.
+const FOLLOW_LOOK: Duration = Duration::from_millis(100);
+/// A record has a target of 8 KiB and fields of a head of 16 KiB, escaped, at most.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+fn show(view: &mut View, line: &[u8], out: &mut String) {
+    if let Line::Odd(what) = view.line(line, out) {
+        complain(what);
+    }
 }
 
 /// How far the race is, on the terminal if the standard error output is one.

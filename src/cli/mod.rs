@@ -6,6 +6,7 @@
 
 mod keys;
 mod lab;
+mod log;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,9 +18,10 @@ use crate::config::{Given, Written};
 use keys::KeyFlags;
 
 pub use lab::{Lab, LabFormat};
+pub use log::{LogFormat, LogView};
 
 /// Names that are commands and therefore need `./` in front to be served as directories.
-pub const COMMANDS: [&str; 2] = ["check", "lab"];
+pub const COMMANDS: [&str; 3] = ["check", "lab", "log"];
 
 /// The version, and the commit when it is known.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PITCREW_VERSION_SUFFIX"));
@@ -84,6 +86,9 @@ pub enum Command {
     /// Race every I/O technique on this machine, and say which one is fastest
     #[command(disable_version_flag = true, max_term_width = 100, after_help = lab::AFTER_HELP)]
     Lab(Lab),
+    /// Show an access log of JSON in columns, filtered, and follow it
+    #[command(disable_version_flag = true, max_term_width = 100, after_help = log::AFTER_HELP)]
+    Log(LogView),
 }
 
 /// Options of `check`.

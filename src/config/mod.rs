@@ -32,6 +32,7 @@ mod show;
 mod table;
 mod written;
 
+pub use crate::resource::options::Glob;
 pub use catalogue::KEYS;
 pub use effective::{Effective, Given, Settings, resolve};
 pub use key::{Arity, Key, Section};

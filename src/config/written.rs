@@ -159,7 +159,7 @@ impl Written {
     }
 
     /// A time within a range, written with its unit.
-    pub(super) fn time(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    pub fn time(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
         let text = match self {
             Self::Integer(number) => number.to_string(),
             other => other.text("a time such as \"30s\"")?.to_owned(),
