@@ -15,6 +15,7 @@ mod budget;
 mod deadlines;
 mod jobs;
 mod mounts;
+mod rests;
 mod table;
 mod view;
 
@@ -23,11 +24,13 @@ pub use view::OwnerIo;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use self::jobs::Jobs;
 use self::mounts::Mounts;
+use self::rests::{Rests, says_writable};
 use self::table::can_be_repeated;
 use super::buffer::BufferPool;
 use super::handle::{Closing, Descriptor};
@@ -93,6 +96,8 @@ struct OwnerState {
     /// The turn the budget is for, in its low bits.
     turn: u32,
     waits_to_write: bool,
+    /// How long it rested last in place of a poll that would complete at once.
+    rested: Duration,
     waits_for_turn: bool,
     /// Which lists of the starved it stands in, once each: by pool, then pipes, then jobs.
     starves: [bool; JOBS + 1],
@@ -110,6 +115,7 @@ pub struct Reactor<K: Kernel> {
     itself: Owner,
     wheel: Wheel,
     due: Vec<(Key, Tick)>,
+    rests: Rests,
     closing: Rc<Closing>,
     pools: [Rc<BufferPool>; Pool::ALL.len()],
     pipes: Rc<PipePool>,
@@ -165,6 +171,7 @@ impl<K: Kernel> Reactor<K> {
             itself,
             wheel: Wheel::new(now),
             due: Vec::new(),
+            rests: Rests::default(),
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
             jobs: Jobs::default(),
@@ -308,7 +315,10 @@ impl<K: Kernel> Reactor<K> {
         // What still waits to be closed found the table full: an event will make room.
         let idle = self.again.is_empty() && self.wakes.is_empty() && self.early.is_empty();
         let wait = match idle {
-            true => self.wheel.next(before).map_or(Wait::Forever, Wait::For),
+            true => {
+                let next = [self.wheel.next(before), self.rests.next(before)];
+                next.into_iter().flatten().min().map_or(Wait::Forever, Wait::For)
+            }
             false => Wait::Not,
         };
         let mut events = std::mem::take(&mut self.events);
@@ -333,6 +343,7 @@ impl<K: Kernel> Reactor<K> {
                 self.wakes.push_back((owner, Wake::Turn));
             }
         }
+        self.end_rests();
         self.fire_deadlines();
         entered.map(|_| ())
     }
@@ -375,6 +386,9 @@ impl<K: Kernel> Reactor<K> {
             self.ended(op, event.result);
         }
         if let Some(Op::Writable { .. }) = op {
+            if !says_writable(event.result) && self.rest(owner) {
+                return;
+            }
             if let Some(state) = self.owners.get_mut(owner) {
                 state.waits_to_write = false;
             }
@@ -437,6 +451,7 @@ impl OwnerState {
             budget: 0,
             turn: 0,
             waits_to_write: false,
+            rested: Duration::ZERO,
             waits_for_turn: false,
             starves: [false; JOBS + 1],
             retired: false,

@@ -217,6 +217,8 @@ pub struct Stats {
     pub stalls: Counter,
     /// Of these, turns in which a part of a file was sent inline.
     pub stalls_sending: Counter,
+    /// Rests of owners whose socket was full and whose peer had ended its side.
+    pub write_rests: Counter,
     /// Times that memory was found to be short.
     pub pressed: Counter,
     /// Mounts that files are of.
@@ -253,6 +255,7 @@ impl Default for Stats {
             busy: Counter::default(),
             stalls: Counter::default(),
             stalls_sending: Counter::default(),
+            write_rests: Counter::default(),
             pressed: Counter::default(),
             mounts: Gauge::default(),
             mounts_blocking: Gauge::default(),

@@ -147,6 +147,9 @@ pub const CATALOGUE: &[Figure] = &[
     one!(ring.stalls_sending = ring.stalls_sending:
         Counter Count "Of these, turns that sent parts of files inline: pages may have been \
         evicted after they were looked at"),
+    one!(ring.write_rests = ring.write_rests:
+        Counter Count "Waits, by the clock and not by a poll, for room in the sockets of clients \
+        that had ended their side"),
     one!(ring.pressed = ring.pressed:
         Counter Count "Times that memory was short, so that what was seen of the page cache was \
         forgotten"),

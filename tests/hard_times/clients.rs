@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::common::{
-    ENGINES, Fault, Launch, Pattern, Scratch, Server, Wire, cpu_ticks, eventually, get,
+    ENGINES, Fault, Launch, Pattern, Scratch, Server, Wire, cpu_ticks, eventually, figure, get,
 };
 
 const BIG: u64 = 8 << 20;
@@ -259,5 +259,37 @@ fn a_reader_that_stands_still_is_cut() {
         wire.send(&get("/big.bin", ""));
         server.figure_until(&["farewells", "send_timeout"], |count| count == 1);
         assert!(matches!(wire.rest().1, Fault::Reset(_)), "{engine}");
+    }
+}
+
+/// A client that has ended its side and reads nothing: a poll for room in its socket completes at
+/// once, so it is tried by the clock, ever more seldom.
+#[test]
+fn a_half_closed_reader_that_stands_still_is_not_polled_without_end() {
+    for engine in ["sendfile", "splice"] {
+        let scratch = tree();
+        let arguments = ["--engine", engine, "--workers", "1"];
+        let server = Server::start(&arguments, scratch.path());
+        let mut wire = Wire::narrow(server.address());
+        wire.send(&get("/big.bin", ""));
+        wire.finish();
+        let rests = |told: &serde_json::Value| figure(told, &["ring", "write_rests"]);
+        let polls = |told: &serde_json::Value| figure(told, &["techniques", "poll", "operations"]);
+        server.figure_until(&["ring", "write_rests"], |count| count > 5);
+        let before = server.telemetry();
+        let mut asked = 0;
+        let after = eventually("it rests again and again", || {
+            asked += 1;
+            let now = server.telemetry();
+            (rests(&now) >= rests(&before) + 10).then_some(now)
+        });
+        // Each question is a connection, with a few polls of its own.
+        let most = rests(&after) - rests(&before) + 4 * (asked + 1);
+        let polled = polls(&after) - polls(&before);
+        assert!(polled <= most, "{engine}: {polled} polls, at most {most}");
+        // It is served to the end all the same.
+        wire.widen();
+        let (_, got, fault) = wire.hashed().unwrap();
+        assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
     }
 }

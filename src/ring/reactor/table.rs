@@ -1,5 +1,7 @@
 //! The table of operations: how they get in, run, are cancelled and taken out.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use super::{FLUSHES_MAX, InFlight, JOBS, NONE, Owner, Reactor};
@@ -88,6 +90,11 @@ impl<K: Kernel> Reactor<K> {
         let before = if timed { self.kernel.now() } else { self.now };
         let head = head_bytes(&op);
         let result = self.kernel.execute(&mut op);
+        if socket_takes(&op, result)
+            && let Some(state) = self.owners.get_mut(owner)
+        {
+            state.rested = Duration::ZERO;
+        }
         let took = timed.then(|| self.kernel.now().since(before));
         self.stats.count(technique, result, took);
         let head_sent = head - head_bytes(&op);
@@ -242,6 +249,11 @@ impl<K: Kernel> Reactor<K> {
             };
         }
     }
+}
+
+/// Whether a socket has taken bytes of a file.
+fn socket_takes(op: &Op, result: Result<u32, Errno>) -> bool {
+    matches!(op, Op::Sendfile { .. } | Op::SpliceOut { .. }) && result.is_ok_and(|count| count > 0)
 }
 
 fn head_bytes(op: &Op) -> usize {

@@ -374,6 +374,47 @@ fn nothing_is_sent_inline_while_a_send_is_in_flight() {
     assert_eq!(client.read(99), b"head0123");
 }
 
+/// A poll completes at once when the peer has ended its side, room or not.
+#[test]
+fn a_full_socket_of_a_half_closed_peer_is_polled_ever_more_seldom() {
+    let mut rig = Rig::new();
+    let owner = rig.owner();
+    let (socket, client) = rig.pair(8);
+    let file = rig.file(b"0123456789");
+    client.shut();
+    let mut tries = 0;
+    let mut fill = |rig: &mut Rig| {
+        while let Start::Executed(done) = {
+            tries += 1;
+            rig.reactor.io(owner).start(sendfile(&socket, &file, None))
+        } {
+            assert!(done.result.is_ok_and(|count| count > 0), "{done:?}");
+        }
+    };
+    fill(&mut rig);
+    let ten_seconds = rig.reactor.now() + SECOND * 10;
+    while rig.reactor.now() < ten_seconds {
+        for (_, wake) in rig.turn() {
+            assert!(matches!(wake, Wake::Writable), "{wake:?}");
+            fill(&mut rig);
+        }
+    }
+    let polls = rig.reactor.stats.technique(Technique::Poll).operations.read();
+    assert!((100..=200).contains(&polls), "{polls} polls in ten seconds");
+    assert!((100..=200).contains(&rig.reactor.stats.write_rests.read()));
+    // Once it takes something the next try is soon.
+    client.read(8);
+    assert!(matches!(rig.wake(), (_, Wake::Writable)));
+    fill(&mut rig);
+    let before = rig.reactor.now();
+    assert!(matches!(rig.wake(), (_, Wake::Writable)));
+    assert!(rig.reactor.now().since(before) < crate::limits::WRITE_REST_MIN * 2);
+    // One that goes while it rests is not woken.
+    rig.reactor.retire(owner);
+    assert!(rig.turn().is_empty());
+    assert_eq!(rig.reactor.in_flight(), 0);
+}
+
 #[test]
 fn a_head_does_not_stay_corked_when_nothing_follows() {
     let mut rig = Rig::new();

@@ -16,6 +16,10 @@ const HOLD: Duration = Duration::from_millis(200);
 /// Bytes of a page: what one slot of a pipe holds.
 pub(super) const PAGE: usize = 4096;
 
+/// POLLOUT and POLLRDHUP.
+const POLL_OUT: u32 = 4;
+const POLL_ENDED: u32 = 0x2000;
+
 /// How a client sees the end of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -108,6 +112,14 @@ impl Stream {
     pub(super) fn is_writable(&self) -> bool {
         let free = self.outbound_max - self.outbound.len();
         self.reset || self.client_closed || self.server_ended || free * 3 >= self.outbound_max
+    }
+
+    /// What a poll for writing says, if it completes: the kernel waits for the client's end, too,
+    /// whether it was asked to or not.
+    pub(super) fn poll_to_write(&self) -> Option<u32> {
+        let writable = if self.is_writable() { POLL_OUT } else { 0 };
+        let ended = if self.client_ended { POLL_ENDED } else { 0 };
+        Some(writable | ended).filter(|events| *events != 0)
     }
 
     /// Reads as the server; none when it must wait.

@@ -364,7 +364,7 @@ impl State {
                 let _ = self.receive(*fd, 8);
                 Outcome::of(Ok(2))
             }),
-            What::Writable(fd) => self.stream(*fd).is_writable().then(|| Outcome::of(Ok(4))),
+            What::Writable(fd) => self.stream(*fd).poll_to_write().map(|all| Outcome::of(Ok(all))),
             What::Accept { fd, once } => self.accept(*fd, *once),
             What::ReadHead(fd) => {
                 let room = active.memory.room();
