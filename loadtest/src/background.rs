@@ -9,6 +9,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise, syncfs};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::setpriority_process;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ const NICE: i32 = 10;
 const BLOCK_BYTES: usize = 256 * 1024;
 /// How long a read waits before it looks whether the round has ended.
 const LOOK: Duration = Duration::from_millis(50);
+/// Bytes of the receive buffer of a slow reader.
+const NARROW_BYTES: usize = 4096;
 /// How long an answer may bring nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The directory of what is asked for, beside the files of the scenario.
@@ -44,6 +47,9 @@ pub(crate) struct Background {
     /// Whether the pages of a file are dropped before it is asked for.
     #[serde(default)]
     pub(crate) cold: bool,
+    /// Bytes a second that each of them reads; 0 is as fast as they come.
+    #[serde(default)]
+    pub(crate) bytes_per_second: u64,
 }
 
 /// What they got.
@@ -71,6 +77,12 @@ impl Background {
             Self { cold: true, .. } if lists => Some("only files of a background are cold"),
             _ => None,
         }
+    }
+
+    /// What a slow reader reads between two pauses.
+    fn bytes_at_once(&self) -> usize {
+        let pauses = (1000 / LOOK.as_millis()) as u64;
+        (self.bytes_per_second / pauses).clamp(1, BLOCK_BYTES as u64) as usize
     }
 
     fn lists(&self) -> bool {
@@ -183,7 +195,7 @@ impl Crowd {
             let number = self.next.fetch_add(1, Ordering::Relaxed) as u32;
             let answer = background
                 .drop_pages(root, number)
-                .and_then(|()| self.fetch(address, &background.target(number)));
+                .and_then(|()| self.fetch(address, background, &background.target(number)));
             match answer {
                 Ok(body) if background.lists() || body == background.file_bytes => {
                     self.answers.fetch_add(1, Ordering::Relaxed);
@@ -200,11 +212,16 @@ impl Crowd {
 
     /// One answer on a connection of its own, read to the close: a listing has no length that
     /// every server knows before. Returns the bytes of the body.
-    fn fetch(&self, address: SocketAddr, target: &str) -> io::Result<u64> {
+    fn fetch(&self, address: SocketAddr, background: &Background, target: &str) -> io::Result<u64> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.write_all(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes())?;
-        let mut block = vec![0; BLOCK_BYTES];
+        let slow = background.bytes_per_second > 0;
+        if slow {
+            // What is not read waits at the server, and not in a buffer here.
+            set_socket_recv_buffer_size(&stream, NARROW_BYTES)?;
+        }
+        let mut block = vec![0; if slow { background.bytes_at_once() } else { BLOCK_BYTES }];
         let mut head = Vec::new();
         let mut body = None;
         let mut heard = Instant::now();
@@ -226,6 +243,9 @@ impl Crowd {
             heard = Instant::now();
             self.served.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+            if slow {
+                std::thread::sleep(LOOK);
+            }
             match &mut body {
                 Some(body) => *body += count as u64,
                 None => {
@@ -255,7 +275,14 @@ mod tests {
     use crate::site::Scratch;
 
     fn background() -> Background {
-        Background { connections: 2, directory_entries: 0, file_bytes: 9, files: 3, cold: true }
+        Background {
+            connections: 2,
+            directory_entries: 0,
+            file_bytes: 9,
+            files: 3,
+            cold: true,
+            bytes_per_second: 0,
+        }
     }
 
     #[test]

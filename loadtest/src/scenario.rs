@@ -108,7 +108,7 @@ macro_rules! scenario {
 }
 
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 15] = [
+pub(crate) const BUILT_IN: [(&str, &str); 17] = [
     scenario!("small"),
     scenario!("small16"),
     scenario!("medium"),
@@ -121,6 +121,8 @@ pub(crate) const BUILT_IN: [(&str, &str); 15] = [
     scenario!("steady"),
     scenario!("idle"),
     scenario!("listing"),
+    scenario!("downloads"),
+    scenario!("slow_readers"),
     scenario!("cold_random"),
     scenario!("cold_large"),
     scenario!("cold_bounded"),
