@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+mod clients;
 mod disks;
 
+pub use clients::*;
 pub use disks::*;
 
 // ring
@@ -285,6 +287,7 @@ pub const ANSWER_BUFFER_BYTES: usize = 4096;
 /// Bytes of a buffer for a body on its way: room for a head, and a block.
 pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 
+const _: () = assert!(PROXY_HEADER_BYTES_MAX < LARGE_HEAD_BUFFER_BYTES);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
@@ -347,8 +350,9 @@ pub const TELEMETRY_CONNECTIONS_MAX: usize = 64;
 
 const _: () = assert!(TELEMETRY_CONNECTIONS_MAX <= OWN_OPERATIONS / 4);
 
-/// Pipes of one worker: as many bodies as travel by splice at once; the next ones wait.
-pub const PIPES_MAX: usize = 256;
+/// Pipes of all workers: as many bodies as travel by splice at once; the next ones wait. Whole they
+/// take 128 MiB.
+pub const PIPES_MAX: usize = 512;
 
 /// Bytes asked for a pipe. Each splice then moves enough that its system calls weigh little.
 pub const PIPE_BYTES: u32 = 256 * 1024;

@@ -6,6 +6,8 @@
 #[path = "hard_times/clients.rs"]
 mod clients;
 mod common;
+#[path = "hard_times/crowds.rs"]
+mod crowds;
 #[path = "hard_times/ends.rs"]
 mod ends;
 #[path = "hard_times/files.rs"]

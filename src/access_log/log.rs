@@ -379,6 +379,11 @@ impl Log {
         (self.pipe.clone(), self.streams)
     }
 
+    /// The pipe once more, for the next part of a body.
+    pub fn tap_again(&self) -> Tap {
+        self.pipe.clone()
+    }
+
     /// Whether a piece of a body may go into the pipe now.
     pub fn takes_bodies(&self) -> bool {
         self.state == State::Open && self.ledger.room() > BODIES_LEAVE

@@ -274,7 +274,11 @@ impl Template {
                 Some(peer) => put_address(out, peer.ip()),
                 None => out.put(b"unix:"),
             },
-            V::RemotePort => self.put_number(out, record.peer.map(|peer| peer.port().into())),
+            V::RemotePort => self.put_number(out, {
+                // A proxy may name its client without a port.
+                let port = record.peer.map(|peer| peer.port()).filter(|port| *port != 0);
+                port.map(u64::from)
+            }),
             V::RemoteUser => self.put_absent(out),
             V::TimeLocal => out.put(&at.local),
             V::TimeIso => put_iso(out, record.ended),

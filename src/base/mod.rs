@@ -3,16 +3,19 @@
 //! - [`Slab`]: values in stable places, found by a key with a generation
 //! - [`Instant`]: the clock as a value, so that no room but the ring reads one
 //! - [`Counter`], [`Gauge`], [`Histogram`]: figures written by one thread and read by any
+//! - [`Network`]: addresses that share a prefix
 //! - [`Random`]: numbers that depend on a seed alone
 
 mod clock;
 mod counter;
 mod histogram;
+mod network;
 mod random;
 mod slab;
 
 pub use clock::{Instant, WallClock};
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, Percentiles, Spread};
+pub use network::Network;
 pub use random::Random;
 pub use slab::{Key, Slab};

@@ -52,6 +52,8 @@ pub struct Lines {
     pub entity: Rc<EntityLines>,
     /// What the maker wants to know when it gets them again, such as a rule that they depend on.
     pub note: Option<u16>,
+    /// Bytes a second that the file may be sent with; 0 is no limit.
+    pub rate: u64,
 }
 
 /// What the lines were made under: the version of the rules, and whatever else makes a difference

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::server::options::{Allow, Listen, Network, PORT, clash};
+use crate::server::options::{Allow, Listen, Network, PORT, Trusted, clash};
 
 /// Reads a list of addresses: `127.0.0.1:80`, `[::1]:80`, `80` for both loopback addresses,
 /// `:80` for every interface, and `unix:/path`. Relative paths begin at `base`.
@@ -95,17 +95,33 @@ pub(super) fn allow(texts: &[String]) -> Result<Allow, String> {
         if text == "loopback" {
             allow.loopback = true;
         } else {
-            allow.networks.push(network(text)?);
+            allow.networks.push(network(text, "loopback")?);
         }
     }
     Ok(allow)
 }
 
-fn network(text: &str) -> Result<Network, String> {
+/// Reads which proxies are trusted: `unix`, addresses and networks; `off` alone is nobody.
+pub(super) fn trusted(texts: &[String]) -> Result<Trusted, String> {
+    let mut trusted = Trusted::default();
+    if let [text] = texts
+        && text == "off"
+    {
+        return Ok(trusted);
+    }
+    for text in texts {
+        if text == "unix" {
+            trusted.unix = true;
+        } else {
+            trusted.networks.push(network(text, "unix")?);
+        }
+    }
+    Ok(trusted)
+}
+
+fn network(text: &str, word: &str) -> Result<Network, String> {
     let wrong = || {
-        format!(
-            "'{text}' is not a network; write loopback, 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"
-        )
+        format!("'{text}' is not a network; write {word}, 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")
     };
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
@@ -186,6 +202,17 @@ mod tests {
         assert!(!required(&["9000"]));
         assert!(!required(&[":9000"]));
         assert!(!required(&["127.0.0.1:8080", "[::1]:8080"]));
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks_or_unix() {
+        let read =
+            |texts: &[&str]| trusted(&texts.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(read(&["off"]).unwrap().is_nobody() && read(&[]).unwrap().is_nobody());
+        let both = read(&["unix", "10.0.0.0/8"]).unwrap();
+        assert!(both.unix && both.networks.len() == 1);
+        assert!(read(&["loopback"]).unwrap_err().contains("write unix, 192.0.2.7"));
+        assert!(read(&["off", "unix"]).unwrap_err().contains("'off' is not a network"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use toml::Value;
 
+pub(super) use self::limits::rate_limit;
 use super::address::{allow, join, listen_all};
 use super::hand_over;
 use super::key::{Key, Section};
@@ -28,7 +29,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 61] = [
+pub static KEYS: [Key; 69] = [
     Key::one(
         Section::Serving,
         "root",
@@ -214,6 +215,7 @@ pub static KEYS: [Key; 61] = [
         },
         |all| Value::from(show_size(all.server.body_buffers as u64)),
     ),
+    limits::PIPES,
     Key::one(
         Section::Workers,
         "direct-cache",
@@ -237,17 +239,7 @@ pub static KEYS: [Key; 61] = [
         },
         |all| Value::from(show_size(all.server.direct_block as u64)),
     ),
-    Key::one(
-        Section::Workers,
-        "listing-memory",
-        "SIZE",
-        "Memory for listings on their way, in all workers; beyond it 503 [default: 64MiB]",
-        |all, written, _| {
-            all.server.listing_memory = written.size(1 << 20..=1 << 40)?;
-            Ok(())
-        },
-        |all| Value::from(show_size(all.server.listing_memory)),
-    ),
+    limits::LISTING_MEMORY,
     Key::one(
         Section::Workers,
         "open-files",
@@ -296,11 +288,18 @@ pub static KEYS: [Key; 61] = [
     ),
     limits::CONNECTIONS,
     limits::CONNECTIONS_BEYOND,
+    limits::CONNECTIONS_PER_ADDRESS,
+    limits::TRUSTED_PROXIES,
+    limits::PROXY_PROTOCOL,
     limits::REQUESTS_PER_CONNECTION,
+    limits::PIPELINE_DEPTH,
     limits::HEAD_TIMEOUT,
+    limits::HEAD_RATE,
     limits::BODY_TIMEOUT,
     limits::IDLE_TIMEOUT,
     limits::SEND_TIMEOUT,
+    limits::SEND_RATE,
+    limits::RATE_LIMIT,
     limits::DRAIN_TIMEOUT,
     Key::one(
         Section::Telemetry,

@@ -52,6 +52,7 @@ fn own_rules(host: &Host, site: &SiteOptions) -> SiteOptions {
     own.cors = host.cors.clone().unwrap_or_default();
     own.errors = host.errors.clone().unwrap_or_default();
     own.redirects = host.redirects.clone().unwrap_or_default();
+    own.rates = host.rates.clone().unwrap_or_default();
     own.mounts = host.mounts.clone().unwrap_or_default();
     own
 }
@@ -92,6 +93,11 @@ impl Conflicts {
                 );
                 self.refuse(&source("telemetry-listen"), message);
             }
+        }
+        if server.proxy_protocol && server.trusted_proxies.is_nobody() {
+            let message = "proxy-protocol is believed of nobody; name the proxies by \
+                trusted-proxies = [\"10.0.0.0/8\"], or leave it out";
+            self.refuse(&source("proxy-protocol"), message.to_owned());
         }
         for (path, key) in telemetry.paths_of_site() {
             let mut roots: Vec<_> = server.sites().into_iter().map(|site| site.root).collect();
@@ -214,7 +220,8 @@ impl Conflicts {
     fn globs(&mut self, host: &SiteOptions, places: &Places) {
         let fields = host.fields.iter().map(|rule| &rule.globs).zip(&places.fields);
         let cors = host.cors.iter().map(|rule| &rule.globs).zip(&places.cors);
-        for (globs, source) in fields.chain(cors) {
+        let rates = host.rates.iter().map(|rule| &rule.globs).zip(&places.rates);
+        for (globs, source) in fields.chain(cors).chain(rates) {
             for glob in globs {
                 if glob.text().split('/').any(is_hidden) && !host.dotfiles {
                     let message = format!(

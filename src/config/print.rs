@@ -95,6 +95,10 @@ status = 410
 path = "/media/"
 root = "."
 
+[[rates]]
+match = "/media/**"
+rate-limit = "1MiB"
+
 [media]
 "tar.gz" = "application/x-two"
 

@@ -10,12 +10,12 @@ use super::problem::Source;
 use super::table::{Placed, Reader, Table, directory};
 use crate::resource::options::{
     Cors, CorsParts, CorsRule, ErrorPage, FieldEdit, FieldRule, Forbidden, Glob, Host, HostName,
-    MediaTable, Mount, Place, Redirect, Status, check_file,
+    MediaTable, Mount, Place, RateRule, Redirect, Status, check_file,
 };
 
 /// The tables that stand at the top of the file.
-pub(super) const TABLES: [&str; 7] =
-    ["fields", "cors", "errors", "redirects", "mounts", "media", "hosts"];
+pub(super) const TABLES: [&str; 8] =
+    ["fields", "cors", "errors", "redirects", "mounts", "rates", "media", "hosts"];
 
 /// The tables of the file, or of one host in it, with the place of each rule.
 #[derive(Debug, Default)]
@@ -36,6 +36,7 @@ pub(super) struct Places {
     pub(super) errors: Vec<Source>,
     pub(super) redirects: Vec<Source>,
     pub(super) mounts: Vec<Source>,
+    pub(super) rates: Vec<Source>,
 }
 
 /// Reads one table of the file, if it is one of [`TABLES`] but for the hosts.
@@ -61,6 +62,10 @@ pub(super) fn read(
         "mounts" => {
             let rules = each(reader, name, value, mount, &mut into.places.mounts);
             into.host.mounts = Some(rules);
+        }
+        "rates" => {
+            let rules = each(reader, name, value, rate_rule, &mut into.places.rates);
+            into.host.rates = Some(rules);
         }
         "errors" => into.host.errors = Some(errors(reader, value, &mut into.places.errors)),
         "media" => into.host.media = Some(media(reader, value)),
@@ -210,6 +215,12 @@ fn cors_rule(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<CorsRule>
             None
         }
     }
+}
+
+fn rate_rule(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<RateRule> {
+    let globs = globs(reader, table, "rates");
+    let rate_limit = table.need(reader, "rate-limit", super::catalogue::rate_limit);
+    Some(RateRule { globs: globs?, rate_limit: rate_limit?.value })
 }
 
 fn redirect(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<Redirect> {

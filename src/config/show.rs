@@ -3,9 +3,9 @@
 use toml::{Table, Value};
 
 use super::effective::Settings;
-use super::written::show_time;
+use super::written::{show_size, show_time};
 use crate::resource::options::{
-    CorsRule, ErrorPage, FieldRule, Glob, Host, MediaTable, Mount, Redirect,
+    CorsRule, ErrorPage, FieldRule, Glob, Host, MediaTable, Mount, RateRule, Redirect,
 };
 
 /// The tables of the file, those of hosts last. Empty ones are left out.
@@ -17,6 +17,7 @@ pub(super) fn tables(settings: &Settings) -> Table {
     put(&mut out, "errors", errors(&site.errors));
     put(&mut out, "redirects", list(&site.redirects, redirect));
     put(&mut out, "mounts", list(&site.mounts, mount));
+    put(&mut out, "rates", list(&site.rates, rate));
     put(&mut out, "media", media(&site.media));
     put(&mut out, "hosts", list(&settings.server.hosts, host));
     out
@@ -43,6 +44,7 @@ fn host(host: &Host) -> Table {
     set("errors", host.errors.as_deref().map(errors));
     set("redirects", host.redirects.as_deref().map(|all| list(all, redirect)));
     set("mounts", host.mounts.as_deref().map(|all| list(all, mount)));
+    set("rates", host.rates.as_deref().map(|all| list(all, rate)));
     set("media", host.media.as_ref().map(media));
     out
 }
@@ -94,6 +96,13 @@ fn mount(rule: &Mount) -> Table {
     let mut out = Table::new();
     out.insert("path".to_owned(), Value::from(rule.path.as_str()));
     out.insert("root".to_owned(), Value::from(rule.root.to_string_lossy().into_owned()));
+    out
+}
+
+fn rate(rule: &RateRule) -> Table {
+    let mut out = Table::new();
+    out.insert("match".to_owned(), globs(&rule.globs));
+    out.insert("rate-limit".to_owned(), Value::from(show_size(rule.rate_limit)));
     out
 }
 

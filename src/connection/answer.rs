@@ -6,11 +6,11 @@
 mod listing;
 mod made;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{Ended, NoRoom, Outbox};
+use super::visitor::{Named, Visitor};
 use crate::base::{Instant, WallClock};
 use crate::cache::{Asker, Name, Version};
 use crate::http::body::Framing;
@@ -26,7 +26,7 @@ use crate::http::status::Status;
 use crate::http::target;
 use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
 use crate::resource::{Asked, At, HostId, Known, Page, Resolution};
-use crate::ring::{Op, Socket, Start};
+use crate::ring::Socket;
 
 /// A request whose answer is not put in yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +43,14 @@ pub(super) struct Request {
     continued: bool,
     /// Whether its body was read away.
     pub(super) body_read: bool,
+}
+
+/// Who asks.
+pub(super) struct Asking<'a> {
+    pub(super) socket: &'a Socket,
+    pub(super) visitor: &'a mut Visitor,
+    /// Who the request says it is.
+    pub(super) named: Named,
 }
 
 /// What became of a request.
@@ -67,7 +75,7 @@ pub(super) fn answer(
     head: &Head<'_>,
     request: &mut Request,
     served: u64,
-    socket: &Socket,
+    mut asking: Asking<'_>,
     outbox: &mut Outbox,
     cx: &mut Context<'_>,
 ) -> Answered {
@@ -87,7 +95,10 @@ pub(super) fn answer(
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
-    let resolution = match reply.resolve(request, socket) {
+    if asking.named.too_many {
+        return reply.refuse(Refusal::Overloaded, request);
+    }
+    let resolution = match reply.resolve(request, &mut asking) {
         Ok(resolution) => resolution,
         Err(answered) => return answered,
     };
@@ -153,7 +164,11 @@ pub(super) struct Reply<'a, 'b, 'h> {
 }
 
 impl<'b> Reply<'_, 'b, '_> {
-    fn resolve(&mut self, request: &mut Request, socket: &Socket) -> Result<Target, Answered> {
+    fn resolve(
+        &mut self,
+        request: &mut Request,
+        asking: &mut Asking<'_>,
+    ) -> Result<Target, Answered> {
         if self.head.method == Method::Options {
             // What a path names is not looked at, but one that names nothing is still refused.
             return Ok(match self.head.path {
@@ -165,9 +180,10 @@ impl<'b> Reply<'_, 'b, '_> {
             });
         }
         if self.cx.endpoint.is_at(self.cx.door, self.head.path) {
-            let peer = ask_peer(socket, self.cx).map(|peer| peer.ip());
-            let question =
-                Question { owner: self.cx.owner, since: self.begun, ready: self.cx.ready };
+            let Asking { socket, visitor, named } = asking;
+            let (peer, via) = visitor.asks(*named, self.head.fields.forwarded, socket, self.cx);
+            let (owner, ready) = (self.cx.owner, self.cx.ready);
+            let question = Question { owner, since: self.begun, ready, via };
             match self.cx.endpoint.answer(self.head, peer, question) {
                 FromEndpoint::Made(made) => return Ok(Target::Made(made)),
                 FromEndpoint::Waiting => return Err(self.wait(request)),
@@ -291,7 +307,8 @@ impl<'b> Reply<'_, 'b, '_> {
             _ => {}
         }
         let body = if self.head.method == Method::Get { size } else { 0 };
-        self.end(wrote, Ended { coding: self.coding, ..self.ended(Status::Ok, body) })
+        let ended = self.ended(Status::Ok, body);
+        self.end(wrote, Ended { coding: self.coding, rate: known.rate, ..ended })
     }
 
     fn partial(&mut self, version: &Rc<Version>, known: &Known, span: Span) -> Answered {
@@ -305,7 +322,7 @@ impl<'b> Reply<'_, 'b, '_> {
         }
         let range = Some((span.start, span.len));
         let ended = self.ended(Status::PartialContent, span.len);
-        self.end(wrote, Ended { coding: self.coding, range, ..ended })
+        self.end(wrote, Ended { coding: self.coding, range, rate: known.rate, ..ended })
     }
 
     /// Several parts, each with its head (RFC 9110 section 15.3.7.2).
@@ -332,7 +349,7 @@ impl<'b> Reply<'_, 'b, '_> {
             self.outbox.put_shared(closing.into());
         }
         let ended = self.ended(Status::PartialContent, length);
-        self.end(wrote, Ended { coding: self.coding, ..ended })
+        self.end(wrote, Ended { coding: self.coding, rate: known.rate, ..ended })
     }
 
     pub(super) fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>
@@ -364,16 +381,5 @@ pub(super) fn answered(no_room: NoRoom) -> Answered {
         NoRoom::SendFirst => Answered::SendFirst,
         NoRoom::NoBuffer => Answered::NoBuffer,
         NoRoom::TooLong => unreachable!("a notice is short"),
-    }
-}
-
-/// Who is at the other end; none for a unix socket and for a client that is gone.
-pub(super) fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Option<SocketAddr> {
-    match cx.io.start(Op::Peer { socket: socket.clone(), address: None }) {
-        Start::Executed(completion) => match completion.op {
-            Some(Op::Peer { address, .. }) => address,
-            _ => None,
-        },
-        Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
     }
 }

@@ -79,6 +79,20 @@ pub struct Question {
     pub since: Instant,
     /// Whether the worker accepts new connections.
     pub ready: bool,
+    /// By whom it is known who asks.
+    pub via: Via,
+}
+
+/// By whom it is known who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By the connection: nobody stands between.
+    #[default]
+    Nobody,
+    /// By a proxy that is trusted to name its clients.
+    Trusted,
+    /// By nobody: a proxy that is not trusted stands between.
+    Unknown,
 }
 
 /// Paths that the server answers itself, such as its telemetry.

@@ -1,24 +1,24 @@
 //! The connection as a step machine: wakes in, operations and a [`Turn`] out.
 
-use std::net::SocketAddr;
-
 use rustix::io::Errno;
 
-use super::answer::{self, Answered, Request};
+use super::answer::{self, Answered, Asking, Request};
 use super::context::{Context, Door};
 use super::input::Input;
 use super::notice;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Span};
+use super::pace::Pace;
 use super::phase::{Phase, Purpose};
 use super::recording::note;
 use super::stats::{Farewell, Stage, Stats};
+use super::visitor::{Named, Visitor};
 use crate::access_log::Log;
+use crate::base::Instant;
 use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
 use crate::http::refusal::Refusal;
-use crate::limits::DRAIN_FIRST_REQUEST;
-use crate::ring::{Completion, Deadline, Op, Scatter, Socket, Start, Wake};
+use crate::ring::{Completion, Op, Scatter, Socket, Start, Wake};
 
 /// What a step of a connection came to.
 #[must_use]
@@ -66,8 +66,20 @@ pub struct Connection {
     pub(super) number: u64,
     /// Answers that have ended.
     pub(super) recorded: u64,
-    /// Who is at the other end, once the log has asked; none for a unix socket.
-    pub(super) peer: Option<Option<SocketAddr>>,
+    /// Who is at the other end.
+    pub(super) visitor: Visitor,
+    /// When bytes last came from it.
+    pub(super) heard: Instant,
+    /// How fast answers go.
+    pub(super) pace: Pace,
+    /// What the engine sends.
+    pub(super) span: Option<Span>,
+    /// Whether the engine was given what goes before it: that lies nowhere else.
+    pub(super) has_head: bool,
+    /// Whether more of that body follows in another part.
+    pub(super) is_part: bool,
+    /// Whether the engine is being taken what it holds.
+    pub(super) gives_way: bool,
     /// The stage at which it is counted; none before its first step.
     stage: Option<Stage>,
 }
@@ -101,7 +113,13 @@ impl Connection {
             turned_away: false,
             number: 0,
             recorded: 0,
-            peer: None,
+            visitor: Visitor::default(),
+            heard: Instant::default(),
+            pace: Pace::default(),
+            span: None,
+            has_head: false,
+            is_part: false,
+            gives_way: false,
             stage: None,
         }
     }
@@ -148,6 +166,7 @@ impl Connection {
                 Phase::Awaiting(_) => self.await_input(cx),
                 Phase::Parsing => self.parse(cx),
                 Phase::Reading(_) | Phase::Resolving | Phase::Starved | Phase::Sending => WAIT,
+                Phase::Pausing | Phase::Standing => WAIT,
                 Phase::Body(..) => self.step_body(Wake::Turn, cx),
             };
         }
@@ -156,9 +175,10 @@ impl Connection {
     fn take(&mut self, wake: Wake, cx: &mut Context<'_>) -> Next {
         match wake {
             Wake::Deadline(which) => return self.deadline(which, cx),
-            Wake::Done(Completion { op: Some(Op::Readable { .. }), .. }) => {
-                // An error shows when the bytes are read.
-                self.poll = Poll::Fired;
+            Wake::Done(Completion { op: Some(Op::Readable { .. }), result, .. }) => {
+                // An error shows when the bytes are read; one that was cancelled says nothing.
+                let cancelled = result == Err(Errno::CANCELED);
+                self.poll = if cancelled { Poll::No } else { Poll::Fired };
                 return match self.phase {
                     Phase::Awaiting(_) => Next::Again,
                     _ => WAIT,
@@ -171,6 +191,20 @@ impl Connection {
             wake if matches!(self.phase, Phase::Body(..)) => return self.step_body(wake, cx),
             Wake::Done(Completion { op: Some(Op::Send { bytes, .. }), result, .. }) => {
                 return self.sent(bytes, result, cx);
+            }
+            Wake::Writable if matches!(self.phase, Phase::Standing) => {
+                self.phase = Phase::Parsing;
+                return self.send(cx);
+            }
+            Wake::Turn | Wake::Ready if matches!(self.phase, Phase::Standing) => {
+                cx.io.wait_to_write(self.socket.clone());
+                return WAIT;
+            }
+            Wake::Begin if !self.turned_away => {
+                if !self.visitor.arrives(self.door, &self.socket, cx) {
+                    // Without a word: telling so many would cost what the limit saves.
+                    return Next::Rest(Turn::Finished(Farewell::AddressTooMany));
+                }
             }
             Wake::Ready | Wake::Turn | Wake::Begin | Wake::Writable => {}
             Wake::Done(completion) => unreachable!("{completion:?} was not started here"),
@@ -226,25 +260,6 @@ impl Connection {
         WAIT
     }
 
-    fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
-        let now = cx.io.now();
-        let deadline = match &self.phase {
-            Phase::Awaiting(Purpose::Body(_)) => {
-                (Deadline::Body, self.request.begun + cx.options.body_timeout)
-            }
-            // Set once, when lingering began: the client does not prolong it.
-            Phase::Awaiting(Purpose::Linger(_)) => return,
-            // Its first request may be on its way, and a client that was never answered does not
-            // ask again by itself.
-            _ if self.input.is_empty() && cx.draining => {
-                (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
-            }
-            _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
-            _ => (Deadline::Head, self.request.begun + cx.options.head_timeout),
-        };
-        cx.io.deadline(Some(deadline));
-    }
-
     /// Takes in what the kernel has read.
     fn took_in(
         &mut self,
@@ -259,6 +274,7 @@ impl Connection {
         let was_empty = self.input.is_empty() && parts.filled == 0;
         let count = result.unwrap_or(0) as usize;
         self.input.put(parts, count);
+        self.heard = cx.io.now();
         match (purpose, result) {
             (purpose, Err(Errno::AGAIN | Errno::INTR)) => {
                 self.phase = Phase::Awaiting(purpose);
@@ -294,9 +310,12 @@ impl Connection {
         if self.farewell.is_some()
             || self.request.awaits_announced_body() && !self.outbox.is_empty()
             || self.input.is_empty()
-            || !self.outbox.gathers()
+            || !self.outbox.gathers(cx.options.bounds.pipeline_depth)
         {
             return self.send(cx);
+        }
+        if self.visitor.awaits_header {
+            return self.take_proxy_header(cx);
         }
         let gathering = !self.outbox.is_empty();
         if self.waits_for_the_log(cx) {
@@ -307,7 +326,8 @@ impl Connection {
             self.set_send_deadline(cx);
             return WAIT;
         }
-        let Self { input, outbox, request, served, socket, .. } = self;
+        let mut named = Named::default();
+        let Self { input, outbox, request, served, socket, visitor, .. } = self;
         let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
             Parsed::Partial if gathering => return self.send(cx),
             Parsed::Partial => {
@@ -326,7 +346,9 @@ impl Connection {
                 let answered = if request.awaits_announced_body() {
                     Answered::ReadBody(head.framing)
                 } else {
-                    answer::answer(&head, request, *served, socket, outbox, cx)
+                    named = visitor.named_by(&head, socket, cx);
+                    let asking = Asking { socket, visitor, named };
+                    answer::answer(&head, request, *served, asking, outbox, cx)
                 };
                 note(&answered, outbox, cx, |log| log.note(&head));
                 (answered, head.bytes, head.framing != Framing::None && !request.body_read)
@@ -334,6 +356,9 @@ impl Connection {
         };
         match answered {
             Answered::Put { keep } => {
+                if let Some(owed) = self.outbox.last() {
+                    owed.client = named.client;
+                }
                 self.input.consume(head_bytes);
                 self.served += 1;
                 self.unread |= unread;
@@ -394,46 +419,16 @@ impl Connection {
     }
 
     /// Owes the client a refusal that answers no request, and the end of the connection.
-    fn refuse_unasked(&mut self, refusal: Refusal, farewell: Farewell, cx: &mut Context<'_>) {
+    pub(super) fn refuse_unasked(
+        &mut self,
+        refusal: Refusal,
+        farewell: Farewell,
+        cx: &mut Context<'_>,
+    ) {
         self.farewell = Some(farewell);
         self.phase = Phase::Parsing;
         // Without a buffer the client gets the close alone: it is told nothing wrong.
         let (asked, now) = (self.input.bytes(), cx.io.now());
         let _ = notice::refuse_unasked(refusal, asked, now, &mut self.outbox, cx);
-    }
-
-    fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
-        match (which, &self.phase) {
-            (Deadline::Idle, Phase::Awaiting(Purpose::Head)) => {
-                let why = if cx.draining { Farewell::Shutdown } else { Farewell::Idle };
-                Next::Rest(Turn::Finished(why))
-            }
-            (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
-                self.refuse_unasked(Refusal::HeadTimeout, Farewell::HeadTimeout, cx);
-                Next::Again
-            }
-            (Deadline::Body, Phase::Awaiting(Purpose::Body(_))) => {
-                self.refuse_unasked(Refusal::BodyTimeout, Farewell::BodyTimeout, cx);
-                Next::Again
-            }
-            (Deadline::Linger, _) => self.finish(),
-            // The disk does not answer. What it says later finds nobody.
-            (Deadline::Send, Phase::Resolving) => {
-                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
-                Next::Again
-            }
-            (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Starved) => {
-                let sends = !matches!(self.phase, Phase::Starved);
-                if sends && !self.stalls(cx) {
-                    return WAIT;
-                }
-                // Nobody takes the bytes: the kernel shall not keep them either.
-                let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });
-                debug_assert!(matches!(reset, Start::Executed(_)), "a reset is inline");
-                self.abort(Farewell::SendTimeout, cx)
-            }
-            // The phase has changed since; its own deadline is set when it waits.
-            _ => WAIT,
-        }
     }
 }

@@ -7,18 +7,25 @@
 
 mod answer;
 mod context;
+mod deadlines;
 mod input;
 mod machine;
 mod notice;
 mod options;
 mod outbox;
+mod pace;
 mod phase;
 mod recording;
 mod refusing;
+mod relief;
+mod seats;
 mod sending;
 mod stats;
+mod visitor;
 
-pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question};
+pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question, Via};
 pub use machine::{Connection, Turn};
-pub use options::Options;
+pub use options::{Bounds, Options};
+pub use relief::{Given, Scarce};
+pub use seats::Seats;
 pub use stats::{Farewell, Stage, Stats};

@@ -1,9 +1,13 @@
 //! What a connection is told of its limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::seats::Seats;
 use crate::engines::Kind;
+use crate::http::forwarded::Trusted;
 use crate::http::head::HeadLimits;
+use crate::limits::GATHERED_ANSWERS_MAX;
 
 /// Limits of a connection and how its bodies travel.
 #[derive(Clone, Debug)]
@@ -22,4 +26,39 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Time without progress of an answer.
     pub send_timeout: Duration,
+    /// Further bounds.
+    pub bounds: Bounds,
+}
+
+/// What a client may take, and who it is taken for. By default there are no bounds but the depth.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Bytes a second at which a head must come; 0 is no limit.
+    pub head_rate: u64,
+    /// Bytes a second at which a client must take an answer; 0 is no limit.
+    pub send_rate: u64,
+    /// Bytes a second that a connection is sent at most; 0 is no limit.
+    pub rate_limit: u64,
+    /// Answers to pipelined requests that gather before they are sent.
+    pub pipeline_depth: usize,
+    /// Connections by address; none is no limit.
+    pub seats: Option<Arc<Seats>>,
+    /// Proxies that are believed who their clients are.
+    pub trusted: Arc<Trusted>,
+    /// Whether they say so by the PROXY protocol.
+    pub proxy_header: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            head_rate: 0,
+            send_rate: 0,
+            rate_limit: 0,
+            pipeline_depth: GATHERED_ANSWERS_MAX,
+            seats: None,
+            trusted: Arc::default(),
+            proxy_header: false,
+        }
+    }
 }

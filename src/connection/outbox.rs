@@ -5,6 +5,7 @@
 //! when the kernel has taken them.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::access_log::Asked;
@@ -13,7 +14,7 @@ use crate::cache::Version;
 use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
-use crate::limits::{GATHERED_ANSWERS_MAX, GATHERED_BYTES_MAX, SEND_BYTES_MAX};
+use crate::limits::{GATHERED_BYTES_MAX, SEND_BYTES_MAX};
 use crate::ring::{Io, Kept, Lease, Outgoing, Pool};
 
 /// A part of an answer.
@@ -33,6 +34,15 @@ pub(super) struct Span {
     pub(super) count: u64,
 }
 
+impl Span {
+    /// What lies behind its first `count` bytes.
+    pub(super) fn behind(&self, count: u64) -> Self {
+        assert!(count < self.count, "a rest has bytes");
+        let version = Rc::clone(&self.version);
+        Self { version, offset: self.offset + count, count: self.count - count }
+    }
+}
+
 /// An answer that the kernel has not taken whole.
 #[derive(Debug)]
 pub(super) struct Owed {
@@ -50,6 +60,8 @@ pub(super) struct Owed {
     pub(super) in_parts: bool,
     /// Its body in the ledger of the log, and how much of it was mirrored.
     pub(super) mirror: Option<(u32, u64)>,
+    /// The client that a trusted proxy named.
+    pub(super) client: Option<SocketAddr>,
 }
 
 /// What an answer is, once it is whole.
@@ -63,12 +75,14 @@ pub(super) struct Ended {
     pub(super) coding: Coding,
     /// First byte and count of the range that it is, if it is one.
     pub(super) range: Option<(u64, u64)>,
+    /// Bytes a second that it may have; 0 is no limit.
+    pub(super) rate: u64,
 }
 
 impl Ended {
     /// An answer with a body that is neither coded nor a range.
     pub(super) fn new(status: Status, begun: Instant, body: u64) -> Self {
-        Self { status, begun, body, coding: Coding::Identity, range: None }
+        Self { status, begun, body, coding: Coding::Identity, range: None, rate: 0 }
     }
 }
 
@@ -113,12 +127,10 @@ impl Outbox {
         self.segments.is_empty() && self.tail.is_none()
     }
 
-    /// Whether the next answer may be put in before this is sent.
-    pub(super) fn gathers(&self) -> bool {
+    /// Whether the next answer may be put in before this is sent, where so many gather.
+    pub(super) fn gathers(&self, depth: usize) -> bool {
         let bytes = self.tail.as_ref().map_or(0, |(_, end)| *end);
-        self.segments.is_empty()
-            && bytes < GATHERED_BYTES_MAX
-            && self.owed.len() < GATHERED_ANSWERS_MAX
+        self.segments.is_empty() && bytes < GATHERED_BYTES_MAX && self.owed.len() < depth
     }
 
     /// Puts in what `write` writes. It may be called again with more room.
@@ -210,6 +222,7 @@ impl Outbox {
             asked: None,
             in_parts: self.segments.len() > 2,
             mirror: None,
+            client: None,
         });
     }
 
@@ -247,6 +260,16 @@ impl Outbox {
     /// Puts bytes back that were not sent whole.
     pub(super) fn put_back(&mut self, bytes: Outgoing) {
         self.segments.push_front(Segment::Bytes(bytes));
+    }
+
+    /// Puts back what was not sent of a span.
+    pub(super) fn put_span_back(&mut self, rest: Span) {
+        self.segments.push_front(Segment::Span(rest));
+    }
+
+    /// Bytes a second that the answer may have whose bytes go next; 0 is no limit.
+    pub(super) fn rate(&self) -> u64 {
+        self.owed.front().map_or(0, |owed| owed.answer.rate)
     }
 
     /// Takes note that the kernel took `count` bytes.

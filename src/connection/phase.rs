@@ -10,6 +10,9 @@
 //!                 Awaiting(Body) <-> Reading(Body)    Awaiting(Linger) <-> Reading(Linger)
 //! ```
 //!
+//! While an answer is owed: Sending, Body -> Pausing -> Sending, Body (a limit of bandwidth), and
+//! Body -> Standing -> Body (others need what it holds for a client that takes nothing).
+//!
 //! Every phase may end the connection; the reason is a [`super::Farewell`].
 
 use super::stats::Stage;
@@ -33,6 +36,10 @@ pub(super) enum Phase {
     Sending,
     /// An engine sends a part of a file.
     Body(Box<dyn Engine>, Kind),
+    /// The next part of an answer may not be sent yet.
+    Pausing,
+    /// What was held for a client that takes nothing was given back; its socket is waited for.
+    Standing,
 }
 
 impl Phase {
@@ -50,6 +57,8 @@ impl Phase {
             Self::Starved => Stage::Starved,
             Self::Parsing | Self::Sending => Stage::Sending,
             Self::Body(..) => Stage::Body,
+            Self::Pausing => Stage::Paused,
+            Self::Standing => Stage::Standing,
         }
     }
 }

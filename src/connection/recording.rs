@@ -1,8 +1,6 @@
 //! What the access log is told: of each answer that has ended, however it did.
 
-use std::net::SocketAddr;
-
-use super::answer::{Answered, ask_peer};
+use super::answer::Answered;
 use super::context::Context;
 use super::machine::Connection;
 use super::outbox::{Outbox, Owed};
@@ -43,11 +41,16 @@ impl Connection {
     /// file.
     pub(super) fn tap(&mut self, cx: &mut Context<'_>) -> Option<Tap> {
         let log = cx.log.as_mut()?;
+        let taken = self.outbox.taken();
         let owed = self.outbox.last()?;
         let wanted = owed.asked.as_ref().is_some_and(|asked| asked.mirrored);
         let splices = cx.options.engine == Kind::Splice;
-        if !wanted || !splices || owed.in_parts || owed.mirror.is_some() || !log.takes_bodies() {
+        if !wanted || !splices || owed.in_parts || !log.takes_bodies() {
             return None;
+        }
+        if let Some((_, mirrored)) = owed.mirror {
+            // A body that goes in parts, as long as nothing of it is missing.
+            return (mirrored == owed.sent(taken).1).then(|| log.tap_again());
         }
         let (tap, stream) = log.tap();
         owed.mirror = Some((stream, 0));
@@ -61,7 +64,7 @@ impl Connection {
         if cx.log.is_none() {
             return;
         }
-        let peer = self.peer(cx);
+        let peer = owed.client.or_else(|| self.visitor.peer(&self.socket, cx));
         let (sent, body_sent) = owed.sent(self.outbox.taken());
         let Some(log) = &mut cx.log else { return };
         if owed.asked.is_none() && !log.records_unasked() {
@@ -107,13 +110,5 @@ impl Connection {
     pub(super) fn waits_for_the_log(&mut self, cx: &mut Context<'_>) -> bool {
         let (owner, now) = (cx.owner, cx.io.now());
         cx.log.as_mut().is_some_and(|log| log.holds_back(owner, now))
-    }
-
-    /// Who is at the other end; asked once.
-    fn peer(&mut self, cx: &mut Context<'_>) -> Option<SocketAddr> {
-        if self.peer.is_none() {
-            self.peer = Some(ask_peer(&self.socket, cx));
-        }
-        self.peer.flatten()
     }
 }

@@ -1,5 +1,7 @@
 //! The sending half of a connection: bytes by the ring, parts of files by engines, and the end.
 
+use std::rc::Rc;
+
 use rustix::io::Errno;
 
 use super::context::Context;
@@ -15,10 +17,21 @@ use crate::ring::{Deadline, Op, Outgoing, Start, Wake};
 impl Connection {
     /// Sends what is owed next, or turns to what comes after.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Next {
+        if let Some(next) = self.pauses(cx) {
+            return next;
+        }
         let Some((bytes, span, more)) = self.outbox.next() else { return self.all_sent(cx) };
+        self.open_window(cx);
         self.set_send_deadline(cx);
         match (bytes, span) {
-            (bytes, Some(span)) => self.begin_body(bytes, span, more, cx),
+            (bytes, Some(span)) => {
+                let (part, rest) = self.part(span, cx);
+                self.is_part = rest.is_some();
+                if let Some(rest) = rest {
+                    self.outbox.put_span_back(rest);
+                }
+                self.begin_body(bytes, part, more || self.is_part, cx)
+            }
             (Some(bytes), None) => {
                 let op = Op::Send { socket: self.socket.clone(), bytes, more };
                 match cx.io.start(op) {
@@ -36,33 +49,6 @@ impl Connection {
                 WAIT
             }
             (None, None) => unreachable!("a segment is bytes or a span"),
-        }
-    }
-
-    /// From now on the answer must make progress.
-    pub(super) fn set_send_deadline(&mut self, cx: &mut Context<'_>) {
-        self.unacknowledged = None;
-        cx.io.deadline(Some((Deadline::Send, cx.io.now() + cx.options.send_timeout)));
-    }
-
-    /// Whether the client has taken nothing for the time that an answer may stay without
-    /// progress. The socket of a slow client takes no bytes until a third of its buffer is free,
-    /// which may be more than a megabyte: so the client's acknowledgements are progress too.
-    /// Where none was asked for before, this is the first time and it gets another.
-    pub(super) fn stalls(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(now) = self.ask_unacknowledged(cx) else { return true };
-        if self.unacknowledged.is_some_and(|before| now >= before) {
-            return true;
-        }
-        self.set_send_deadline(cx);
-        self.unacknowledged = Some(now);
-        false
-    }
-
-    fn ask_unacknowledged(&self, cx: &mut Context<'_>) -> Option<u32> {
-        match cx.io.start(Op::Unacknowledged { socket: self.socket.clone() }) {
-            Start::Executed(completion) => completion.result.ok(),
-            Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
         }
     }
 
@@ -114,13 +100,16 @@ impl Connection {
         let body = Body {
             socket: self.socket.clone(),
             head,
-            version: span.version,
+            version: Rc::clone(&span.version),
             offset: span.offset,
             count: span.count,
             more,
             tap: self.tap(cx),
         };
         self.progress = Progress::default();
+        self.span = Some(span);
+        self.gives_way = false;
+        self.has_head = body.head.is_some();
         let kind = cx.options.engine;
         if let Some(owed) = self.outbox.last() {
             owed.engine = kind.name();
@@ -151,6 +140,9 @@ impl Connection {
             self.took(moved, cx);
             self.set_send_deadline(cx);
         }
+        if self.gives_way && self.has_given_way(step) {
+            return self.stand(cx);
+        }
         match step {
             Step::Blocked => {
                 // What the client takes from now on is progress, see `stalls`.
@@ -162,7 +154,7 @@ impl Connection {
             Step::Waiting => WAIT,
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
-                stats.responses.add(1);
+                stats.responses.add(u64::from(!self.is_part));
                 self.phase = Phase::Parsing;
                 self.send_rest(cx)
             }
@@ -200,6 +192,7 @@ impl Connection {
     /// Counts bytes that the kernel took, and the answers that are done with them.
     pub(super) fn took(&mut self, count: u64, cx: &mut Context<'_>) {
         cx.stats.bytes.add(count);
+        self.pays(count, cx);
         self.outbox.took(count, cx.io.now());
         while let Some(owed) = self.outbox.next_done() {
             let begun = owed.answer.begun;
@@ -212,6 +205,8 @@ impl Connection {
 
     /// Everything owed was taken by the kernel.
     pub(super) fn all_sent(&mut self, cx: &mut Context<'_>) -> Next {
+        self.pace.rests();
+        self.visitor.rests();
         match self.farewell {
             None if self.input.is_empty() => {
                 if cx.draining {
@@ -253,6 +248,13 @@ impl Connection {
         self.outbox = Outbox::default();
         self.farewell = Some(Farewell::Truncated);
         self.linger(cx)
+    }
+
+    /// The client takes nothing: the kernel shall not keep it for it either.
+    pub(super) fn throw_out(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
+        let reset = cx.io.start(Op::Reset { socket: self.socket.clone() });
+        debug_assert!(matches!(reset, Start::Executed(_)), "a reset is inline");
+        self.abort(farewell, cx)
     }
 
     /// The client is gone or is given up.

@@ -27,11 +27,21 @@ pub enum Farewell {
     Shutdown,
     /// There were too many connections.
     TooMany,
+    /// There were too many connections of its address.
+    AddressTooMany,
+    /// The head of a request came too slowly.
+    HeadSlow,
+    /// The client took the answer too slowly.
+    SendSlow,
+    /// A trusted proxy did not begin with a header of the PROXY protocol.
+    ProxyHeader,
+    /// Others needed the buffer that it held while nothing came or went.
+    Crowded,
 }
 
 impl Farewell {
     /// All farewells, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Complete,
         Self::Closed,
         Self::ClientAbort,
@@ -42,6 +52,11 @@ impl Farewell {
         Self::SendTimeout,
         Self::Shutdown,
         Self::TooMany,
+        Self::AddressTooMany,
+        Self::HeadSlow,
+        Self::SendSlow,
+        Self::ProxyHeader,
+        Self::Crowded,
     ];
 
     /// The name in telemetry and log.
@@ -57,6 +72,11 @@ impl Farewell {
             Self::SendTimeout => "send_timeout",
             Self::Shutdown => "shutdown",
             Self::TooMany => "too_many",
+            Self::AddressTooMany => "address_too_many",
+            Self::HeadSlow => "head_slow",
+            Self::SendSlow => "send_slow",
+            Self::ProxyHeader => "proxy_header",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -80,11 +100,15 @@ pub enum Stage {
     Body,
     /// The client, to close after the last answer.
     Linger,
+    /// The time at which a limit of bandwidth allows the next part.
+    Paused,
+    /// The socket, holding nothing for it.
+    Standing,
 }
 
 impl Stage {
     /// All stages, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Idle,
         Self::Head,
         Self::RequestBody,
@@ -93,6 +117,8 @@ impl Stage {
         Self::Sending,
         Self::Body,
         Self::Linger,
+        Self::Paused,
+        Self::Standing,
     ];
 
     /// The name in telemetry.
@@ -106,6 +132,8 @@ impl Stage {
             Self::Sending => "sending",
             Self::Body => "body",
             Self::Linger => "linger",
+            Self::Paused => "paused",
+            Self::Standing => "standing",
         }
     }
 }
@@ -144,6 +172,10 @@ pub struct Stats {
     pub accepts_starved: Counter,
     /// Accepts that were put off until a connection ends.
     pub accepts_held: Counter,
+    /// Parts of answers that waited for a limit of bandwidth.
+    pub pauses: Counter,
+    /// Bodies whose buffers were given to others, as their clients took nothing.
+    pub given_way: Counter,
 }
 
 impl Default for Stats {
@@ -164,6 +196,8 @@ impl Default for Stats {
             latency: Histogram::default(),
             accepts_starved: Counter::default(),
             accepts_held: Counter::default(),
+            pauses: Counter::default(),
+            given_way: Counter::default(),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Known {
     pub tag: Tag,
     /// Its last change, in seconds since 1970: never in the future (RFC 9110 section 8.8.2.1).
     pub modified: i64,
+    /// Bytes a second that it may have; 0 is no limit.
+    pub rate: u64,
 }
 
 /// A file, and the request that it answers.
@@ -88,6 +90,7 @@ impl Site {
             Lines {
                 entity: Rc::new(EntityLines::new(&entity, &edits)),
                 note: varying.map(|(at, _)| at),
+                rate: host.rate(asked.path),
             }
         };
         // A line changes each second until the file's time has come; and the fallback file is
@@ -104,7 +107,7 @@ impl Site {
         if let Some(rule) = lines.note {
             host.options.cors[usize::from(rule)].cors.lines(asked.origin, &mut extra);
         }
-        Known { lines: lines.entity, extra, tag, modified }
+        Known { lines: lines.entity, extra, tag, modified, rate: lines.rate }
     }
 
     /// The rule by which the path that was asked for is shared.

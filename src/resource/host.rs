@@ -106,6 +106,12 @@ impl Host {
         rules.flat_map(|rule| rule.edits.iter().cloned()).collect()
     }
 
+    /// Bytes a second that a file may be sent with; 0 is no limit.
+    pub(super) fn rate(&self, path: &[u8]) -> u64 {
+        let mut rules = self.options.rates.iter();
+        rules.find(|rule| any_matches(&rule.globs, path)).map_or(0, |rule| rule.rate_limit)
+    }
+
     /// The rule by which a path is shared with other origins; the first that matches.
     pub(super) fn cors(&self, path: &[u8]) -> Option<(u16, &Cors)> {
         let rules = self.options.cors.iter().enumerate();

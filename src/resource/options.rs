@@ -43,6 +43,8 @@ pub struct Options {
     pub redirects: Vec<Redirect>,
     /// Other directories; the longest path counts.
     pub mounts: Vec<Mount>,
+    /// Limits of bandwidth; the first that matches a file counts.
+    pub rates: Vec<RateRule>,
 }
 
 /// A host as it is written: what it leaves out is that of the site, and what it writes takes its
@@ -73,6 +75,8 @@ pub struct Host {
     pub redirects: Option<Vec<Redirect>>,
     /// See [`Options::mounts`].
     pub mounts: Option<Vec<Mount>>,
+    /// See [`Options::rates`].
+    pub rates: Option<Vec<RateRule>>,
 }
 
 impl Host {
@@ -95,6 +99,7 @@ impl Host {
             errors: either(&self.errors, &site.errors),
             redirects: either(&self.redirects, &site.redirects),
             mounts: either(&self.mounts, &site.mounts),
+            rates: either(&self.rates, &site.rates),
         }
     }
 }
@@ -120,6 +125,15 @@ impl Forbidden {
             Self::Told => "403",
         }
     }
+}
+
+/// A limit of bandwidth for some files, for each connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateRule {
+    /// Which files.
+    pub globs: Vec<Glob>,
+    /// Bytes a second; 0 is no limit, whatever a later rule says.
+    pub rate_limit: u64,
 }
 
 /// Changes of fields for some paths.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::buffer::Lease;
-use super::handle::{Closing, Descriptor};
+use super::handle::{Closing, Descriptor, Socket};
 use super::mount::MountKind;
 use super::op::{Deadline, Op, Start, Ticket};
 use super::pipe::{Pipe, PipeLease};
@@ -58,6 +58,9 @@ pub trait Io {
 
     /// Sets the owner's one deadline, in place of the one before; none for no deadline.
     fn deadline(&mut self, at: Option<(Deadline, Instant)>);
+
+    /// Has the owner woken by [`super::Wake::Writable`] when a socket takes bytes again.
+    fn wait_to_write(&mut self, socket: Socket);
 
     /// Leases a buffer; when there is none, [`super::Wake::Ready`] comes as soon as there is.
     fn lease(&mut self, pool: Pool) -> Option<Lease>;

@@ -437,4 +437,6 @@ pub enum Deadline {
     Linger,
     /// Something that failed for want of a resource is tried again.
     Retry,
+    /// The next part of an answer may be sent.
+    Pace,
 }

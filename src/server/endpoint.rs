@@ -123,7 +123,7 @@ impl Endpoint for Figures {
                 said(Status::ServiceUnavailable, "not ready\n")
             };
         }
-        if !self.options.allow.permits(peer, head.fields.forwarded) {
+        if !self.options.allow.permits(peer, question.via) {
             return Answer::Nothing;
         }
         self.figures(head, question)

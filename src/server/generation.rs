@@ -23,12 +23,12 @@ use super::watcher;
 use super::worker::Worker;
 use crate::access_log::{self, Feed, Log, Threads as LogThreads};
 use crate::cache;
-use crate::connection;
+use crate::connection::{self, Seats};
 use crate::http::head::HeadLimits;
 use crate::limits::{
     ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, HEAD_BUFFER_BYTES,
     LARGE_HEAD_BUFFER_BYTES, OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES,
-    PIPES_MAX, TURN_BYTES, TURNED_AWAY_MAX,
+    TURN_BYTES, TURNED_AWAY_MAX,
 };
 use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
@@ -112,6 +112,8 @@ impl Generation {
         }
         let mut log_ends = log_ends.into_iter();
         let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
+        let per_address = options.connections_per_address;
+        let seats = (per_address > 0).then(|| Arc::new(Seats::new(per_address)));
         if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
             // Here, where no thread is bound to a processor yet.
             ring::start_helpers();
@@ -134,6 +136,7 @@ impl Generation {
                 shard: Shard::default(),
                 shards: Arc::clone(places),
                 listing_memory: Arc::clone(&listing_memory),
+                seats: seats.clone(),
                 log: log_ends.next(),
                 started,
             });
@@ -224,6 +227,8 @@ struct Start {
     shard: Shard,
     shards: Arc<Shards>,
     listing_memory: Arc<PageMemory>,
+    /// Connections by address, of all workers.
+    seats: Option<Arc<Seats>>,
     log: Option<(OwnedFd, access_log::Writer)>,
     started: Instant,
 }
@@ -322,6 +327,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             body_timeout: options.body_timeout,
             idle_timeout: options.idle_timeout,
             send_timeout: options.send_timeout,
+            bounds: options.bounds(start.seats),
         },
         connections_max: options.share(options.connections),
         beyond: options.connections_beyond,
@@ -357,7 +363,7 @@ fn reactor_options(options: &Options) -> ring::Options {
             (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),
             (options.direct_block, blocks(options)),
         ],
-        pipes_max: PIPES_MAX,
+        pipes_max: options.share(options.pipes),
         pipe_bytes: PIPE_BYTES,
         turn_bytes: TURN_BYTES,
     }

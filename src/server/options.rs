@@ -4,13 +4,19 @@
 //! known, sizes are in bytes and times are durations. Budgets are for the whole server; each
 //! worker gets its equal share, see [`Options::share`].
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access_log::Options as LogOptions;
+pub use crate::base::Network;
+use crate::connection::{Bounds, Seats, Via};
 pub use crate::engines::Kind;
+pub use crate::http::forwarded::Trusted;
+use crate::limits::{
+    CONNECTIONS_PER_ADDRESS, GATHERED_ANSWERS_MAX, HEAD_RATE, PIPES_MAX, SEND_RATE,
+};
 use crate::resource::options::{Host, Options as SiteOptions};
 pub use crate::sys::Listen;
 pub use crate::telemetry::Lap;
@@ -49,12 +55,22 @@ pub struct Options {
     pub connections: usize,
     /// What becomes of connections beyond that.
     pub connections_beyond: Beyond,
+    /// Open connections of one address at most, in all workers; 0 is no limit.
+    pub connections_per_address: u32,
+    /// Proxies that are believed who their clients are.
+    pub trusted_proxies: Trusted,
+    /// Whether these begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Requests that one connection may carry; 0 is no limit.
     pub requests_per_connection: u64,
+    /// Answers to pipelined requests of one connection that gather before they are sent.
+    pub pipeline_depth: usize,
     /// Memory for request heads, in bytes, in all workers.
     pub head_buffers: usize,
     /// Memory for bodies that pass through the process, in bytes, in all workers.
     pub body_buffers: usize,
+    /// Pipes that bodies pass through, in all workers.
+    pub pipes: usize,
     /// Memory for blocks of files kept past the page cache, in bytes, in all workers.
     pub direct_cache: usize,
     /// Bytes of one such block, a power of two.
@@ -74,12 +90,18 @@ pub struct Options {
 
     /// Time from the first byte of a request head to its last.
     pub head_timeout: Duration,
+    /// Bytes a second at which a request head must come; 0 is no limit.
+    pub head_rate: u64,
     /// Time for the body of a request to come.
     pub body_timeout: Duration,
     /// Time that a connection may stay without a request.
     pub idle_timeout: Duration,
     /// Time that an answer may stay without progress.
     pub send_timeout: Duration,
+    /// Bytes a second at which a client must take an answer; 0 is no limit.
+    pub send_rate: u64,
+    /// Bytes a second that one connection is sent at most; 0 is no limit.
+    pub rate_limit: u64,
     /// Time that connections get to finish after SIGTERM; 0 closes them at once.
     pub drain_timeout: Duration,
 
@@ -115,9 +137,14 @@ impl Default for Options {
             etag: Etag::Modified,
             connections: 16_384,
             connections_beyond: Beyond::default(),
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+            trusted_proxies: Trusted::default(),
+            proxy_protocol: false,
             requests_per_connection: 0,
+            pipeline_depth: GATHERED_ANSWERS_MAX,
             head_buffers: 16 << 20,
             body_buffers: 64 << 20,
+            pipes: PIPES_MAX,
             direct_cache: 256 << 20,
             direct_block: 256 << 10,
             open_files: 4096,
@@ -125,9 +152,12 @@ impl Default for Options {
             watches: 4096,
             hot_cache: 0,
             head_timeout: Duration::from_secs(10),
+            head_rate: HEAD_RATE,
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(30),
+            send_rate: SEND_RATE,
+            rate_limit: 0,
             drain_timeout: Duration::from_secs(30),
             telemetry: Telemetry::default(),
             access_log: LogOptions::default(),
@@ -157,6 +187,19 @@ impl Options {
     pub fn share(&self, total: usize) -> usize {
         assert!(self.workers > 0, "a server has at least one worker");
         if total == 0 { 0 } else { (total / self.workers).max(1) }
+    }
+
+    /// What a client may take. `seats` are the connections by address, of all workers.
+    pub(super) fn bounds(&self, seats: Option<Arc<Seats>>) -> Bounds {
+        Bounds {
+            head_rate: self.head_rate,
+            send_rate: self.send_rate,
+            rate_limit: self.rate_limit,
+            pipeline_depth: self.pipeline_depth,
+            seats,
+            trusted: Arc::new(self.trusted_proxies.clone()),
+            proxy_header: self.proxy_protocol,
+        }
     }
 
     /// What every host serves, the one for all other names first.
@@ -301,70 +344,19 @@ impl Default for Allow {
 }
 
 impl Allow {
-    /// Whether a client may read. `peer` is `None` for a unix socket, and `forwarded` says
-    /// that the request came through a proxy: it is then not of this machine, whoever
-    /// carried it here, and the address of the proxy speaks for nobody.
-    pub fn permits(&self, peer: Option<IpAddr>, forwarded: bool) -> bool {
-        if forwarded {
-            return false;
-        }
+    /// Whether a client may read. `peer` is `None` for a unix socket. Whoever is only named by a
+    /// proxy is not of this machine, whatever the proxy says; and behind one that is not trusted
+    /// nobody is known: its own address speaks for nobody.
+    pub fn permits(&self, peer: Option<IpAddr>, via: Via) -> bool {
+        let loopback = self.loopback && via == Via::Nobody;
         match peer.map(|ip| ip.to_canonical()) {
-            None => self.loopback,
+            _ if via == Via::Unknown => false,
+            None => loopback,
             Some(ip) => {
-                self.loopback && ip.is_loopback()
+                loopback && ip.is_loopback()
                     || self.networks.iter().any(|network| network.contains(ip))
             }
         }
-    }
-}
-
-/// Addresses that share their first `bits`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// The network of `first` with a prefix of `bits`, unless `bits` is more than the
-    /// address has, or `first` has a bit set beyond the prefix.
-    pub fn new(first: IpAddr, bits: u8) -> Option<Self> {
-        let width = if first.is_ipv4() { 32 } else { 128 };
-        let network = Self { first, bits };
-        (bits <= width && network.mask(first) == first).then_some(network)
-    }
-
-    /// Whether the address, with IPv4 in IPv6 unwrapped, is of this network.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        ip.is_ipv4() == self.first.is_ipv4() && self.mask(ip) == self.first
-    }
-
-    /// The network that has `ip` and a prefix of `bits`, which must fit the address.
-    pub fn around(ip: IpAddr, bits: u8) -> Option<Self> {
-        let width = if ip.is_ipv4() { 32 } else { 128 };
-        let network = Self { first: ip, bits };
-        (bits <= width).then(|| Self { first: network.mask(ip), bits })
-    }
-
-    fn mask(&self, ip: IpAddr) -> IpAddr {
-        // A shift by the whole width is an overflow; it stands for the empty prefix.
-        match ip {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.first, self.bits)
     }
 }
 
@@ -404,33 +396,13 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_its_addresses_and_no_others() {
-        let network = Network::new(ip("10.1.0.0"), 16).unwrap();
-        assert!(network.contains(ip("10.1.255.3")));
-        assert!(network.contains(ip("::ffff:10.1.0.1")));
-        assert!(!network.contains(ip("10.2.0.1")));
-        assert!(!network.contains(ip("::1")));
-        assert!(Network::new(ip("0.0.0.0"), 0).unwrap().contains(ip("9.9.9.9")));
-        assert!(Network::new(ip("::"), 0).unwrap().contains(ip("2001:db8::1")));
-        assert!(Network::new(ip("2001:db8::1"), 128).unwrap().contains(ip("2001:db8::1")));
-    }
-
-    #[test]
-    fn a_network_with_host_bits_or_too_long_a_prefix_is_none() {
-        assert_eq!(Network::new(ip("10.1.2.3"), 16), None);
-        assert_eq!(Network::new(ip("10.0.0.0"), 33), None);
-        assert_eq!(Network::around(ip("10.1.2.3"), 16).unwrap().to_string(), "10.1.0.0/16");
-        assert_eq!(Network::around(ip("::1"), 129), None);
-    }
-
-    #[test]
     fn figures_are_for_this_machine_by_default() {
         let allow = Allow::default();
-        assert!(allow.permits(Some(ip("127.0.0.1")), false));
-        assert!(allow.permits(Some(ip("::ffff:127.0.0.9")), false));
-        assert!(allow.permits(None, false));
-        assert!(!allow.permits(Some(ip("127.0.0.1")), true));
-        assert!(!allow.permits(Some(ip("192.0.2.1")), false));
+        assert!(allow.permits(Some(ip("127.0.0.1")), Via::Nobody));
+        assert!(allow.permits(Some(ip("::ffff:127.0.0.9")), Via::Nobody));
+        assert!(allow.permits(None, Via::Nobody));
+        assert!(!allow.permits(Some(ip("127.0.0.1")), Via::Unknown));
+        assert!(!allow.permits(Some(ip("192.0.2.1")), Via::Nobody));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod accepting;
 mod draining;
+mod relief;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ enum Role {
     Control,
     Log,
     Pressure(Socket),
+    /// Its deadline ends the wait of the turn, which looks for what can be given back.
+    Relief,
 }
 
 /// A listener; without a ticket it does not accept now.
@@ -67,6 +70,9 @@ pub struct Worker<K: Kernel> {
     control_owner: Owner,
     log: Option<Log>,
     log_owner: Owner,
+    relief_owner: Owner,
+    /// When connections may be asked again to give way.
+    relief_at: Instant,
     number: (usize, usize),
     /// Connections that were welcomed.
     welcomed: u64,
@@ -111,6 +117,7 @@ impl<K: Kernel> Worker<K> {
         let endpoint_owner = register(&mut reactor, Role::Endpoint);
         let control_owner = register(&mut reactor, Role::Control);
         let log_owner = register(&mut reactor, Role::Log);
+        let relief_owner = register(&mut reactor, Role::Relief);
         let of = |door| move |socket| (socket, door);
         let for_telemetry = parts.telemetry_listeners.into_iter().map(of(Door::Telemetry));
         let listeners = parts.listeners.into_iter().map(of(Door::Site)).chain(for_telemetry);
@@ -151,6 +158,8 @@ impl<K: Kernel> Worker<K> {
             control_owner,
             log: parts.log,
             log_owner,
+            relief_owner,
+            relief_at: Instant::default(),
             number: parts.number,
             welcomed: 0,
             bell: parts.bell,
@@ -191,6 +200,7 @@ impl<K: Kernel> Worker<K> {
             self.deliver(owner, wake);
             self.serve_cache();
         }
+        self.relieve();
         let drained = self.drain_until.is_some() && self.open == 0 && self.site_is_closed();
         if drained {
             // Till now the figures could be read.
@@ -249,7 +259,7 @@ impl<K: Kernel> Worker<K> {
                 self.watch_memory(owner, trigger, wake);
             }
             // Its deadline ends the wait of the turn, which looks after it.
-            Some(Role::Log | Role::Nobody) | None => {}
+            Some(Role::Log | Role::Relief | Role::Nobody) | None => {}
         }
     }
 

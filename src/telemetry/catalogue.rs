@@ -250,6 +250,11 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Accepts that failed because descriptors were used up"),
     one!(connections.accepts_held = connections.accepts_held:
         Counter Count "Times that a listener waited for a connection to end"),
+    one!(connections.pauses = connections.pauses:
+        Counter Count "Parts of answers that waited for a limit of bandwidth"),
+    one!(connections.given_way = connections.given_way:
+        Counter Count "Bodies whose buffers or pipes were given to others, as their clients took \
+        nothing; they go on when the clients do"),
 
     one!(access_log.records = access_log.records:
         Counter Count "Records that were written into a worker's buffer"),

@@ -21,6 +21,9 @@ use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 use pitcrew::{cache, config, limits};
 
+#[path = "limits.rs"]
+mod limited;
+
 use crate::case::{After, Case, Setup, each};
 use crate::cases::cases;
 use crate::check::{self, Marks};
@@ -93,6 +96,10 @@ impl Machine {
     }
 
     fn with(engine: Kind, setup: Setup, beyond: Beyond) -> Self {
+        Self::build(engine, setup, beyond, connection::Bounds::default())
+    }
+
+    fn build(engine: Kind, setup: Setup, beyond: Beyond, bounds: connection::Bounds) -> Self {
         let world = World::new(1);
         site::plant(&world);
         let shard = Shard::default();
@@ -158,6 +165,7 @@ impl Machine {
                 body_timeout: if hasty { SHORT } else { HOUR },
                 idle_timeout: HOUR,
                 send_timeout: HOUR,
+                bounds,
             },
             connections_max: CONNECTIONS_MAX,
             beyond,

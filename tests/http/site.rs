@@ -164,6 +164,10 @@ expose = ["ETag"]
 max-age = "10m"
 credentials = true
 
+[[rates]]
+match = "/slow.bin"
+rate-limit = "20KiB"
+
 [[redirects]]
 from = "/old/keep.txt"
 to = "/plain.txt#here"

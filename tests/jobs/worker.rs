@@ -118,6 +118,7 @@ impl Rig {
                 body_timeout: Duration::from_secs(60),
                 idle_timeout: Duration::from_secs(600),
                 send_timeout: Duration::from_secs(60),
+                bounds: connection::Bounds::default(),
             },
             connections_max: 512,
             beyond: Beyond::Refuse,

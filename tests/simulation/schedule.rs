@@ -177,7 +177,12 @@ impl Schedule {
         let connections_max =
             if gentle { visitors } else { 1 + random.below(visitors as u64 + 1) as usize };
         let shard = Shard::default();
-        let options = reactor_options(&mut random, connections_max);
+        let mut options = reactor_options(&mut random, connections_max);
+        if gentle {
+            // Nobody has to give way for want of a buffer for a head, and be lost.
+            options.pools[0].1 = connections_max + TURNED_AWAY_MAX;
+            options.pools[1].1 = connections_max + TURNED_AWAY_MAX;
+        }
         let kernel = world.kernel();
         let registered = random.chance(500).then_some(0);
         let mut reactor =
@@ -410,6 +415,18 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
     }
 }
 
+fn bounds(random: &mut Random, gentle: bool) -> connection::Bounds {
+    let mut one_of = |all: &[u64]| *random.pick(all);
+    let harsh = |rate: u64| if gentle { 0 } else { rate };
+    connection::Bounds {
+        head_rate: harsh(one_of(&[0, 500, 100_000])),
+        send_rate: harsh(one_of(&[0, 240, 1 << 20])),
+        rate_limit: one_of(&[0, 0, 0, 1 << 20, 8 << 20]),
+        pipeline_depth: one_of(&[1, 3, 64]) as usize,
+        ..connection::Bounds::default()
+    }
+}
+
 fn connection_options(random: &mut Random, engine: Kind, gentle: bool) -> connection::Options {
     let mut time = || {
         let short = *random.pick(&[5, 100, 2_000, 10_000]);
@@ -422,6 +439,7 @@ fn connection_options(random: &mut Random, engine: Kind, gentle: bool) -> connec
         body_timeout: time(),
         idle_timeout: time(),
         send_timeout: time(),
+        bounds: bounds(random, gentle),
         requests_max: 0,
     }
 }

@@ -22,6 +22,16 @@ impl<K: Kernel> Reactor<K> {
         self.pipes.open()
     }
 
+    /// Owners that wait for a buffer of a pool.
+    pub fn starving(&self, pool: Pool) -> usize {
+        self.starved[pool as usize].len()
+    }
+
+    /// Owners that wait for a pipe.
+    pub fn starving_for_pipes(&self) -> usize {
+        self.starved[PIPES].len()
+    }
+
     /// Lets an owner wait for a buffer, a pipe or room for a job.
     pub(super) fn starve(&mut self, owner: Owner, list: usize) {
         let Some(state) = self.owners.get_mut(owner) else { return };

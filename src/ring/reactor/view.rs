@@ -3,6 +3,7 @@
 use super::{Owner, PIPES, Reactor};
 use crate::base::{Instant, WallClock};
 use crate::ring::buffer::Lease;
+use crate::ring::handle::Socket;
 use crate::ring::io::{Io, Kernel, NoPipe, Pool};
 use crate::ring::mount::MountKind;
 use crate::ring::op::{Ask, Deadline, Op, Start, Ticket};
@@ -55,6 +56,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
                 state.wheel = Some(self.reactor.wheel.insert(self.owner, tick));
             }
         }
+    }
+
+    fn wait_to_write(&mut self, socket: Socket) {
+        self.reactor.wake_when_writable(self.owner, socket);
     }
 
     fn lease(&mut self, pool: Pool) -> Option<Lease> {

@@ -9,8 +9,8 @@
 //! - bytes sent with MSG_MORE are not seen by the client until more follows, the socket is full,
 //!   shut, closed, or pushed
 //! - sends and reads of the ring wait in a poll while the socket is full or empty; a poll for
-//!   writing says yes when a third of the buffer is free, and completes at once when the client has ended
-//!   its side (the kernel adds POLLRDHUP); inline transfers give EAGAIN
+//!   writing says yes when a third of the buffer is free, and completes at once when the client
+//!   has ended its side (the kernel adds POLLRDHUP); inline transfers give EAGAIN
 //! - the first operation after a reset gives ECONNRESET, later sends EPIPE, later reads 0
 //! - a close with unread bytes resets the connection, and the client loses what it had not read
 //! - a pipe has slots of a page each, so an unaligned span fills it before its capacity

@@ -1,0 +1,81 @@
+//! The deadlines of a connection: how long each phase may last, and what follows when it is over.
+
+use super::context::Context;
+use super::machine::{Connection, Next, Turn, WAIT};
+use super::pace::time_for;
+use super::phase::{Phase, Purpose};
+use super::stats::Farewell;
+use crate::base::Instant;
+use crate::http::refusal::Refusal;
+use crate::limits::{DRAIN_FIRST_REQUEST, HEAD_RATE_GRACE};
+use crate::ring::Deadline;
+
+impl Connection {
+    /// The time that what comes next has.
+    pub(super) fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
+        let now = cx.io.now();
+        let deadline = match &self.phase {
+            Phase::Awaiting(Purpose::Body(_)) => {
+                (Deadline::Body, self.request.begun + cx.options.body_timeout)
+            }
+            // Set once, when lingering began: the client does not prolong it.
+            Phase::Awaiting(Purpose::Linger(_)) => return,
+            // Its first request may be on its way, and a client that was never answered does not
+            // ask again by itself.
+            _ if self.input.is_empty() && cx.draining => {
+                (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
+            }
+            _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
+            _ => (Deadline::Head, self.head_until(cx)),
+        };
+        cx.io.deadline(Some(deadline));
+    }
+
+    /// Until when the head must be whole, going by what has come of it.
+    fn head_until(&self, cx: &Context<'_>) -> Instant {
+        let by_rate = match cx.options.bounds.head_rate {
+            0 => cx.options.head_timeout,
+            rate => HEAD_RATE_GRACE + time_for(self.input.bytes().len() as u64, rate),
+        };
+        self.request.begun + by_rate.min(cx.options.head_timeout)
+    }
+
+    /// A deadline has passed.
+    pub(super) fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
+        match (which, &self.phase) {
+            (Deadline::Idle, Phase::Awaiting(Purpose::Head)) => {
+                let why = if cx.draining { Farewell::Shutdown } else { Farewell::Idle };
+                Next::Rest(Turn::Finished(why))
+            }
+            (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
+                let over = cx.io.now() >= self.request.begun + cx.options.head_timeout;
+                let farewell = if over { Farewell::HeadTimeout } else { Farewell::HeadSlow };
+                self.refuse_unasked(Refusal::HeadTimeout, farewell, cx);
+                Next::Again
+            }
+            (Deadline::Body, Phase::Awaiting(Purpose::Body(_))) => {
+                self.refuse_unasked(Refusal::BodyTimeout, Farewell::BodyTimeout, cx);
+                Next::Again
+            }
+            (Deadline::Linger, _) => self.finish(),
+            // The disk does not answer. What it says later finds nobody.
+            (Deadline::Send, Phase::Resolving) => {
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                Next::Again
+            }
+            (Deadline::Pace, Phase::Pausing) => {
+                self.phase = Phase::Parsing;
+                self.send(cx)
+            }
+            (
+                Deadline::Send,
+                Phase::Sending | Phase::Body(..) | Phase::Starved | Phase::Standing,
+            ) => match self.looks_at_pace(cx) {
+                None => WAIT,
+                Some(farewell) => self.throw_out(farewell, cx),
+            },
+            // The phase has changed since; its own deadline is set when it waits.
+            _ => WAIT,
+        }
+    }
+}

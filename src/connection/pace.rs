@@ -1,0 +1,175 @@
+//! How fast an answer goes: no slower than a client may take it, no faster than it may have it.
+//!
+//! Two clocks run while an answer is owed. It must make progress within the time for that, and
+//! within each window the client must have taken what the least rate asks for, or all that lay
+//! ready for it at the window's beginning: a slow disk is never laid to the client's charge.
+//!
+//! A limit of bandwidth is kept by waiting: each byte that the kernel took moves the time at which
+//! the next part may be sent. Spans of files are cut into parts for that.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::machine::{Connection, Next, WAIT};
+use super::outbox::Span;
+use super::phase::Phase;
+use super::stats::Farewell;
+use crate::base::Instant;
+use crate::limits::{RATE_CREDIT, RATE_PART_BYTES_MIN, RATE_PARTS_PER_SECOND, SEND_RATE_WINDOW};
+use crate::ring::{Deadline, Op, Start};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// When the answer made progress, and until when it must have made more.
+    progress_at: Instant,
+    progress_until: Instant,
+    window: Option<Window>,
+    /// When the next part may be sent.
+    free_at: Instant,
+}
+
+/// A time in which a client must take so much.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    until: Instant,
+    /// What it had taken of all at the beginning, and what lay ready for it; none in the first
+    /// window, so that most answers cost no question to the kernel.
+    before: Option<(u64, u64)>,
+}
+
+impl Pace {
+    /// Nothing is owed: what comes next begins anew.
+    pub(super) fn rests(&mut self) {
+        self.window = None;
+    }
+
+    /// Since when the client has taken nothing.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.progress_at
+    }
+
+    /// When this has to be looked at again.
+    fn next(&self) -> Instant {
+        self.window.map_or(self.progress_until, |window| window.until.min(self.progress_until))
+    }
+}
+
+/// The time that a client has for the bytes of a rate.
+pub(super) fn time_for(count: u64, rate: u64) -> Duration {
+    Duration::from_nanos(
+        u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX),
+    )
+}
+
+impl Connection {
+    /// From now on the answer must make progress.
+    pub(super) fn set_send_deadline(&mut self, cx: &mut Context<'_>) {
+        self.unacknowledged = None;
+        self.pace.progress_at = cx.io.now();
+        self.pace.progress_until = cx.io.now() + cx.options.send_timeout;
+        cx.io.deadline(Some((Deadline::Send, self.pace.next())));
+    }
+
+    /// From now on its client must take it at the least rate.
+    pub(super) fn open_window(&mut self, cx: &mut Context<'_>) {
+        if cx.options.bounds.send_rate > 0 && self.pace.window.is_none() {
+            let until = cx.io.now() + SEND_RATE_WINDOW;
+            self.pace.window = Some(Window { until, before: None });
+        }
+    }
+
+    /// One of the clocks of an answer has run out: says how the connection ends, if it does.
+    pub(super) fn looks_at_pace(&mut self, cx: &mut Context<'_>) -> Option<Farewell> {
+        if self.is_too_slow(cx) {
+            return Some(Farewell::SendSlow);
+        }
+        if cx.io.now() < self.pace.progress_until {
+            cx.io.deadline(Some((Deadline::Send, self.pace.next())));
+            return None;
+        }
+        // Who waits for a buffer is not asked: nothing is owed to it that it could take.
+        let sends = !matches!(self.phase, Phase::Starved);
+        (!sends || self.stalls(cx)).then_some(Farewell::SendTimeout)
+    }
+
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = cx.io.now();
+        let Some(window) = self.pace.window.filter(|window| window.until <= now) else {
+            return false;
+        };
+        let queued = self.ask_unacknowledged(cx).map_or(0, u64::from);
+        let taken = self.outbox.taken().saturating_sub(queued);
+        let seconds = SEND_RATE_WINDOW.as_secs();
+        let slow = window.before.is_some_and(|(taken_before, queued_before)| {
+            let least = (cx.options.bounds.send_rate * seconds).min(queued_before);
+            taken.saturating_sub(taken_before) < least
+        });
+        let until = now + SEND_RATE_WINDOW;
+        self.pace.window = Some(Window { until, before: Some((taken, queued)) });
+        slow
+    }
+
+    /// Whether the client has taken nothing for the time that an answer may stay without
+    /// progress. The socket of a slow client takes no bytes until a third of its buffer is free,
+    /// which may be more than a megabyte: so the client's acknowledgements are progress too.
+    /// Where none was asked for before, this is the first time and it gets another.
+    fn stalls(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(now) = self.ask_unacknowledged(cx) else { return true };
+        if self.unacknowledged.is_some_and(|before| now >= before) {
+            return true;
+        }
+        self.set_send_deadline(cx);
+        self.unacknowledged = Some(now);
+        false
+    }
+
+    pub(super) fn ask_unacknowledged(&self, cx: &mut Context<'_>) -> Option<u32> {
+        match cx.io.start(Op::Unacknowledged { socket: self.socket.clone() }) {
+            Start::Executed(completion) => completion.result.ok(),
+            Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
+        }
+    }
+
+    /// Bytes a second that the answer being sent may have; none is no limit.
+    fn rate(&self, cx: &Context<'_>) -> Option<u64> {
+        let rates = [cx.options.bounds.rate_limit, self.outbox.rate()];
+        rates.into_iter().filter(|rate| *rate > 0).min()
+    }
+
+    /// Waits until the next part may be sent, if that is not now.
+    pub(super) fn pauses(&mut self, cx: &mut Context<'_>) -> Option<Next> {
+        let free_at = self.pace.free_at;
+        if self.outbox.is_empty() || free_at <= cx.io.now() || self.rate(cx).is_none() {
+            return None;
+        }
+        self.phase = Phase::Pausing;
+        cx.stats.pauses.add(1);
+        cx.io.deadline(Some((Deadline::Pace, free_at)));
+        Some(WAIT)
+    }
+
+    /// The part of a span that may be sent at once, and the rest of it.
+    pub(super) fn part(&self, mut span: Span, cx: &Context<'_>) -> (Span, Option<Span>) {
+        let Some(rate) = self.rate(cx) else { return (span, None) };
+        let bytes = (rate / RATE_PARTS_PER_SECOND).max(RATE_PART_BYTES_MIN);
+        if span.count <= bytes {
+            return (span, None);
+        }
+        let rest = span.behind(bytes);
+        span.count = bytes;
+        (span, Some(rest))
+    }
+
+    /// Takes note of what was sent. Called before it counts as taken, so that it is laid to the
+    /// answer that it is of.
+    pub(super) fn pays(&mut self, count: u64, cx: &Context<'_>) {
+        if let Some(rate) = self.rate(cx) {
+            // A timer that came late is made up for.
+            let now = Instant::from_nanoseconds(
+                cx.io.now().nanoseconds().saturating_sub(RATE_CREDIT.as_nanos() as u64),
+            );
+            self.pace.free_at = self.pace.free_at.max(now) + time_for(count, rate);
+        }
+    }
+}

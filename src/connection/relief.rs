@@ -1,0 +1,177 @@
+//! Giving way: what a connection holds for a client that does nothing, when others need it.
+//!
+//! A head that stays half, a request that waits behind an answer nobody takes, and blocks of a body
+//! on their way to a full socket hold buffers and pipes of which there are few. The worker asks for
+//! them back when somebody waits for one, the longest idle first:
+//!
+//! ```text
+//! a half head, half a body to be read away   the connection ends
+//! requests behind an answer on its way       they are dropped; it ends with that answer
+//! a part of a file on its way                it is read again when the socket has room
+//! bytes that are nowhere else on their way   the connection ends, later than the others
+//! ```
+
+use rustix::io::Errno;
+
+use super::context::Context;
+use super::machine::{Connection, Next, WAIT};
+use super::phase::{Phase, Purpose};
+use super::stats::Farewell;
+use crate::base::Instant;
+use crate::engines::{BodyError, Kind, Step};
+use crate::limits::{GIVE_WAY_AFTER, GIVE_WAY_FOR_GOOD_AFTER};
+use crate::ring::Pool;
+
+/// What others wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarce {
+    /// A buffer.
+    Buffer(Pool),
+    /// A pipe.
+    Pipe,
+}
+
+impl Scarce {
+    /// All that clients can hold.
+    pub const ALL: [Self; 6] = [
+        Self::Buffer(Pool::Head),
+        Self::Buffer(Pool::LargeHead),
+        Self::Buffer(Pool::Answer),
+        Self::Buffer(Pool::Body),
+        Self::Buffer(Pool::Block),
+        Self::Pipe,
+    ];
+}
+
+/// How a connection gave way.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// It holds nothing of it any more, or nothing that can be given.
+    Done,
+    /// What the kernel has of it is to be cancelled: then it does.
+    Cancel,
+    /// It ends.
+    Ends(Farewell),
+}
+
+impl Connection {
+    /// Since when it holds something of the kind for a client that does nothing; none if it does
+    /// not, or not for long enough.
+    pub fn idles_with(&self, scarce: Scarce, now: Instant) -> Option<Instant> {
+        let (since, patience) = match (scarce, &self.phase) {
+            (
+                Scarce::Buffer(pool @ (Pool::Head | Pool::LargeHead)),
+                Phase::Awaiting(Purpose::Head | Purpose::Body(_))
+                | Phase::Sending
+                | Phase::Body(..)
+                | Phase::Pausing
+                | Phase::Standing,
+            ) => {
+                if self.input.holds()? != pool {
+                    return None;
+                }
+                // One that comes byte by byte is not idle, and shall not hold others up for it.
+                let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
+                let patience = if silent { GIVE_WAY_AFTER } else { GIVE_WAY_FOR_GOOD_AFTER };
+                (self.request.begun, patience)
+            }
+            (Scarce::Buffer(Pool::Answer | Pool::Body), Phase::Sending) => {
+                (self.pace.idle_since(), GIVE_WAY_FOR_GOOD_AFTER)
+            }
+            (_, Phase::Body(_, kind)) => {
+                // What goes before the body lies nowhere else.
+                if !self.can_begin_anew() {
+                    (self.pace.idle_since(), GIVE_WAY_FOR_GOOD_AFTER)
+                } else if holds(*kind, scarce) {
+                    (self.pace.idle_since(), GIVE_WAY_AFTER)
+                } else {
+                    return None;
+                }
+            }
+            _ => return None,
+        };
+        (now.since(since) >= patience).then_some(since)
+    }
+
+    /// Gives way. Only for who idles with something of the kind.
+    pub fn gives_way(&mut self, scarce: Scarce, cx: &mut Context<'_>) -> Given {
+        if let Scarce::Buffer(Pool::Head | Pool::LargeHead) = scarce {
+            if matches!(self.phase, Phase::Awaiting(_)) {
+                return Given::Ends(Farewell::Crowded);
+            }
+            // What was asked behind this answer may be asked again (RFC 9112 section 9.3.1).
+            self.input.consume(self.input.bytes().len());
+            self.unread = true;
+            self.farewell = self.farewell.or(Some(Farewell::Closed));
+            return Given::Done;
+        }
+        // If nothing lies ready for the client it is not the one who is waited for.
+        if self.ask_unacknowledged(cx).is_none_or(|queued| queued == 0) {
+            return Given::Done;
+        }
+        match &self.phase {
+            Phase::Body(engine, _) if self.can_begin_anew() => {
+                if engine.in_flight() > 0 {
+                    self.gives_way = true;
+                    return Given::Cancel;
+                }
+                let _ = self.stand(cx);
+                Given::Done
+            }
+            _ => {
+                let _ = self.throw_out(Farewell::Crowded, cx);
+                Given::Ends(Farewell::Crowded)
+            }
+        }
+    }
+
+    /// Whether what an engine was given and has not sent can be had again.
+    fn can_begin_anew(&self) -> bool {
+        self.progress.body > 0 || !self.has_head
+    }
+
+    /// Whether an engine that was to give way holds nothing any more, and has not ended otherwise.
+    pub(super) fn has_given_way(&mut self, step: Step) -> bool {
+        let Phase::Body(engine, _) = &self.phase else { return false };
+        // What has failed has nothing in flight, but for what was warmed for a client that is gone.
+        let free = engine.in_flight() == 0 || matches!(step, Step::Failed(_));
+        let over = match step {
+            Step::Failed(BodyError::Send(errno) | BodyError::Read(errno)) => {
+                errno != Errno::CANCELED
+            }
+            Step::Finished | Step::Declined(_) | Step::Failed(BodyError::Truncated) => true,
+            Step::Waiting | Step::Blocked | Step::Yielded => false,
+        };
+        self.gives_way &= !over && !free;
+        free && !over
+    }
+
+    /// Lets go of the engine and waits for the socket, holding nothing. What is left of the body
+    /// is begun anew then.
+    pub(super) fn stand(&mut self, cx: &mut Context<'_>) -> Next {
+        self.gives_way = false;
+        let span = self.span.take().expect("an engine sends a span");
+        let sent = self.progress.body;
+        assert!(sent < span.count, "a body that was sent whole has ended");
+        let rest = match sent {
+            0 => span,
+            sent => span.behind(sent),
+        };
+        self.outbox.put_span_back(rest);
+        self.phase = Phase::Standing;
+        cx.stats.given_way.add(1);
+        cx.io.wait_to_write(self.socket.clone());
+        WAIT
+    }
+}
+
+/// Whether an engine may hold something of the kind for a client that takes nothing.
+fn holds(kind: Kind, scarce: Scarce) -> bool {
+    match scarce {
+        Scarce::Buffer(Pool::Body) => matches!(kind, Kind::Uring | Kind::Direct | Kind::Copy),
+        Scarce::Buffer(Pool::Block) => kind.keeps_blocks(),
+        Scarce::Pipe => kind == Kind::Splice,
+        Scarce::Buffer(_) => false,
+    }
+}

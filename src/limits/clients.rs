@@ -1,0 +1,47 @@
+//! Bounds of what clients may take, and for how long.
+
+use std::time::Duration;
+
+/// Bytes of a header of the PROXY protocol: the addresses of a unix socket, and records of a few
+/// kilobytes, as those with a certificate.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+
+/// How long a head may take before its rate counts: a segment that is lost is sent again within
+/// three seconds (RFC 6298 section 2), once more within this.
+pub const HEAD_RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes a second at which a head must come by default: one of 2 KiB, as browsers send, gets 4
+/// seconds more, and one that comes a byte at a time gets nothing.
+pub const HEAD_RATE: u64 = 500;
+
+/// How long what a client takes is added up before its rate counts: a mobile client that passes
+/// through a tunnel is back.
+pub const SEND_RATE_WINDOW: Duration = Duration::from_secs(30);
+
+/// Bytes a second at which a client must take an answer by default: the slowest modems had ten
+/// times as much.
+pub const SEND_RATE: u64 = 240;
+
+/// Connections of one address by default: 0 is no limit, as a proxy that nobody has named, or
+/// everybody behind one address of a provider, would be cut off by any.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 0;
+
+/// How long a client has done nothing before what is held for it goes to somebody who waits for
+/// it: longer than the parts of a request lie apart that come one behind the other.
+pub const GIVE_WAY_AFTER: Duration = Duration::from_millis(100);
+
+/// The same where the connection is lost with it: some round trips around the world.
+pub const GIVE_WAY_FOR_GOOD_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a worker looks for what is held so, at most: a look passes over all connections.
+pub const GIVE_WAY_LOOK: Duration = Duration::from_millis(10);
+
+/// Parts of a second's bytes that a limited body is sent in: more often than clocks are told apart
+/// would gain nothing, and clients see it flow.
+pub const RATE_PARTS_PER_SECOND: u64 = 8;
+
+/// Bytes of such a part at least: a slower body is sent in longer pauses.
+pub const RATE_PART_BYTES_MIN: u64 = 1024;
+
+/// How much time a limited connection may catch up: some ticks of the clock for deadlines.
+pub const RATE_CREDIT: Duration = Duration::from_millis(250);

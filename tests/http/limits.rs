@@ -1,0 +1,395 @@
+//! Limits of what clients may take, by the clock of the simulated kernel.
+
+use pitcrew::base::Network;
+use pitcrew::connection::{Bounds, Farewell, Seats};
+use pitcrew::http::forwarded::Trusted;
+use pitcrew::ring::{Pool, Technique};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const EACH: [Kind; 5] = [Kind::Sendfile, Kind::Splice, Kind::Uring, Kind::Direct, Kind::Copy];
+
+impl Machine {
+    /// Lets time pass in small steps, and the worker do what it does in it.
+    fn pass(&mut self, time: Duration) {
+        let until = self.world.now() + time;
+        while self.world.now() < until {
+            self.world.pass(Duration::from_millis(10));
+            self.settle();
+        }
+    }
+
+    fn farewells(&self, farewell: Farewell) -> u64 {
+        self.shard.connections.farewells(farewell).read()
+    }
+
+    /// A client whose answers find room for so many bytes.
+    fn narrow(&mut self, room: usize) -> Line {
+        Line { client: self.world.connect(self.listener, 1 << 20, room), received: Vec::new() }
+    }
+
+    fn from(&mut self, address: &str) -> Line {
+        let line = self.connect();
+        line.client.set_address(format!("{address}:4711").parse().expect("an address"));
+        line
+    }
+
+    fn serves(&mut self, line: &mut Line) {
+        let before = line.received.len();
+        self.send(line, MARKER);
+        assert!(line.received[before..].starts_with(b"HTTP/1.1 200 "), "{:?}", line.client.end());
+    }
+}
+
+fn bounded(engine: Kind, bounds: Bounds) -> Machine {
+    Machine::build(engine, Setup::NoVariants, Beyond::Refuse, bounds)
+}
+
+fn networks(all: &[(&str, u8)]) -> Arc<Trusted> {
+    let network = |(ip, bits): &(&str, u8)| Network::new(ip.parse().unwrap(), *bits).unwrap();
+    Arc::new(Trusted { unix: false, networks: all.iter().map(network).collect() })
+}
+
+fn seats(count: u32) -> Option<Arc<Seats>> {
+    Some(Arc::new(Seats::new(count)))
+}
+
+/// RFC 9110 section 15.5.9: a server may wait no longer than it likes.
+#[test]
+fn a_head_must_come_at_its_rate() {
+    let mut machine = bounded(Kind::Sendfile, Bounds { head_rate: 100, ..Bounds::default() });
+    let mut slow = machine.connect();
+    machine.send(&mut slow, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+    let mut steady = machine.connect();
+    machine.send(&mut steady, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+    for second in 0..20 {
+        // 10 bytes a second are too few, 120 are not.
+        machine.send(&mut slow, &[b'x'; 10]);
+        machine.send(&mut steady, &[b'x'; 120]);
+        if second == 4 {
+            assert_eq!(slow.client.end(), End::Open, "within the first seconds no rate counts");
+        }
+        machine.pass(SECOND);
+    }
+    assert!(slow.received.starts_with(b"HTTP/1.1 408 "), "{}", slow.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::HeadSlow), 1);
+    assert!(steady.received.is_empty());
+    machine.send(&mut steady, b"\r\n\r\n");
+    assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
+}
+
+/// One that takes a little again and again makes progress for ever; the rate ends it. A faster one
+/// may take as long as it likes, however long the whole is.
+#[test]
+fn a_client_must_take_an_answer_at_its_rate() {
+    for engine in EACH {
+        let mut machine = bounded(engine, Bounds { send_rate: 1000, ..Bounds::default() });
+        let [mut slow, mut steady] = std::array::from_fn(|_| machine.narrow(30_000));
+        for line in [&mut slow, &mut steady] {
+            line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        machine.settle();
+        for _ in 0..65 {
+            slow.received.extend(slow.client.read(100));
+            steady.received.extend(steady.client.read(1040));
+            machine.pass(SECOND);
+        }
+        assert_eq!(machine.farewells(Farewell::SendSlow), 1, "{engine}");
+        // What it has not read yet may be lost.
+        slow.client.read(usize::MAX);
+        assert_eq!(slow.client.end(), End::Reset, "{engine}");
+        machine.take_in(&mut steady);
+        assert!(steady.received.ends_with(&site::content("data.bin")), "{engine}");
+        machine.serves(&mut steady);
+    }
+}
+
+/// What a client had no chance to take is not laid to its charge.
+#[test]
+fn a_slow_server_is_not_a_slow_client() {
+    let bounds = Bounds { send_rate: 1 << 20, rate_limit: 2000, ..Bounds::default() };
+    let mut machine = bounded(Kind::Sendfile, bounds);
+    let mut line = machine.connect();
+    line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    for _ in 0..60 {
+        machine.pass(SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+    }
+    assert!(line.received.ends_with(&site::content("data.bin")));
+    assert_eq!(machine.farewells(Farewell::SendSlow), 0);
+}
+
+/// No more than the limit in any time, no less than it on the whole, and nothing held in between.
+#[test]
+fn a_limit_of_bandwidth_is_kept() {
+    const RATE: usize = 10_000;
+    for engine in EACH {
+        let mut machine = bounded(engine, Bounds { rate_limit: RATE as u64, ..Bounds::default() });
+        let mut line = machine.connect();
+        line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        let begun = machine.world.now();
+        let mut took = Duration::ZERO;
+        while line.received.len() < site::content("data.bin").len() {
+            machine.pass(Duration::from_millis(50));
+            took = machine.world.now().since(begun);
+            line.received.extend(line.client.read(usize::MAX));
+            let may = RATE as f64 * (took.as_secs_f64() + 0.5);
+            assert!((line.received.len() as f64) < may, "{engine}: {took:?}");
+            assert!(took < 9 * SECOND, "{engine}: {} bytes", line.received.len());
+            let (buffers, pipes) = machine.worker.reactor().leased();
+            assert_eq!((buffers[..4].iter().sum::<usize>(), pipes), (0, 0), "{engine}");
+        }
+        assert!(took > 6 * SECOND, "{engine}: {took:?}");
+        machine.pass(SECOND);
+        machine.take_in(&mut line);
+        assert!(line.received.ends_with(&site::content("data.bin")), "{engine}");
+        let stats = &machine.shard.connections;
+        assert!((30..=80).contains(&stats.pauses.read()), "{engine}: {}", stats.pauses.read());
+        // Nobody polls the clock: each pause is a timer.
+        assert_eq!(machine.shard.engines.engine(engine).responses.read(), 1, "{engine}");
+    }
+}
+
+#[test]
+fn a_limit_of_bandwidth_goes_by_path() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Rules);
+    machine.world.file("slow.bin", vec![7; 70_000]);
+    let mut ask = |path: &str, time: Duration| {
+        let mut line = machine.connect();
+        line.client.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        machine.pass(time);
+        line.received.extend(line.client.read(usize::MAX));
+        line.received.len()
+    };
+    assert!(ask("/data.bin", SECOND) > site::DATA_BYTES, "another path has no limit");
+    let limited = ask("/slow.bin", SECOND);
+    assert!((10_000..40_000).contains(&limited), "{limited}");
+    assert!(ask("/slow.bin", 5 * SECOND) > 70_000);
+}
+
+/// Connections by address: beyond the limit one is closed without a word, until another one ends.
+#[test]
+fn an_address_has_so_many_connections() {
+    let mut machine = bounded(Kind::Sendfile, Bounds { seats: seats(2), ..Bounds::default() });
+    let mut first: Vec<_> = (0..2).map(|_| machine.from("192.0.2.1")).collect();
+    for line in &mut first {
+        machine.serves(line);
+    }
+    let mut third = machine.from("192.0.2.1");
+    machine.send(&mut third, MARKER);
+    assert!(third.client.end() != End::Open && third.received.is_empty());
+    assert_eq!(machine.farewells(Farewell::AddressTooMany), 1);
+    let mut other = machine.from("192.0.2.2");
+    machine.serves(&mut other);
+    first.pop().unwrap().client.close();
+    machine.settle();
+    let mut fourth = machine.from("192.0.2.1");
+    machine.serves(&mut fourth);
+    // All of one network of IPv6 count as one.
+    let mut six: Vec<_> = (1..=3).map(|low| machine.from(&format!("[2001:db8::{low}]"))).collect();
+    machine.serves(&mut six[0]);
+    machine.serves(&mut six[1]);
+    machine.send(&mut six[2], MARKER);
+    assert_ne!(six[2].client.end(), End::Open);
+    let mut elsewhere = machine.from("[2001:db8:0:1::1]");
+    machine.serves(&mut elsewhere);
+}
+
+/// The header of a proxy names who counts, however it is cut; and only a trusted one may send it.
+#[test]
+fn a_trusted_proxy_introduces_its_clients() {
+    let bounds = || Bounds {
+        seats: seats(2),
+        trusted: networks(&[("10.0.0.0", 8)]),
+        proxy_header: true,
+        ..Bounds::default()
+    };
+    let header = |ip: &str| format!("PROXY TCP4 {ip} 10.0.0.9 4711 80\r\n").into_bytes();
+    let sent = [header("192.0.2.1"), MARKER.to_vec()].concat();
+    for cut in 0..sent.len() {
+        let mut machine = bounded(Kind::Sendfile, bounds());
+        let mut line = machine.from("10.0.0.1");
+        machine.send(&mut line, &sent[..cut]);
+        machine.send(&mut line, &sent[cut..]);
+        assert!(line.received.starts_with(b"HTTP/1.1 200 "), "cut at {cut}");
+        machine.serves(&mut line);
+    }
+    let mut machine = bounded(Kind::Sendfile, bounds());
+    let mut by_proxy = |ip: &str| {
+        let mut line = machine.from("10.0.0.1");
+        machine.send(&mut line, &header(ip));
+        machine.send(&mut line, MARKER);
+        (line.received.starts_with(b"HTTP/1.1 200 "), line)
+    };
+    let lines = [by_proxy("192.0.2.1"), by_proxy("192.0.2.1"), by_proxy("192.0.2.2")];
+    assert!(lines.iter().all(|(served, _)| *served));
+    assert!(!by_proxy("192.0.2.1").0, "each client counts for itself");
+    assert_eq!(machine.farewells(Farewell::AddressTooMany), 1);
+    // Without the header, or with half of another, the proxy is closed without a word.
+    for bad in [MARKER, b"PROXY TCP4 192.0.2.1\r\n"] {
+        let mut line = machine.from("10.0.0.1");
+        machine.send(&mut line, bad);
+        assert!(line.client.end() != End::Open && line.received.is_empty());
+    }
+    assert_eq!(machine.farewells(Farewell::ProxyHeader), 2);
+    // From anybody else it is no request.
+    let mut line = machine.from("192.0.2.7");
+    machine.send(&mut line, &sent);
+    assert!(line.received.starts_with(b"HTTP/1.1 400 "), "{}", line.received.escape_ascii());
+    let mut line = machine.from("192.0.2.7");
+    machine.serves(&mut line);
+}
+
+/// Behind a trusted proxy the client of a request counts while its request is answered.
+#[test]
+fn the_client_behind_a_proxy_counts_while_it_is_answered() {
+    let bounds = Bounds {
+        seats: seats(1),
+        trusted: networks(&[("10.0.0.0", 8)]),
+        rate_limit: 1024,
+        ..Bounds::default()
+    };
+    let mut machine = bounded(Kind::Sendfile, bounds);
+    let ask = |path: &str, ip: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {ip}\r\n\r\n").into_bytes()
+    };
+    let [mut one, mut two] = std::array::from_fn(|_| machine.from("10.0.0.1"));
+    machine.send(&mut one, &ask("/data.bin", "192.0.2.1"));
+    machine.send(&mut two, &ask("/plain.txt", "192.0.2.1"));
+    assert!(two.received.starts_with(b"HTTP/1.1 503 "), "{}", two.received.escape_ascii());
+    let answered = two.received.len();
+    machine.pass(2 * SECOND);
+    machine.send(&mut two, &ask("/plain.txt", "192.0.2.2"));
+    assert!(two.received[answered..].starts_with(b"HTTP/1.1 200 "));
+    one.client.close();
+    machine.pass(SECOND);
+    let answered = two.received.len();
+    machine.pass(2 * SECOND);
+    machine.send(&mut two, &ask("/plain.txt", "192.0.2.1"));
+    assert!(two.received[answered..].starts_with(b"HTTP/1.1 200 "));
+    // Who is not trusted may say what it likes.
+    let mut liar = machine.from("192.0.2.9");
+    machine.send(&mut liar, &ask("/plain.txt", "192.0.2.1"));
+    assert!(liar.received.starts_with(b"HTTP/1.1 200 "));
+}
+
+/// So many answers gather, and the next requests wait till these are sent.
+#[test]
+fn so_many_pipelined_answers_gather() {
+    for (depth, sends) in [(1, 6..=6), (3, 2..=4), (64, 1..=2)] {
+        let bounds = Bounds { pipeline_depth: depth, ..Bounds::default() };
+        let mut machine = bounded(Kind::Sendfile, bounds);
+        let mut line = machine.connect();
+        // Known from here on; the first answer may still wait till that is confirmed.
+        let head = b"HEAD /plain.txt HTTP/1.1\r\nHost: a\r\n\r\n";
+        machine.send(&mut line, head);
+        let technique = machine.shard.ring.technique(Technique::Send).operations.read();
+        machine.send(&mut line, &head.repeat(6));
+        let sent = machine.shard.ring.technique(Technique::Send).operations.read() - technique;
+        assert!(sends.contains(&sent), "a depth of {depth}: {sent} sends");
+        let answers = line.received.windows(12).filter(|bytes| bytes == b"HTTP/1.1 200").count();
+        assert_eq!(answers, 7);
+    }
+}
+
+/// As many half heads as there are buffers hold up nobody: the oldest gives way.
+#[test]
+fn half_heads_give_way() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut half: Vec<_> = (0..12)
+        .map(|_| {
+            let mut line = machine.connect();
+            machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHo");
+            machine.world.pass(Duration::from_millis(1));
+            line
+        })
+        .collect();
+    machine.pass(SECOND);
+    let mut line = machine.connect();
+    machine.serves(&mut line);
+    let given = machine.farewells(Farewell::Crowded);
+    assert!((4..=6).contains(&given), "{given} gave way");
+    // The others may still end what they began, the newest above all.
+    let last = half.last_mut().unwrap();
+    machine.send(last, b"st: a\r\n\r\n");
+    assert!(last.received.starts_with(b"HTTP/1.1 200 "));
+    assert_ne!(half[0].client.end(), End::Open);
+}
+
+/// Requests that wait behind answers which nobody takes give their buffers back, too: they are
+/// dropped, and the connection ends with the answer on its way.
+#[test]
+fn requests_behind_an_answer_give_way() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut line = machine.narrow(20_000);
+            let twice = b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
+            line.client.write(&twice);
+            machine.settle();
+            line.received.extend(line.client.read(1000));
+            line
+        })
+        .collect();
+    let heads = machine.worker.reactor().leased().0[Pool::Head as usize];
+    assert_eq!(heads, 8, "all are held");
+    machine.pass(SECOND);
+    let mut line = machine.connect();
+    machine.serves(&mut line);
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "no answer is lost");
+    for line in &mut slow {
+        for _ in 0..20 {
+            machine.take_in(line);
+            machine.pass(SECOND);
+        }
+    }
+    let whole = |line: &&Line| line.received.len() > 70_001;
+    assert_eq!(slow.iter().filter(whole).count(), 8, "each answer that had begun is whole");
+}
+
+/// Clients that take nothing of bodies through memory or pipes hold up nobody: what is held for
+/// them is given to others, and they get every byte all the same once they read.
+#[test]
+fn bodies_that_nobody_takes_give_way() {
+    for engine in [Kind::Uring, Kind::Direct, Kind::Copy, Kind::Splice] {
+        let mut machine = bounded(engine, Bounds::default());
+        let mut slow: Vec<_> = (0..12)
+            .map(|_| {
+                let mut line = machine.narrow(30_000);
+                line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+                machine.settle();
+                line.received.extend(line.client.read(10_000));
+                machine.settle();
+                line
+            })
+            .collect();
+        machine.pass(SECOND / 2);
+        let mut line = machine.connect();
+        machine.send(&mut line, b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.pass(SECOND / 2);
+        machine.take_in(&mut line);
+        assert!(line.received.ends_with(&site::content("data.bin")), "{engine}: it waits");
+        for line in &mut slow {
+            for _ in 0..12 {
+                machine.take_in(line);
+                machine.pass(SECOND / 2);
+            }
+            let whole = line.received.ends_with(&site::content("data.bin"));
+            let (bytes, end) = (line.received.len(), line.client.end());
+            let lost: Vec<_> = machine.shard.connections.by_farewell().collect();
+            assert!(whole, "{engine}: {bytes} bytes, {end:?}, {lost:?}");
+        }
+        let given = machine.shard.connections.given_way.read();
+        assert!(given > 0, "{engine}: nobody gave way");
+        let lost = machine.farewells(Farewell::Crowded);
+        assert_eq!(lost, 0, "{engine}: no connection was lost");
+        for line in slow.iter().chain([&line]) {
+            line.client.close();
+        }
+        machine.settle();
+        let (buffers, pipes) = machine.worker.reactor().leased();
+        assert_eq!((&buffers[..4], pipes), (&[0; 4][..], 0), "{engine}: all came home");
+    }
+}
