@@ -41,12 +41,6 @@ pub const DIGEST_READ_BYTES: usize = 256 * 1024;
 /// blocks of a file. The kernel allows 1024; each costs room in every entry of the queue.
 pub const GATHER_PARTS_MAX: usize = 4;
 
-/// How long an owner rests whose socket is full and whose peer has ended its side, at first: what
-/// a fast client takes meanwhile is less than a send buffer.
-pub const WRITE_REST_MIN: Duration = Duration::from_millis(1);
-/// And at most, when it takes nothing: sixteen tries a second cost nothing.
-pub const WRITE_REST_MAX: Duration = Duration::from_millis(64);
-
 // http: request heads and bodies
 
 /// Bytes of a request target: 8 KiB, what RFC 9112 section 3 asks for at least, and more than any
