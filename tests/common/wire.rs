@@ -145,6 +145,19 @@ impl Wire {
         Self::over_tcp(socket.into())
     }
 
+    /// A narrow connection with segments as on a wire. Those of loopback are 64 KiB, and the
+    /// kernel lets a sender fill several of them, megabytes in all, before the first is taken: some
+    /// thousand such clients use up all memory that there is for TCP (tcp_mem in tcp(7)).
+    pub fn far(address: SocketAddr) -> Self {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.set_tcp_mss(1460).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::over_tcp(socket.into())
+    }
+
     /// The same connection once more, for a second thread that only sends.
     pub fn second_hand(&self) -> Self {
         let stream = match &self.stream {

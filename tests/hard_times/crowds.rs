@@ -40,7 +40,7 @@ fn slow(server: &Server, number: usize) -> Wire {
         2 => get("/big.bin", ""),
         _ => get("/big.bin", &format!("Range: bytes={}\r\n", ranges.join(","))),
     };
-    let mut wire = Wire::narrow(server.address());
+    let mut wire = Wire::far(server.address());
     wire.send(&request);
     wire
 }
