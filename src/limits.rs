@@ -334,6 +334,10 @@ pub const REPORT_PIECE_COST: usize = 8192;
 /// next one, so that any number of scrapers costs a few hundredths of its time.
 pub const REPORT_EVERY: Duration = Duration::from_millis(10);
 
+/// Scrapers that are told in one turn that their report is made: what they send together, some
+/// fifty KiB each, is no more than other clients may send in a turn.
+pub const REPORT_WAKES: usize = 16;
+
 /// Reports of one worker that clients have not taken whole: a scraper that hangs holds one, some
 /// fifty KiB, until it is given up. Beyond them a scrape is 503.
 pub const REPORTS_MAX: usize = 64;

@@ -3,15 +3,17 @@
 //!
 //! A report serves every request that began before its reading did. At most one of a form is begun
 //! in [`REPORT_EVERY`], and a piece of one is made in a turn, so that neither many workers nor many
-//! scrapers hold the clients of the server up.
+//! scrapers hold the clients of the server up. When it is made, those who wait are told in small
+//! groups, one a turn: what they all send would be one long turn otherwise.
 
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::shards::Shards;
 use crate::base::Instant;
-use crate::limits::{REPORT_EVERY, REPORT_PIECE_COST, REPORTS_MAX};
+use crate::limits::{REPORT_EVERY, REPORT_PIECE_COST, REPORT_WAKES, REPORTS_MAX};
 use crate::ring::{Deadline, Io, Owner};
 use crate::telemetry::{About, Form, Report, Shard};
 
@@ -24,6 +26,9 @@ pub(super) struct Reports {
     desks: [Desk; Form::ALL.len()],
     /// Reports that were handed out and may still be on their way.
     out: Vec<Weak<[u8]>>,
+    /// Those whose report is made, and who are told in the turns that follow.
+    due: VecDeque<Owner>,
+    /// Those who are told in this turn.
     woken: Vec<Owner>,
 }
 
@@ -59,7 +64,14 @@ pub(super) enum Asked {
 impl Reports {
     pub(super) fn new(shards: Arc<Shards>) -> Self {
         let desks = std::array::from_fn(|_| Desk::default());
-        Self { shards, making: None, desks, out: Vec::new(), woken: Vec::new() }
+        Self {
+            shards,
+            making: None,
+            desks,
+            out: Vec::new(),
+            due: VecDeque::new(),
+            woken: Vec::new(),
+        }
     }
 
     /// A report that was begun at `since` or later.
@@ -80,12 +92,20 @@ impl Reports {
 
     /// Whether somebody waits and it is not known when work goes on.
     pub(super) fn has_work(&self) -> bool {
-        self.making.is_some() || self.desks.iter().any(|desk| !desk.waiting.is_empty())
+        let waiting = self.desks.iter().any(|desk| !desk.waiting.is_empty());
+        self.making.is_some() || waiting || !self.due.is_empty()
     }
 
-    /// Makes one piece, or says by a deadline when it may. `about` tells of the server as of now.
-    /// Whether it wants the next turn, too.
+    /// Makes one piece, or says by a deadline when it may, and tells some of those whose report is
+    /// made. `about` tells of the server as of now. Whether it wants the next turn, too.
     pub(super) fn work(&mut self, io: &mut dyn Io, about: impl FnOnce() -> About) -> bool {
+        let goes_on = self.make(io, about);
+        let told = self.due.len().min(REPORT_WAKES);
+        self.woken.extend(self.due.drain(..told));
+        goes_on || !self.due.is_empty()
+    }
+
+    fn make(&mut self, io: &mut dyn Io, about: impl FnOnce() -> About) -> bool {
         if self.making.is_none() {
             match self.next_form(io.now()) {
                 Some((form, Duration::ZERO)) => self.begin(form, io.now(), about()),
@@ -103,9 +123,9 @@ impl Reports {
             let report: Rc<[u8]> = text.into();
             self.out.push(Rc::downgrade(&report));
             self.desks[form as usize].made = Some((begun, report));
-            self.woken.extend(waiting);
+            self.due.extend(waiting);
         }
-        self.has_work()
+        self.making.is_some() || self.desks.iter().any(|desk| !desk.waiting.is_empty())
     }
 
     /// The next owner who may ask again.
@@ -208,6 +228,36 @@ mod tests {
         assert!(passed >= REPORT_EVERY, "a second report {passed:?} after the first");
         let Asked::Made(next) = rig.ask(owners[2], later) else { panic!("it was made") };
         assert!(!Rc::ptr_eq(&one, &next));
+    }
+
+    /// However many scrape: one report is made, in pieces of which each turn makes one, and no
+    /// turn lets more than a few of them send it.
+    #[test]
+    fn a_thousand_scrapers_cost_a_turn_no_more_than_a_few_do() {
+        let mut rig = Rig::new(1);
+        let since = rig.reactor.now();
+        // The same ones ask again: who asks is told once for each time.
+        let owners: Vec<_> = (0..100).map(|_| rig.reactor.register().unwrap()).collect();
+        for owner in owners.iter().cycle().take(1000) {
+            assert!(matches!(rig.ask(*owner, since), Asked::Waiting));
+        }
+        let (mut told, mut turns) = (0, 0);
+        let mut first = None;
+        while told < 1000 {
+            turns += 1;
+            assert!(turns < 1000, "they are told in the end");
+            rig.reports.work(&mut rig.reactor.io(rig.itself), About::default);
+            let mut now = 0;
+            while let Some(owner) = rig.reports.next_woken() {
+                now += 1;
+                let Asked::Made(report) = rig.ask(owner, since) else { panic!("it was made") };
+                assert!(Rc::ptr_eq(first.get_or_insert_with(|| Rc::clone(&report)), &report));
+            }
+            assert!(now <= REPORT_WAKES, "{now} of them send in one turn");
+            told += now;
+            assert_eq!(rig.reports.has_work(), told < 1000);
+        }
+        assert!(turns > 1000 / REPORT_WAKES, "{turns} turns");
     }
 
     #[test]

@@ -171,3 +171,31 @@ fn a_scraper_that_takes_nothing_holds_nobody_up() {
     // And when they are gone the figures are there, for everybody.
     server.figure_until(&["connections", "open"], |open| open <= 2);
 }
+
+/// Each of many connections asks again and again. Every scrape is answered, and so is everybody
+/// else meanwhile: who waits for a report holds no turn.
+#[test]
+fn a_thousand_scrapes_are_all_answered_and_clients_are_served_between_them() {
+    const EACH: usize = 25;
+    let scratch = Scratch::new();
+    scratch.write("a.txt", "here");
+    let server = Server::engine("sendfile", scratch.path());
+    let mut scrapers: Vec<Wire> = (0..40).map(|_| server.connect()).collect();
+    let scrapes = get("/telemetry", "").repeat(EACH);
+    scrapers.iter_mut().for_each(|wire| wire.send(&scrapes));
+    let mut wire = server.connect();
+    for _ in 0..50 {
+        wire.send(&get("/a.txt", ""));
+        assert_eq!(wire.response().unwrap().body, b"here");
+    }
+    for wire in &mut scrapers {
+        for _ in 0..EACH {
+            let answer = wire.response().unwrap();
+            // Beyond the reports that may be on their way at once a scrape is refused.
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
+        }
+    }
+    drop(scrapers);
+    let requests = server.figure(&["connections", "requests"]);
+    assert!(requests >= 40 * EACH as u64 + 50, "{requests}");
+}
