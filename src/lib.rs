@@ -7,6 +7,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod doctor;
 pub mod engines;
 pub mod http;
 pub mod lab;

@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 mod clients;
+mod commands;
 mod disks;
 
 pub use clients::*;
+pub use commands::*;
 pub use disks::*;
 
 // ring

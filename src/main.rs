@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use clap::Parser;
 use pitcrew::cli::{
-    Arguments, COMMANDS, Check, Command, Lab, LabFormat, LogFormat, LogView, PrintFormat, Serve,
+    Arguments, COMMANDS, Check, Command, Doctor, DoctorFormat, Lab, LabFormat, LogFormat, LogView,
+    PrintFormat, Serve,
 };
 use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
-use pitcrew::lab;
 use pitcrew::server::{self, End, Fault};
 use pitcrew::sys::Root;
 use pitcrew::sys::follow::{Followed, Next};
 use pitcrew::sys::root::{RootCause, RootError};
 use pitcrew::watch::log::{self, Line, View};
+use pitcrew::{doctor, lab};
 use tracing::level_filters::LevelFilter;
 
 /// How the program ends; README.md and the help say the same.
@@ -30,6 +31,7 @@ enum Exit {
     Ring = 6,
     Lab = 7,
     Lap = 8,
+    Engine = 9,
     Internal = 70,
 }
 
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
     let exit = match &arguments.command {
         None => configure(&arguments.serve).and_then(|all| serve(&arguments.serve, &all)),
         Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
+        Some(Command::Doctor(doctor)) => {
+            configure(&doctor.serve).and_then(|all| examine(doctor, &all))
+        }
         Some(Command::Lab(lab)) => race(lab),
         Some(Command::Log(view)) => read_log(view),
     };
@@ -92,6 +97,21 @@ fn print(text: &str) -> Result<Exit, Exit> {
         }
         _ => Ok(Exit::Done),
     }
+}
+
+/// `doctor`: what the machine allows for this configuration.
+fn examine(given: &Doctor, all: &Effective) -> Result<Exit, Exit> {
+    let report = doctor::examine(&config::doctor_options(&all.settings.server))
+        .map_err(|error| refuse_root(&given.serve, &error))?;
+    print(&match given.format {
+        DoctorFormat::Text => doctor::text(&report, colour(&io::stdout())),
+        DoctorFormat::Json => report.to_json(),
+    })?;
+    Ok(match (report.all_engines_run, report.io_uring) {
+        (true, _) => Exit::Done,
+        (false, true) => Exit::Engine,
+        (false, false) => Exit::Ring,
+    })
 }
 
 /// `lab`: the race, and what is kept of it.

@@ -4,6 +4,7 @@
 //! the same help and the same rules in the file, in the environment and here. Values are not
 //! looked at: `config` reads them, whatever their source.
 
+mod doctor;
 mod keys;
 mod lab;
 mod log;
@@ -17,11 +18,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Given, Written};
 use keys::KeyFlags;
 
+pub use doctor::{Doctor, DoctorFormat};
 pub use lab::{Lab, LabFormat};
 pub use log::{LogFormat, LogView};
 
 /// Names that are commands and therefore need `./` in front to be served as directories.
-pub const COMMANDS: [&str; 3] = ["check", "lab", "log"];
+pub const COMMANDS: [&str; 4] = ["check", "doctor", "lab", "log"];
 
 /// The version, and the commit when it is known.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PITCREW_VERSION_SUFFIX"));
@@ -32,6 +34,7 @@ Examples:
   pitcrew --engine splice /srv/www    serve /srv/www by splice(2)
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
   pitcrew check --print               show every key, its value and its source
+  pitcrew doctor /srv/www             what this machine allows, and what it forbids
   pitcrew lab                         race every I/O technique on this machine";
 
 const AFTER_HELP: &str = "\
@@ -43,6 +46,7 @@ Examples:
   pitcrew --engine splice /srv/www    serve /srv/www by splice(2)
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
   pitcrew check --print               show every key, its value and its source
+  pitcrew doctor /srv/www             what this machine allows, and what it forbids
   pitcrew lab                         race every I/O technique on this machine
 
 Signals:
@@ -55,7 +59,8 @@ Exit codes:
   2  wrong command line       5  an address cannot be listened on
   3  wrong configuration      6  io_uring is not available
   7  the lab cannot race      8  a lap delivered wrong bytes or failed
-                             70  a fault of the program itself";
+  9  doctor: an engine cannot run here
+ 70  a fault of the program itself";
 
 /// Serves a directory over HTTP/1.1 on io_uring, by the engine of your choice.
 #[derive(Debug, Parser)]
@@ -83,6 +88,9 @@ pub enum Command {
     /// Check the configuration, and say what is wrong with it, by file and line
     #[command(disable_version_flag = true, max_term_width = 100)]
     Check(Check),
+    /// Say what this machine, its limits and its file systems allow, and what to do about it
+    #[command(disable_version_flag = true, max_term_width = 100, after_help = doctor::AFTER_HELP)]
+    Doctor(Doctor),
     /// Race every I/O technique on this machine, and say which one is fastest
     #[command(disable_version_flag = true, max_term_width = 100, after_help = lab::AFTER_HELP)]
     Lab(Lab),

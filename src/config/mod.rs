@@ -15,6 +15,7 @@
 mod address;
 mod catalogue;
 mod conflicts;
+mod doctor;
 mod effective;
 mod file;
 mod hand_over;
@@ -34,6 +35,7 @@ mod written;
 
 pub use crate::resource::options::Glob;
 pub use catalogue::KEYS;
+pub use doctor::doctor_options;
 pub use effective::{Effective, Given, Settings, resolve};
 pub use key::{Arity, Key, Section};
 pub use lab::{LAB_KEYS, LabKey, LabOptions, check_lab};

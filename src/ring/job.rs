@@ -20,7 +20,7 @@ use super::mount::MountKind;
 use super::op::Facts;
 use crate::sys;
 
-pub use watch::Step;
+pub use watch::{Step, tells_all_changes};
 
 /// One job for a helper thread.
 #[derive(Debug)]

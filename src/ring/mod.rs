@@ -31,7 +31,7 @@ pub use buffer::{BufferPool, Lease, Pages};
 pub use handle::{Closing, Descriptor, File, Socket, Tap};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
-pub use job::{Job, Reader, Step};
+pub use job::{Job, Reader, Step, tells_all_changes};
 pub use mount::MountKind;
 pub use op::{
     Ask, Completion, Deadline, Facts, FileKind, How, Notice, Obstacle, Op, Scatter, Sheet, Start,

@@ -115,8 +115,7 @@ pub(super) fn passed(sockets: Vec<OwnedFd>) -> Result<Listeners, Fault> {
 }
 
 pub(super) fn note_descriptors(options: &Options, descriptors: sys::descriptors::Descriptors) {
-    // A connection may hold its socket, a pipe and a file; most hold only their socket.
-    let wanted = (options.connections + 2 * options.open_files) as u64;
+    let wanted = sys::descriptors::wanted(options.connections, options.open_files);
     let missing = descriptors.missing(wanted);
     if missing > 0 {
         tracing::info!(

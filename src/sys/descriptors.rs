@@ -23,6 +23,12 @@ impl Descriptors {
     }
 }
 
+/// Descriptors that so many connections and open files may need: a connection may hold its socket,
+/// a pipe and a file; most hold only their socket.
+pub fn wanted(connections: usize, open_files: usize) -> u64 {
+    (connections + 2 * open_files) as u64
+}
+
 /// Raises the soft limit to the hard one. When the kernel refuses, which it does only under
 /// a security policy, the old limit stays, and the report says so by `now == before`.
 pub fn raise() -> Descriptors {

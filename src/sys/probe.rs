@@ -100,50 +100,62 @@ fn classify(
 }
 
 /// Major and minor number of a kernel release such as `6.1.0-21-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
+pub fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+impl Blocked {
+    /// What blocks it, in one sentence without a full stop.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::KernelTooOld(release) => format!("kernel {release} is too old"),
+            Self::NotThere(release) => {
+                format!("kernel {release} was built without CONFIG_IO_URING, or a sandbox hides it")
+            }
+            Self::Disabled => "the sysctl kernel.io_uring_disabled is 2".to_owned(),
+            Self::DisabledUnprivileged { .. } => {
+                "the sysctl kernel.io_uring_disabled is 1".to_owned()
+            }
+            Self::Filtered => "a seccomp filter or a security module forbids it".to_owned(),
+            Self::Memory => {
+                "not enough memory, or the limit of locked memory is too small".to_owned()
+            }
+            Self::Descriptors => "no file descriptor is left".to_owned(),
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::KernelTooOld(_) | Self::Other(_) => {
+                format!("run Linux {}.{} or newer", KERNEL_MIN.0, KERNEL_MIN.1)
+            }
+            Self::NotThere(_) => "in a container, allow io_uring_setup, io_uring_enter and \
+                                  io_uring_register"
+                .to_owned(),
+            Self::Disabled => "set it to 0 (sysctl -w kernel.io_uring_disabled=0)".to_owned(),
+            Self::DisabledUnprivileged { group: Some(group) } => {
+                format!("run as a member of group {group} (kernel.io_uring_group) or set it to 0")
+            }
+            Self::DisabledUnprivileged { group: None } => {
+                "set kernel.io_uring_group to a group of this user, or kernel.io_uring_disabled \
+                 to 0"
+                    .to_owned()
+            }
+            Self::Filtered => "in a container, use a seccomp profile that allows io_uring_setup, \
+                               io_uring_enter and io_uring_register"
+                .to_owned(),
+            Self::Memory => "raise it (ulimit -l, LimitMEMLOCK=)".to_owned(),
+            Self::Descriptors => "raise the limit (ulimit -n, LimitNOFILE=)".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Blocked {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("io_uring is not available: ")?;
-        match self {
-            Self::KernelTooOld(release) => write!(
-                out,
-                "kernel {release} is too old; {}.{} or newer is needed",
-                KERNEL_MIN.0, KERNEL_MIN.1
-            ),
-            Self::NotThere(release) => write!(
-                out,
-                "kernel {release} was built without CONFIG_IO_URING, or a sandbox hides it; in a \
-                 container, allow io_uring_setup, io_uring_enter and io_uring_register"
-            ),
-            Self::Disabled => out.write_str(
-                "the sysctl kernel.io_uring_disabled is 2; set it to 0 \
-                 (sysctl -w kernel.io_uring_disabled=0)",
-            ),
-            Self::DisabledUnprivileged { group: Some(group) } => write!(
-                out,
-                "the sysctl kernel.io_uring_disabled is 1; run as a member of group {group} \
-                 (kernel.io_uring_group) or set it to 0"
-            ),
-            Self::DisabledUnprivileged { group: None } => out.write_str(
-                "the sysctl kernel.io_uring_disabled is 1; set kernel.io_uring_group to a group \
-                 of this user, or kernel.io_uring_disabled to 0",
-            ),
-            Self::Filtered => out.write_str(
-                "a seccomp filter or a security module forbids it; in a container, use a seccomp \
-                 profile that allows io_uring_setup, io_uring_enter and io_uring_register",
-            ),
-            Self::Memory => out.write_str(
-                "not enough memory, or the limit of locked memory is too small; raise it \
-                 (ulimit -l, LimitMEMLOCK=)",
-            ),
-            Self::Descriptors => out
-                .write_str("no file descriptor is left; raise the limit (ulimit -n, LimitNOFILE=)"),
-            Self::Other(text) => out.write_str(text),
-        }
+        write!(out, "io_uring is not available: {}; {}", self.cause(), self.remedy())
     }
 }
 

@@ -12,12 +12,14 @@
 // Each test program uses a part of this room.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
+mod confine;
 mod content;
 pub mod multipart;
 mod scratch;
 mod server;
 mod wire;
 
+pub use confine::{with_little_memlock, without_io_uring};
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
 pub use scratch::Scratch;
 pub use server::{Launch, Listening, Server, cpu_ticks, figure};

@@ -7,7 +7,9 @@ use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
-use super::common::{ENGINES, Launch, Listening, Pattern, Scratch, Server, Wire, get, skipped};
+use super::common::{
+    ENGINES, Launch, Listening, Pattern, Scratch, Server, Wire, get, skipped, without_io_uring,
+};
 
 fn tree() -> Scratch {
     let scratch = Scratch::new();
@@ -82,37 +84,14 @@ fn a_configuration_is_read() {
     assert_eq!(server.telemetry()["server"]["engine"], "splice");
 }
 
-/// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
-/// behind it the server. Ends with 77 where no filter can be installed.
-const FORBID_IO_URING: &str = r"
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
-text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in code))
-class Program(ctypes.Structure):
-    _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
-program = Program(len(code), ctypes.addressof(text))
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-    sys.exit(77)
-if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
-    sys.exit(77)
-os.execv(sys.argv[1], sys.argv[1:])
-";
-
 #[test]
 fn a_forbidden_io_uring_is_named_with_its_remedy() {
     let scratch = tree();
-    if std::process::Command::new("python3").arg("--version").output().is_err() {
-        skipped("a forbidden io_uring", "python3 is not there to install a filter");
-        return;
-    }
-    let launch = Launch::new(&[]).root(scratch.path()).through(&["python3", "-c", FORBID_IO_URING]);
+    let Some(forbidding) = without_io_uring() else {
+        return skipped("a forbidden io_uring", "no filter can be installed here");
+    };
+    let launch = Launch::new(&[]).root(scratch.path()).through(&forbidding);
     let (status, stderr) = launch.refused();
-    if status.code() == Some(77) {
-        skipped("a forbidden io_uring", "no filter can be installed here");
-        return;
-    }
     says("a forbidden io_uring", (status, stderr), &["io_uring", "seccomp"]);
 }
 

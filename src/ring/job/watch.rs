@@ -79,7 +79,7 @@ fn open(at: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 fn watch_one(watcher: BorrowedFd<'_>, directory: &OwnedFd) -> Step {
-    if !tells_all(directory.as_fd()) {
+    if !tells_all_changes(directory.as_fd()) {
         return Step::Unwatchable;
     }
     // inotify has no call that takes a descriptor.
@@ -94,7 +94,7 @@ fn watch_one(watcher: BorrowedFd<'_>, directory: &OwnedFd) -> Step {
 /// Whether every change of a directory comes through this kernel's own file system, by the type
 /// that statfs tells. A network file system is changed by others, and beneath an overlay or a
 /// file system in user space there is one that nobody watches. What is not known is not trusted.
-fn tells_all(directory: BorrowedFd<'_>) -> bool {
+pub fn tells_all_changes(directory: BorrowedFd<'_>) -> bool {
     const LOCAL: [u32; 15] = [
         0xef53,      // ext2, ext3, ext4
         0x5846_5342, // xfs
@@ -126,7 +126,7 @@ mod tests {
     fn the_way_is_watched_as_far_as_it_goes() {
         let directory = tempfile::tempdir().unwrap();
         let root = || OwnedFd::from(fs::File::open(directory.path()).unwrap());
-        if !tells_all(root().as_fd()) {
+        if !tells_all_changes(root().as_fd()) {
             eprintln!("SKIPPED: the temporary directory is on a file system that is not watched");
             assert!(std::env::var_os("CI").is_none(), "CI has a local file system");
             return;

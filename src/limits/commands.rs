@@ -1,0 +1,13 @@
+//! Bounds of the commands that serve nothing.
+
+// doctor
+
+/// Names beneath the root that the doctor looks at: some seconds from a disk that is not warm.
+pub const DOCTOR_ENTRIES_MAX: usize = 200_000;
+
+/// Names of one kind that it prints: a line or two. The rest are counted.
+pub const DOCTOR_NAMED_MAX: usize = 8;
+
+/// Bytes that it registers with a ring to see whether that is allowed: the default of body-buffers,
+/// above every limit that is low by mistake. They are pinned for some milliseconds.
+pub const DOCTOR_REGISTER_BYTES: u64 = 64 << 20;
