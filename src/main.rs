@@ -9,15 +9,16 @@ use std::time::Duration;
 use clap::Parser;
 use pitcrew::cli::{
     Arguments, COMMANDS, Check, Command, Doctor, DoctorFormat, Lab, LabFormat, LogFormat, LogView,
-    PrintFormat, Serve,
+    PrintFormat, Serve, Top,
 };
 use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
 use pitcrew::server::{self, End, Fault};
 use pitcrew::sys::Root;
+use pitcrew::sys::client::{self, Peer};
 use pitcrew::sys::follow::{Followed, Next};
 use pitcrew::sys::root::{RootCause, RootError};
 use pitcrew::watch::log::{self, Line, View};
-use pitcrew::{doctor, lab};
+use pitcrew::{doctor, lab, limits, watch};
 use tracing::level_filters::LevelFilter;
 
 /// How the program ends; README.md and the help say the same.
@@ -32,6 +33,7 @@ enum Exit {
     Lab = 7,
     Lap = 8,
     Engine = 9,
+    Watch = 10,
     Internal = 70,
 }
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor(doctor)) => {
             configure(&doctor.serve).and_then(|all| examine(doctor, &all))
         }
+        Some(Command::Top(top)) => look(top),
         Some(Command::Lab(lab)) => race(lab),
         Some(Command::Log(view)) => read_log(view),
     };
@@ -112,6 +115,38 @@ fn examine(given: &Doctor, all: &Effective) -> Result<Exit, Exit> {
         (false, true) => Exit::Engine,
         (false, false) => Exit::Ring,
     })
+}
+
+/// `top`: on the terminal, or in tables where there is none.
+fn look(given: &Top) -> Result<Exit, Exit> {
+    let place = watch::Place::parse(&given.server, given.path.as_deref()).map_err(|problem| {
+        complain(problem);
+        Exit::Usage
+    })?;
+    let mut server = Asked(match &place.spot {
+        watch::Spot::Tcp(host) => Peer::Tcp(host.clone()),
+        watch::Spot::Unix(path) => Peer::Unix(path.clone()),
+    });
+    let mut out = io::stdout();
+    let (interval, once) = (given.interval, given.once);
+    let options = watch::Options { interval, once, colour: colour(&out) };
+    let ended = match once || !out.is_terminal() {
+        true => watch::print(&mut server, &place, &options, &mut out),
+        false => watch::screen(&mut server, &place, &options),
+    };
+    ended.map(|()| Exit::Done).map_err(|fault| {
+        complain(&fault);
+        if matches!(fault, watch::Fault::Server(_)) { Exit::Watch } else { Exit::Internal }
+    })
+}
+
+/// The server that is looked at.
+struct Asked(Peer);
+
+impl watch::Server for Asked {
+    fn exchange(&mut self, question: &[u8]) -> io::Result<Vec<u8>> {
+        client::exchange(&self.0, question, limits::WATCH_BYTES_MAX, limits::WATCH_PATIENCE)
+    }
 }
 
 /// `lab`: the race, and what is kept of it.

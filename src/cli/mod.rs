@@ -8,6 +8,7 @@ mod doctor;
 mod keys;
 mod lab;
 mod log;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,9 +22,10 @@ use keys::KeyFlags;
 pub use doctor::{Doctor, DoctorFormat};
 pub use lab::{Lab, LabFormat};
 pub use log::{LogFormat, LogView};
+pub use top::Top;
 
 /// Names that are commands and therefore need `./` in front to be served as directories.
-pub const COMMANDS: [&str; 4] = ["check", "doctor", "lab", "log"];
+pub const COMMANDS: [&str; 5] = ["check", "doctor", "top", "lab", "log"];
 
 /// The version, and the commit when it is known.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PITCREW_VERSION_SUFFIX"));
@@ -35,6 +37,7 @@ Examples:
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
   pitcrew check --print               show every key, its value and its source
   pitcrew doctor /srv/www             what this machine allows, and what it forbids
+  pitcrew top                         the figures of a server, in this terminal
   pitcrew lab                         race every I/O technique on this machine";
 
 const AFTER_HELP: &str = "\
@@ -47,6 +50,7 @@ Examples:
   pitcrew --listen :80 ./check        every interface; ./ for a directory named as a command
   pitcrew check --print               show every key, its value and its source
   pitcrew doctor /srv/www             what this machine allows, and what it forbids
+  pitcrew top                         the figures of a server, in this terminal
   pitcrew lab                         race every I/O technique on this machine
 
 Signals:
@@ -60,6 +64,7 @@ Exit codes:
   3  wrong configuration      6  io_uring is not available
   7  the lab cannot race      8  a lap delivered wrong bytes or failed
   9  doctor: an engine cannot run here
+ 10  top: the server did not answer
  70  a fault of the program itself";
 
 /// Serves a directory over HTTP/1.1 on io_uring, by the engine of your choice.
@@ -91,6 +96,9 @@ pub enum Command {
     /// Say what this machine, its limits and its file systems allow, and what to do about it
     #[command(disable_version_flag = true, max_term_width = 100, after_help = doctor::AFTER_HELP)]
     Doctor(Doctor),
+    /// Show the figures of a running server in this terminal
+    #[command(disable_version_flag = true, max_term_width = 100, after_help = top::AFTER_HELP)]
+    Top(Top),
     /// Race every I/O technique on this machine, and say which one is fastest
     #[command(disable_version_flag = true, max_term_width = 100, after_help = lab::AFTER_HELP)]
     Lab(Lab),

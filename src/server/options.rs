@@ -318,7 +318,7 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self {
             on: true,
-            path: "/telemetry".to_owned(),
+            path: crate::telemetry::schema::PATH.to_owned(),
             allow: Allow::default(),
             listen: Vec::new(),
             health: false,

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::schema::VERSION as SCHEMA_VERSION;
 use super::snapshot::{Lap, Series, Snapshot, Value};
-
-/// The version of the JSON: it changes when a name goes away or changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
 
 /// What writing one figure counts for, in counts that are read: its share of a piece.
 const SERIES_COST: usize = 64;

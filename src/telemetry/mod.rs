@@ -57,14 +57,15 @@ mod json;
 mod page;
 mod prometheus;
 mod report;
+pub mod schema;
 mod snapshot;
 mod stats;
 
 pub use catalogue::CATALOGUE;
 pub use figure::{Figure, Kind, Unit};
-pub use json::SCHEMA_VERSION;
 pub use page::{POLICY, page};
 pub use prometheus::{NAMES_BESIDE_THE_CATALOGUE, Text};
 pub use report::{Form, Report};
+pub use schema::VERSION as SCHEMA_VERSION;
 pub use snapshot::{About, Lap, Series, Shard, Snapshot, Value, snapshot};
 pub use stats::Stats;

@@ -1,7 +1,7 @@
 //! A report: the figures in one form, made in pieces.
 
-use super::json::SCHEMA_VERSION;
 use super::prometheus::Text;
+use super::schema::VERSION as SCHEMA_VERSION;
 use super::snapshot::{About, Shard, Snapshot, Taking};
 
 /// The form of a report.
