@@ -16,7 +16,7 @@ use super::directories::{self, Opened};
 use super::endpoint::Figures;
 use super::listening::Listeners;
 use super::options::{Etag, Options, Precompressed};
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use super::run::Fault;
 use super::shards::Shards;
 use super::watcher;
@@ -327,7 +327,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             body_timeout: options.body_timeout,
             idle_timeout: options.idle_timeout,
             send_timeout: options.send_timeout,
-            bounds: options.bounds(start.seats),
+            bounds: parts::bounds(&options, start.seats),
         },
         connections_max: options.share(options.connections),
         beyond: options.connections_beyond,

@@ -6,12 +6,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access_log::Options as LogOptions;
 pub use crate::base::Network;
-use crate::connection::{Bounds, Seats, Via};
+use crate::connection::Via;
 pub use crate::engines::Kind;
 pub use crate::http::forwarded::Trusted;
 use crate::limits::{
@@ -187,19 +186,6 @@ impl Options {
     pub fn share(&self, total: usize) -> usize {
         assert!(self.workers > 0, "a server has at least one worker");
         if total == 0 { 0 } else { (total / self.workers).max(1) }
-    }
-
-    /// What a client may take. `seats` are the connections by address, of all workers.
-    pub(super) fn bounds(&self, seats: Option<Arc<Seats>>) -> Bounds {
-        Bounds {
-            head_rate: self.head_rate,
-            send_rate: self.send_rate,
-            rate_limit: self.rate_limit,
-            pipeline_depth: self.pipeline_depth,
-            seats,
-            trusted: Arc::new(self.trusted_proxies.clone()),
-            proxy_header: self.proxy_protocol,
-        }
     }
 
     /// What every host serves, the one for all other names first.

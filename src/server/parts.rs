@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
-use super::options::Beyond;
+use super::options::{Beyond, Options};
 use crate::access_log::Log;
 use crate::cache::{self, Directory};
-use crate::connection::{self, Endpoint};
+use crate::connection::{self, Bounds, Endpoint, Seats};
 use crate::resource::{PageMemory, Site};
 use crate::ring::{File, Kernel, Reactor, Socket};
 use crate::telemetry::Shard;
@@ -59,5 +59,18 @@ pub struct Parts<K: Kernel> {
 impl<K: Kernel> std::fmt::Debug for Parts<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// What a client may take. `seats` are the connections by address, of all workers.
+pub(super) fn bounds(options: &Options, seats: Option<Arc<Seats>>) -> Bounds {
+    Bounds {
+        head_rate: options.head_rate,
+        send_rate: options.send_rate,
+        rate_limit: options.rate_limit,
+        pipeline_depth: options.pipeline_depth,
+        seats,
+        trusted: Arc::new(options.trusted_proxies.clone()),
+        proxy_header: options.proxy_protocol,
     }
 }

@@ -1,5 +1,6 @@
 //! A whole connection: the worker itself over the simulated kernel, with faults. Whatever comes,
-//! the worker goes on, answers with no 5xx but 501, 503 and 505, and has everything back at the end.
+//! the worker goes on, answers with no 5xx but 501, 503 and 505, and has everything back at the
+//! end.
 
 #![no_main]
 
