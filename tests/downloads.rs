@@ -127,7 +127,8 @@ fn a_variant_fetched_in_parts_unpacks() {
     }
 }
 
-/// A download that breaks off is resumed, again and again, by tag and by date.
+/// RFC 9110 section 13.1.5: a download that breaks off is resumed, again and again, by tag and by
+/// date.
 #[test]
 fn broken_downloads_are_resumed() {
     const BYTES: u64 = (9 << 20) + 77;

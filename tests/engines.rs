@@ -67,6 +67,7 @@ fn check_range(
     assert_eq!(got, Pattern::new(seed).digest(first, len), "{what}");
 }
 
+/// RFC 9110 section 8.6: the length that is said is the length that comes.
 fn whole_files(engine: &str) {
     let scratch = Scratch::new();
     sized_files(&scratch, &SIZES);
@@ -85,6 +86,7 @@ fn whole_files(engine: &str) {
     }
 }
 
+/// RFC 9110 section 14.1.2, at the edges of files and of blocks.
 fn ranges(engine: &str) {
     let scratch = Scratch::new();
     sized_files(&scratch, &SIZES);
@@ -124,6 +126,7 @@ fn ranges(engine: &str) {
     }
 }
 
+/// RFC 9110 section 14.1.1: positions beyond 32 bits.
 fn beyond_four_gib(engine: &str) {
     let scratch = Scratch::new();
     let size = GIB_4 + (1 << 20) + 5;

@@ -36,6 +36,7 @@ fn stamp(path: &Path) {
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
+/// RFC 9110 section 8.8.3.
 #[test]
 fn a_tag_is_of_the_bytes_and_not_of_the_time_in_every_engine() {
     let root = Scratch::new();
@@ -59,6 +60,7 @@ fn a_tag_is_of_the_bytes_and_not_of_the_time_in_every_engine() {
     }
 }
 
+/// RFC 9110 section 8.8.1: a strong validator changes whenever the bytes do.
 #[test]
 fn another_version_of_the_same_size_and_time_has_another_tag() {
     let root = Scratch::new();
@@ -99,6 +101,7 @@ fn a_version_is_hashed_once_however_many_ask() {
     assert_eq!(server.figure(&["techniques", "digest", "bytes"]), 32 << 20);
 }
 
+/// RFC 9110 section 8.8.3.3: the tag of a coding is another one.
 #[test]
 fn variants_have_tags_of_their_own_bytes() {
     let root = Scratch::new();
@@ -117,6 +120,7 @@ fn variants_have_tags_of_their_own_bytes() {
     assert_eq!(tag(&server, "/a.txt"), format!("\"{:032x}\"", xxh3_128(b"the file itself")));
 }
 
+/// RFC 9110 section 8.8.1: its time and size take the place of its bytes.
 #[test]
 fn a_file_above_the_bound_is_known_by_its_time() {
     let root = Scratch::new();

@@ -59,6 +59,7 @@ fn tree() -> Scratch {
     root
 }
 
+/// RFC 9110 section 17.3: a listing does not tell of what is not served.
 #[test]
 fn what_would_be_served_is_listed_and_nothing_else() {
     let root = tree();
@@ -79,6 +80,7 @@ fn what_would_be_served_is_listed_and_nothing_else() {
     assert_eq!(names(&ask(&server, "/dir/", JSON)), [".well-known", "sub", "a.txt", "b.txt"]);
 }
 
+/// RFC 9110 section 15.5.5.
 #[test]
 fn a_directory_is_listed_only_where_nothing_else_answers() {
     let root = tree();
@@ -142,6 +144,7 @@ fn head_and_conditions_hold_for_listings_rfc9110_section_13() {
     assert!(other.text().contains("new.txt"));
 }
 
+/// RFC 9110 section 15.5.4.
 #[test]
 fn a_directory_that_may_not_be_read_is_not_there() {
     let root = Scratch::new();
@@ -190,6 +193,7 @@ fn a_hundred_thousand_entries_are_listed_by_every_engine() {
     assert_eq!(server.figure(&["jobs", "in_flight"]), 0);
 }
 
+/// RFC 9110 section 15.6.4.
 #[test]
 fn pages_on_their_way_are_bounded() {
     let root = Scratch::new();
@@ -225,6 +229,7 @@ fn many_at_once_share_what_is_made() {
     assert!((1..=40).contains(&made), "{made}");
 }
 
+/// RFC 9112 section 9.3.2.
 #[test]
 fn listings_pipeline_with_files() {
     let root = tree();
@@ -239,6 +244,7 @@ fn listings_pipeline_with_files() {
     }
 }
 
+/// RFC 9110 section 5.1, and RFC 9110 section 12.5.5 for Vary.
 #[test]
 fn rules_hold_for_listings() {
     let scratch = Scratch::new();

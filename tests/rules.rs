@@ -39,6 +39,7 @@ fn site() -> Scratch {
     scratch
 }
 
+/// RFC 9110 section 5.1: fields by glob, set, replaced and removed, on 2xx and 304 or on all.
 #[test]
 fn fields_go_by_the_file_that_is_sent() {
     let scratch = site();
@@ -157,6 +158,7 @@ fn scripts_of_other_origins_read_what_is_shared() {
     assert_eq!(options.field("allow"), Some("GET, HEAD, OPTIONS"));
 }
 
+/// RFC 9110 section 15.5: the explanation of an error may be a page of the site.
 #[test]
 fn a_refusal_has_its_page_in_every_engine() {
     let scratch = site();
@@ -192,6 +194,7 @@ fn a_refusal_has_its_page_in_every_engine() {
     }
 }
 
+/// RFC 9110 section 15.5: the first error is the one that is told.
 #[test]
 fn a_page_that_is_not_there_is_no_second_refusal() {
     let scratch = site();
@@ -205,6 +208,7 @@ fn a_page_that_is_not_there_is_no_second_refusal() {
     });
 }
 
+/// RFC 9110 section 15.3.1: the fallback file is the answer, with its validators.
 #[test]
 fn pages_that_are_not_there_are_the_application() {
     let scratch = site();
@@ -272,6 +276,7 @@ fn redirects_lead_where_they_say() {
     assert_eq!(ask(&server, "GET", "/shop/1/2/buy", "").status, 404);
 }
 
+/// RFC 3986 section 3.3: by the first segments of the path, once it is resolved.
 #[test]
 fn mounts_are_other_directories() {
     let scratch = site();
@@ -359,6 +364,7 @@ fn each_host_has_its_own_rules() {
     assert_eq!(wire.answer("GET").unwrap().text(), "home");
 }
 
+/// RFC 9110 sections 15.5.4 and 15.5.5: 404 hides a file, 403 tells of it.
 #[test]
 fn a_file_that_may_not_be_read_is_told_when_asked_for() {
     use std::os::unix::fs::PermissionsExt;
@@ -378,6 +384,7 @@ fn a_file_that_may_not_be_read_is_told_when_asked_for() {
     }
 }
 
+/// RFC 9110 section 8.3.
 #[test]
 fn media_types_are_those_of_the_rules() {
     let scratch = site();
@@ -391,6 +398,7 @@ fn media_types_are_those_of_the_rules() {
     assert_eq!(kind("/a.new").as_deref(), Some("text/x-new; charset=utf-8"));
 }
 
+/// RFC 9110 section 3.1: the target is the same resource, whatever directory it comes from now.
 #[test]
 fn a_switched_link_is_followed() {
     let scratch = Scratch::new();
@@ -403,14 +411,15 @@ fn a_switched_link_is_followed() {
         std::os::unix::fs::symlink(to, &next).unwrap();
         std::fs::rename(&next, &link).unwrap();
     };
-    for follow in [true, false] {
+    let both = |engine| [(engine, true), (engine, false)];
+    for (engine, follow) in ENGINES.into_iter().flat_map(both) {
         switch("one");
         let rule = format!("root-follow = {follow}\nopen-files-valid = \"0\"\n");
-        let server = serve(&scratch, &[], &rule);
+        let server = serve(&scratch, &["--engine", engine], &rule);
         assert_eq!(ask(&server, "GET", "/", "").text(), "one");
         switch("two");
         let expected = if follow { "two" } else { "one" };
-        assert_eq!(ask(&server, "GET", "/", "").text(), expected, "follow = {follow}");
+        assert_eq!(ask(&server, "GET", "/", "").text(), expected, "{engine}, follow = {follow}");
         // A path that leads nowhere for a while changes nothing.
         std::fs::remove_file(&link).unwrap();
         assert_eq!(ask(&server, "GET", "/", "").text(), expected);
@@ -528,6 +537,7 @@ origins = ["*"]
     }
 }
 
+/// RFC 9112 section 9.3.2.
 #[test]
 fn rules_are_kept_on_a_pipelined_connection() {
     let scratch = site();
@@ -546,7 +556,8 @@ fn rules_are_kept_on_a_pipelined_connection() {
     assert_eq!(seen[4].text(), "<h1>lost</h1>");
 }
 
-/// The longest Location with the longest fields still leaves in one answer.
+/// RFC 9110 section 10.2.2: the longest Location with the longest fields still leaves in one
+/// answer.
 #[test]
 fn the_longest_redirect_fits() {
     let scratch = site();

@@ -348,6 +348,7 @@ mod tests {
         load
     }
 
+    /// RFC 9110 section 15.6.4: it may be there in a moment.
     #[test]
     fn a_neighbour_that_cannot_be_looked_for_is_not_one_that_is_missing() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {

@@ -194,6 +194,7 @@ mod tests {
         of(Fields { if_none_match: vec![value.as_bytes()], ..Fields::default() })
     }
 
+    /// RFC 9110 section 13.2.2.
     #[test]
     fn no_condition_proceeds() {
         assert_eq!(of(Fields::default()), PROCEED);
@@ -322,6 +323,7 @@ mod tests {
         assert_eq!(of(MODIFIED + 1), PROCEED);
     }
 
+    /// RFC 9110 sections 13.1.1 and 13.1.3.
     #[test]
     fn a_representation_without_validators() {
         let none = Validators::default();
@@ -393,6 +395,7 @@ mod tests {
             prop_assert_eq!(evaluate(fields, validators, now), model());
         }
 
+        /// RFC 9110 sections 13.1.5 and 8.8.2.2.
         #[test]
         fn a_date_in_if_range(
             asked in MODIFIED - 2..MODIFIED + 3, now in MODIFIED - 1..MODIFIED + 3,

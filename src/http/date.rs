@@ -247,6 +247,7 @@ mod tests {
         assert_eq!(date.map(text).as_deref(), Some("Thu, 01 Jan 1976 00:00:00 GMT"));
     }
 
+    /// RFC 9110 section 5.6.7.
     #[test]
     fn what_is_no_date() {
         for value in [

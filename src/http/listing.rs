@@ -418,6 +418,7 @@ mod tests {
         );
     }
 
+    /// RFC 3986 section 3.3, and the escapes of HTML.
     #[test]
     fn names_cannot_leave_their_place() {
         let mut listing = Listing::new(10);
@@ -436,12 +437,15 @@ mod tests {
         assert_eq!(html.matches("<tr").count(), 1 + 1 + 3);
     }
 
+    /// Links and headings that a keyboard reaches, in the colours that are preferred.
     #[test]
     fn the_page_helps_to_find_the_way() {
         let mut out = Vec::new();
         listing().write(&mut out, b"a/b", View::parse(Some(b"sort=size")), Form::Html);
         let html = String::from_utf8(out).unwrap();
         assert!(html.contains("<a href=\"../\" rel=\"up\">../</a>"));
+        assert!(html.contains("color-scheme:light dark") && html.contains("a:focus-visible{"));
+        assert!(html.contains("@media(prefers-color-scheme:dark)") && !html.contains("<script"));
         assert!(html.contains("<a href=\"../../\">/</a> <a href=\"../\"><bdi>a</bdi>/</a>"));
         assert!(html.contains("aria-sort=ascending><a href=\"?sort=size&amp;order=desc\">"));
         assert!(html.contains("<a href=\"dir/\"><bdi>dir</bdi>/</a>"));

@@ -175,6 +175,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// RFC 9110 section 8.3.
     #[test]
     fn types_of_the_web() {
         let table = MediaTable::default();
@@ -229,6 +230,7 @@ mod tests {
         assert_eq!(of(&table, b"a.css"), "text/css; charset=utf-8");
     }
 
+    /// RFC 9110 section 5.5.
     #[test]
     fn an_addition_cannot_end_the_line() {
         let mut table = MediaTable::default();

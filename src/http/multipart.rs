@@ -103,6 +103,7 @@ mod tests {
         assert_eq!(length(&boundary, &lines, &spans, 10), Some(text.len() as u64));
     }
 
+    /// RFC 9110 section 15.3.7.2: a part has the fields that a whole answer would have had.
     #[test]
     fn a_coded_part_says_its_coding() {
         let entity = Entity { coding: Coding::Br, ..Entity::of_text(Media::new("text/plain")) };

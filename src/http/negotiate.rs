@@ -338,6 +338,7 @@ mod tests {
         assert_eq!(Codings::parse(lines).choose(EVERY), Coding::Gzip);
     }
 
+    /// RFC 9110 section 12.5.3.
     #[test]
     fn only_what_is_there_is_chosen() {
         let codings = Codings::parse([&b"br, zstd, gzip"[..]]);

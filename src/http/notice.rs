@@ -84,6 +84,7 @@ mod tests {
         assert!(!of("", Form::Html).contains("<p>"));
     }
 
+    /// RFC 9110 section 15.5.
     #[test]
     fn notices_are_short() {
         for status in Status::ALL {

@@ -254,6 +254,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 15.5.17.
     #[test]
     fn an_empty_file_has_no_satisfiable_range() {
         for value in ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=-0", "bytes=0-0,-5"] {
@@ -298,6 +299,7 @@ mod tests {
         assert_eq!(select(format!("bytes=0-0{}", ",".repeat(64)).as_bytes(), 9), Selection::Whole);
     }
 
+    /// RFC 9110 section 14.1.1: a position has any number of digits.
     #[test]
     fn the_ends_of_64_bits() {
         assert_eq!(select(b"bytes=0-", u64::MAX), one(0, u64::MAX));
@@ -357,6 +359,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 9110 sections 14.1.2 and 15.3.7.2.
         #[test]
         fn as_the_model_selects(
             specs in prop::collection::vec(

@@ -339,6 +339,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 15.5: an explanation for the client, and for nobody else.
     #[test]
     fn sentences_say_nothing_of_the_inside() {
         const INSIDE: [&str; 8] =

@@ -450,6 +450,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// RFC 9110 sections 8 and 14.3: what an answer with a file says of it.
     #[test]
     fn a_plain_file() {
         let tag = Tag::of_file(0, 1, 5, Coding::Identity);
@@ -547,6 +548,7 @@ mod tests {
         assert!(head.ends_with("\r\nLocation: /evil.example/a%20b/?x=1\r\n\r\n"));
     }
 
+    /// RFC 9110 section 5.1, and section 12.5.5 for Vary.
     #[test]
     fn edits_set_replace_and_remove() {
         let edits = [
@@ -582,6 +584,7 @@ mod tests {
         assert!(lines.all().windows(21).any(|at| at == b"Vary: Accept-Encoding"));
     }
 
+    /// RFC 9110 section 5.5.
     #[test]
     fn an_edit_cannot_break_the_message() {
         assert_eq!(FieldEdit::set("a", "b\r\nc: d"), Err(FieldError::Value));

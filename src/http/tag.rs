@@ -110,6 +110,7 @@ mod tests {
 
     const CODINGS: [Coding; 4] = [Coding::Br, Coding::Zstd, Coding::Gzip, Coding::Identity];
 
+    /// RFC 9110 section 8.8.3.
     #[test]
     fn the_shape_of_a_tag() {
         let tag = Tag::of_file(0, 1, 64, Coding::Identity);

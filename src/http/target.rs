@@ -207,6 +207,7 @@ mod tests {
         String::from_utf8(of(raw).unwrap().0).unwrap()
     }
 
+    /// RFC 9112 section 3.2.1.
     #[test]
     fn plain_paths_lose_their_slash() {
         assert_eq!(of("/a/b.txt"), Ok((b"a/b.txt".to_vec(), Target::default())));
@@ -224,6 +225,7 @@ mod tests {
         assert_eq!(of("/%ff%0a").unwrap().0, b"\xff\n");
     }
 
+    /// RFC 3986 sections 2.1 and 5.2.4, RFC 9110 section 17.3.
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for (raw, error) in [
@@ -268,6 +270,7 @@ mod tests {
         assert_eq!(path("/a//../b"), "b");
     }
 
+    /// RFC 3986 section 3.3: an empty segment names nothing here.
     #[test]
     fn double_slashes_collapse_and_are_told() {
         let (path, target) = of("//evil.example//a//").unwrap();
@@ -276,6 +279,7 @@ mod tests {
         assert!(!of("/a/").unwrap().1.doubled);
     }
 
+    /// RFC 8615 section 3: `.well-known` alone is for everybody.
     #[test]
     fn hidden_segments_are_told() {
         assert!(of("/.git/config").unwrap().1.hidden);
@@ -286,6 +290,7 @@ mod tests {
         assert!(!of("/a.b").unwrap().1.hidden);
     }
 
+    /// RFC 9110 section 10.2.2, RFC 9112 section 11.1.
     #[test]
     fn a_location_never_leaves_the_host_nor_the_line() {
         let of = |path: &[u8], query: Option<&[u8]>| {
@@ -354,6 +359,7 @@ mod model {
     }
 
     proptest! {
+        /// RFC 3986 sections 2.4 and 5.2.4.
         #[test]
         fn as_the_model_resolves(
             raw in "/?((\\.|%2e|%2E|[abA%]|/|%41|%2f|%00|%5c|%ff|\\\\| |well-known){0,3}/){0,5}\

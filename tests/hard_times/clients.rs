@@ -248,7 +248,7 @@ fn read_slowly(engine: &str) {
     assert!(got == Pattern::new(21).bytes(0, BIG as usize), "{engine}: wrong bytes");
 }
 
-/// One that reads nothing at all is given up.
+/// RFC 9112 section 9.5: one that reads nothing at all is given up.
 #[test]
 fn a_reader_that_stands_still_is_cut() {
     for engine in ENGINES {

@@ -31,6 +31,7 @@ fn stops_accepting(server: &Server) {
     });
 }
 
+/// RFC 9112 section 9.6: what is owed is sent before the close.
 #[test]
 fn a_download_in_flight_is_finished_before_the_end() {
     for engine in ENGINES {
@@ -65,6 +66,7 @@ fn a_second_signal_ends_at_once() {
     }
 }
 
+/// RFC 9112 section 9.5: an idle connection may be closed at any time.
 #[test]
 fn idle_connections_do_not_hold_up_the_end() {
     let scratch = tree();

@@ -62,6 +62,7 @@ fn goes_on(server: &Server) {
     assert_eq!(wire.response().unwrap().body, b"still here\n");
 }
 
+/// RFC 9112 section 8: what is short of its length is incomplete, and nothing is padded.
 #[test]
 fn a_file_truncated_to_nothing_cuts_its_downloads() {
     for engine in ENGINES {
@@ -78,6 +79,7 @@ fn a_file_truncated_to_nothing_cuts_its_downloads() {
     }
 }
 
+/// RFC 9112 section 8.
 #[test]
 fn a_file_truncated_in_the_middle_cuts_its_downloads() {
     for engine in ENGINES {
@@ -106,6 +108,7 @@ fn a_file_truncated_in_the_middle_cuts_its_downloads() {
     }
 }
 
+/// RFC 9112 section 6.2: the length is that of the file that was opened.
 #[test]
 fn a_file_replaced_by_rename_is_sent_to_its_end_and_then_seen() {
     for engine in ENGINES {
@@ -211,7 +214,8 @@ fn a_length_is_never_stale() {
     }
 }
 
-/// Nothing but regular files is opened for reading, and nothing waits for a writer.
+/// RFC 9110 section 15.5.5: nothing but regular files is opened for reading, and nothing waits for
+/// a writer.
 #[test]
 fn what_is_no_file_is_not_found() {
     let scratch = Scratch::new();

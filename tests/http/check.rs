@@ -39,6 +39,7 @@ impl Marks {
         mark("earlier", httpdate::fmt_http_date(time - day));
         mark("just-before", httpdate::fmt_http_date(time - second));
         mark("just-after", httpdate::fmt_http_date(time + second));
+        mark("ten-after", httpdate::fmt_http_date(time + site::LATER_BY));
         mark("later", httpdate::fmt_http_date(time + Duration::from_secs(60 * 60)));
         mark("data", get("/data.bin", "identity").0);
         for coding in ["identity", "br", "zstd", "gzip"] {
@@ -151,7 +152,11 @@ pub(crate) fn always(what: &str, method: &str, answer: &Response) {
         .find(|status| status.code() == answer.status)
         .map(|status| status.reason());
     assert_eq!(reason, Some(answer.reason.as_str()), "{what}: the phrase of the RFC");
-    if !matches!(answer.status, 204 | 304) {
+    if matches!(answer.status, 204 | 304) {
+        // RFC 9110 sections 15.3.5 and 15.4.5, and section 8.6 for the length.
+        assert!(answer.field("content-length").is_none(), "{what}: {answer:?}");
+        assert!(answer.body.is_empty(), "{what}: {answer:?}");
+    } else {
         has("content-type");
         has("content-length");
         assert_eq!(has("x-content-type-options"), "nosniff", "{what}");

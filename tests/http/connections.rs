@@ -1,7 +1,11 @@
 //! What a table of single exchanges does not show: long pipelines, half-closed connections, any
 //! bytes, and counters.
 
-use crate::common::{self, ENGINES, End, Fault, Pattern, Server, Wire, exchange, get};
+use std::time::{Duration, SystemTime};
+
+use crate::common::{
+    self, ENGINES, End, Fault, Pattern, Response, Scratch, Server, Wire, exchange, get,
+};
 use crate::site::{Site, content};
 
 macro_rules! in_each_engine {
@@ -22,20 +26,33 @@ in_each_engine!(sendfile, splice, uring, direct, copy);
 /// HEAD has the fields of GET (RFC 9110 section 9.3.2).
 #[test]
 fn head_says_what_get_would() {
+    const PATHS: [&str; 8] = [
+        "/",
+        "/plain.txt",
+        "/data.bin",
+        "/empty.bin",
+        "/page.html",
+        "/missing",
+        "/dir",
+        "/noindex/",
+    ];
     let site = Site::new();
-    let server = Server::engine("sendfile", &site.root());
-    for path in ["/", "/plain.txt", "/data.bin", "/empty.bin", "/missing", "/dir", "/noindex/"] {
-        let ask = |method: &str| {
-            let mut wire = server.connect();
-            wire.send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
-            let answer = wire.answer(method).unwrap();
-            wire.serves().unwrap();
-            let mut fields = answer.fields;
-            fields.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
-            fields.sort();
-            (answer.status, fields)
-        };
-        assert_eq!(ask("HEAD"), ask("GET"), "{path}");
+    for engine in ENGINES {
+        let server = Server::start(&["--engine", engine, "--precompressed", "on"], &site.root());
+        for path in PATHS {
+            let ask = |method: &str| {
+                let mut wire = server.connect();
+                let fields = "Host: test\r\nAccept-Encoding: gzip\r\n";
+                wire.send(format!("{method} {path} HTTP/1.1\r\n{fields}\r\n").as_bytes());
+                let answer = wire.answer(method).unwrap();
+                wire.serves().unwrap();
+                let mut fields = answer.fields;
+                fields.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+                fields.sort();
+                (answer.status, fields)
+            };
+            assert_eq!(ask("HEAD"), ask("GET"), "{engine} {path}");
+        }
     }
 }
 
@@ -78,7 +95,8 @@ fn pipelines(engine: &str) {
     }
 }
 
-/// Good answers before a bad request are whole, then comes the refusal, then the end.
+/// RFC 9112 section 9.3.2: good answers before a bad request are whole, then comes the refusal,
+/// then the end.
 #[test]
 fn a_bad_request_ends_a_pipeline_behind_the_good_answers() {
     let site = Site::new();
@@ -142,7 +160,8 @@ fn a_miss_is_not_counted_as_a_hit_too() {
     assert_eq!(counted(&[&expects[..], b"x"].concat(), 2), (3, 7));
 }
 
-/// More requests than one buffer or one batch of answers holds, with bodies in between.
+/// RFC 9112 section 9.3.2: more requests than one buffer or one batch of answers holds, with bodies
+/// in between.
 #[test]
 fn a_long_pipeline_is_answered_to_its_end() {
     let site = Site::new();
@@ -181,7 +200,7 @@ fn half_close(engine: &str) {
     }
 }
 
-/// Bytes of every kind end in a refusal or a close, and the server goes on.
+/// RFC 9112 section 2.2: bytes of every kind end in a refusal or a close, and the server goes on.
 #[test]
 fn garbage_costs_only_its_own_connection() {
     let site = Site::new();
@@ -201,8 +220,8 @@ fn garbage_costs_only_its_own_connection() {
     wire.serves().unwrap();
 }
 
-/// What a browser sends when somebody writes https: it waits for an answer, so the server must
-/// not wait for an end of line.
+/// RFC 9112 section 3, what a browser sends when somebody writes https: it waits for an answer, so
+/// the server must not wait for an end of line.
 #[test]
 fn a_tls_hello_is_refused_at_once() {
     let site = Site::new();
@@ -217,17 +236,106 @@ fn a_tls_hello_is_refused_at_once() {
     assert!(rest.is_empty() || said.starts_with("HTTP/1.1 400 "), "{said}");
 }
 
-/// Names that are not text are names all the same.
+/// Names that are not text are names all the same: an escape stands for a byte (RFC 3986 section
+/// 2.1).
 #[test]
 fn a_name_of_any_bytes_is_served() {
     use std::os::unix::ffi::OsStrExt;
     let site = Site::new();
     let name = std::ffi::OsStr::from_bytes(b"raw\xff\xfe.bin");
     std::fs::write(site.root().join(name), b"raw bytes").unwrap();
-    let server = Server::engine("sendfile", &site.root());
-    let mut wire = server.connect();
-    wire.send(&get("/raw%FF%fe.bin", ""));
-    assert_eq!(wire.response().unwrap().body, b"raw bytes");
+    for engine in ENGINES {
+        let server = Server::engine(engine, &site.root());
+        let mut wire = server.connect();
+        wire.send(&get("/raw%FF%fe.bin", ""));
+        assert_eq!(wire.response().unwrap().body, b"raw bytes", "{engine}");
+    }
+}
+
+/// RFC 9110 section 8.8.2.1: a file whose time has not come yet is told as of now, and section
+/// 8.8.2.2: such a date is weak, so that no download is resumed by it.
+#[test]
+fn a_file_of_the_future_is_of_now() {
+    let site = Site::new();
+    site.touch("data.bin", SystemTime::now() + Duration::from_secs(24 * 60 * 60));
+    for engine in ENGINES {
+        let server = Server::engine(engine, &site.root());
+        let mut wire = server.connect();
+        let mut ask = |fields: &str| {
+            wire.send(&get("/data.bin", fields));
+            wire.response().unwrap()
+        };
+        let time = |answer: &Response, name| {
+            httpdate::parse_http_date(answer.field(name).unwrap()).unwrap()
+        };
+        let whole = ask("");
+        assert_eq!(whole.status, 200, "{engine}");
+        assert!(time(&whole, "last-modified") <= time(&whole, "date"), "{engine}: {whole:?}");
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let same = ask(&format!("If-Modified-Since: {later}\r\n"));
+        assert_eq!(same.status, 304, "{engine}");
+        assert!(time(&same, "last-modified") <= time(&same, "date"), "{engine}: {same:?}");
+        let said = whole.field("last-modified").unwrap();
+        for date in [said, &later] {
+            let resumed = ask(&format!("Range: bytes=9-\r\nIf-Range: {date}\r\n"));
+            assert_eq!(resumed.status, 200, "{engine}: {date} is no strong validator");
+            assert!(resumed.body == content("data.bin"), "{engine}");
+        }
+    }
+}
+
+/// RFC 9110 section 8.8.3: the tag is of the time, to the nanosecond, the size and the coding, and
+/// of nothing that differs between two copies of a tree.
+#[test]
+fn replicas_agree_on_entity_tags() {
+    let tree = || {
+        let scratch = Scratch::new();
+        for name in ["one.txt", "one.txt.gz", "one.txt.br", "other.txt"] {
+            scratch.write(name, "content");
+        }
+        scratch.write("longer.txt", "contents");
+        scratch
+    };
+    let time = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let trees = [tree(), tree()];
+    let touch = |scratch: &Scratch, name: &str, time| {
+        let file = std::fs::File::options().append(true).open(scratch.join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    for scratch in &trees {
+        for name in ["one.txt", "one.txt.gz", "one.txt.br", "longer.txt"] {
+            touch(scratch, name, time);
+        }
+        touch(scratch, "other.txt", time + Duration::from_nanos(1));
+    }
+    let inode = |scratch: &Scratch| {
+        std::os::unix::fs::MetadataExt::ino(&scratch.join("one.txt").metadata().unwrap())
+    };
+    assert_ne!(inode(&trees[0]), inode(&trees[1]));
+    let mut all = std::collections::BTreeSet::new();
+    for engine in ENGINES {
+        for scratch in &trees {
+            let flags = ["--engine", engine, "--precompressed", "on"];
+            let server = Server::start(&flags, scratch.path());
+            let tag = |path: &str, coding: &str| {
+                let mut wire = server.connect();
+                wire.send(&get(path, &format!("Accept-Encoding: {coding}\r\n")));
+                wire.response().unwrap().field("etag").unwrap().to_owned()
+            };
+            let asked = [
+                ("/one.txt", "identity"),
+                ("/one.txt", "gzip"),
+                ("/one.txt", "br"),
+                ("/other.txt", "identity"),
+                ("/longer.txt", "identity"),
+            ];
+            let tags = asked.map(|(path, coding)| tag(path, coding));
+            let different: std::collections::BTreeSet<_> = tags.iter().collect();
+            assert_eq!(different.len(), tags.len(), "{engine}: {tags:?}");
+            all.insert(tags);
+        }
+    }
+    assert_eq!(all.len(), 1, "every replica and every engine says the same");
 }
 
 /// The figures by status add up to the answers that were given.

@@ -5,7 +5,7 @@ use pitcrew::http::refusal::Refusal::{self, *};
 
 use crate::case::{After, Case, Setup};
 use crate::cases::cases;
-use crate::common::{End, Server, Wire, eventually, figure, get};
+use crate::common::{ENGINES, End, Server, Wire, eventually, figure, get};
 use crate::real::{Player, Way};
 use crate::site::Site;
 
@@ -139,7 +139,12 @@ fn provokes(case: &Case, refusal: Refusal, closes: bool) -> bool {
 #[test]
 fn a_connection_too_many_is_told_so() {
     let site = Site::new();
-    let server = Server::start(&["--workers", "1", "--connections", "2"], &site.root());
+    ENGINES.iter().for_each(|engine| told_so(&site, engine));
+}
+
+fn told_so(site: &Site, engine: &str) {
+    let flags = ["--engine", engine, "--workers", "1", "--connections", "2"];
+    let server = Server::start(&flags, &site.root());
     let mut held: Vec<Wire> = (0..2).map(|_| server.connect()).collect();
     for wire in &mut held {
         wire.serves().unwrap();
@@ -161,7 +166,8 @@ fn a_connection_too_many_is_told_so() {
     eventually("a connection is taken again", || server.connect().serves().ok());
 }
 
-/// One more than the limit waits for its turn, if that is asked for.
+/// One more than the limit waits for its turn, if that is asked for (RFC 9110 section 15.6.4
+/// leaves it to the server to refuse).
 #[test]
 fn a_connection_too_many_waits_if_it_is_told_to() {
     let site = Site::new();

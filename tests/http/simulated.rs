@@ -13,13 +13,15 @@ use pitcrew::cache::Directory;
 use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::http::refusal::Refusal;
 use pitcrew::resource::{self, PageMemory, Site};
-use pitcrew::ring::simulated::{Client, End, ListenerId, Random, Simulated, World};
-use pitcrew::ring::{File, How, Options, Reactor, Socket};
+use pitcrew::ring::simulated::{Client, End, Fault, ListenerId, Random, Simulated, World};
+use pitcrew::ring::{File, How, Options, Reactor, Socket, Technique};
 use pitcrew::server::options::Beyond;
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 use pitcrew::{cache, config, limits};
+use rustix::io::Errno;
 
 #[path = "limits.rs"]
 mod limited;
@@ -27,7 +29,7 @@ mod limited;
 use crate::case::{After, Case, Setup, each};
 use crate::cases::cases;
 use crate::check::{self, Marks};
-use crate::common::{Scratch, Wire, long};
+use crate::common::{Pattern, Scratch, Wire, long};
 use crate::site::{self, MARKER};
 
 /// Longer than any turn takes, shorter than any deadline.
@@ -463,7 +465,11 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
 /// An idle connection is closed without an answer, new or used (RFC 9112 section 9.5).
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    Kind::ALL.into_iter().for_each(stays_idle);
+}
+
+fn stays_idle(engine: Kind) {
+    let mut machine = Machine::new(engine, Setup::Usual);
     for request in [&b""[..], MARKER] {
         let mut line = machine.connect();
         machine.send(&mut line, request);
@@ -484,7 +490,11 @@ fn an_idle_connection_is_closed_without_a_word() {
 /// once (RFC 9112 section 9.6).
 #[test]
 fn a_draining_server_says_close() {
-    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    Kind::ALL.into_iter().for_each(drains);
+}
+
+fn drains(engine: Kind) {
+    let mut machine = Machine::new(engine, Setup::Usual);
     let mut idle = machine.connect();
     machine.send(&mut idle, MARKER);
     let answered = idle.received.len();
@@ -511,6 +521,104 @@ fn a_draining_server_says_close() {
         let answer = Wire::past(line.received).response().unwrap();
         assert_eq!((answer.status, answer.says_close()), (200, true));
         assert_eq!(line.client.end(), End::Closed);
+    }
+}
+
+/// What a shortage or the disk keeps from being opened is not said to be missing, and may be there
+/// in a moment: 503 with Retry-After, and the connection goes on (RFC 9110 sections 15.6.4 and
+/// 10.2.3).
+#[test]
+fn a_file_that_cannot_be_opened_now_is_there_later() {
+    const REQUEST: &[u8] = b"GET /plain.txt HTTP/1.1\r\nHost: a\r\n\r\n";
+    for engine in Kind::ALL {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
+            let what = format!("{engine:?}, {errno:?}");
+            let mut machine = Machine::new(engine, Setup::NoVariants);
+            machine.world.script(Technique::Open, 0, Fault::Fail(errno));
+            let mut line = machine.connect();
+            machine.send(&mut line, REQUEST);
+            let counted = machine.shard.connections.refusals(Refusal::StorageUnavailable).read();
+            assert_eq!((machine.world.befallen(), counted), (1, 1), "{what}");
+            machine.send(&mut line, REQUEST);
+            let mut wire = Wire::past(with_date_of_now(&line.received));
+            let refused = wire.response().unwrap();
+            check::always(&what, "GET", &refused);
+            assert_eq!((refused.status, refused.says_close()), (503, false), "{what}");
+            let served = wire.response().unwrap();
+            assert_eq!((served.status, served.body), (200, site::content("plain.txt")), "{what}");
+            machine.is_clean();
+        }
+    }
+}
+
+/// An answer that cannot be completed: what the kernel took is delivered, not a byte of padding
+/// follows, and the connection is closed in order and not reset, so that the length that was said
+/// tells the client (RFC 9112 sections 8 and 9.6).
+#[test]
+fn an_answer_that_cannot_be_completed_ends_short() {
+    const LONG: usize = 900_000;
+    const LEFT: usize = 500_000;
+    for engine in Kind::ALL {
+        let mut machine = Machine::new(engine, Setup::NoVariants);
+        let bytes = Pattern::new(9).bytes(0, LONG);
+        machine.world.file("long.bin", bytes.clone());
+        let client = machine.world.connect(machine.listener, 1 << 16, 1 << 16);
+        let mut line = Line { client, received: Vec::new() };
+        line.client.write(b"GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.settle();
+        assert!(line.client.available() > 0, "{engine:?}: it has begun");
+        machine.world.resize("long.bin", LEFT as u64);
+        machine.take_in(&mut line);
+        assert_eq!(line.client.end(), End::Closed, "{engine:?}");
+        let received = &line.received;
+        let head = received.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let (head, body) = received.split_at(head);
+        let length = format!("\r\nContent-Length: {LONG}\r\n");
+        assert!(String::from_utf8_lossy(head).contains(&length), "{engine:?}");
+        assert!(!body.is_empty() && body.len() <= LEFT, "{engine:?}: {} bytes", body.len());
+        assert!(bytes.starts_with(body), "{engine:?}: other bytes");
+        line.client.close();
+        machine.settle();
+        let connections = &machine.shard.connections;
+        assert_eq!(connections.farewells(connection::Farewell::Truncated).read(), 1, "{engine:?}");
+        assert_eq!(machine.worker.open(), 0, "{engine:?}");
+        machine.is_clean();
+    }
+}
+
+/// After an answer that ends the connection the sending side is shut at once, and what still comes
+/// is read away, for a bounded time and up to a bounded size (RFC 9112 section 9.6).
+#[test]
+fn what_follows_the_last_answer_is_read_away_within_bounds() {
+    let piece = [b'x'; 4096];
+    for engine in Kind::ALL {
+        let mut machine = Machine::new(engine, Setup::Usual);
+        let refused = |machine: &mut Machine| {
+            let mut line = machine.connect();
+            machine.send(&mut line, b"BAD\n");
+            assert!(line.received.starts_with(b"HTTP/1.1 400 "));
+            assert_eq!(line.client.end(), End::Closed, "the sending side is shut");
+            assert!(!line.client.is_closed_by_server(), "what follows is read away");
+            line
+        };
+        let line = refused(&mut machine);
+        let mut sent = 0;
+        while !line.client.is_closed_by_server() {
+            sent += line.client.write(&piece) as u64;
+            machine.settle();
+            assert!(sent <= 2 * limits::LINGER_BYTES_MAX, "it is read on and on");
+        }
+        assert!(sent >= limits::LINGER_BYTES_MAX, "closed after {sent} bytes");
+        // One that sends little does not keep the connection either.
+        let line = refused(&mut machine);
+        for _ in 0..8 {
+            line.client.write(b"x");
+            machine.world.pass(limits::LINGER / 4);
+            machine.settle();
+        }
+        assert!(line.client.is_closed_by_server(), "it is read on for ever");
+        assert_eq!(machine.worker.open(), 0);
+        machine.is_clean();
     }
 }
 

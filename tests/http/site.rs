@@ -110,7 +110,7 @@ pub(crate) const BIG_BYTES: u64 = 6 << 20;
 /// When the files were written: in the past, so that a date is a strong validator (RFC 9110
 /// section 8.8.2.2), and not at a whole second.
 const WRITTEN: Duration = Duration::from_millis(1_706_933_106_789);
-const LATER_BY: Duration = Duration::from_secs(10);
+pub(crate) const LATER_BY: Duration = Duration::from_secs(10);
 
 /// The content of a file of the tree.
 pub(crate) fn content(name: &str) -> Vec<u8> {

@@ -194,6 +194,7 @@ fn a_small_file_is_answered_while_a_large_directory_is_read() {
     assert!(rig.world.now().since(begun) >= SLOW);
 }
 
+/// RFC 9110 sections 15.6.4 and 10.2.3.
 #[test]
 fn beyond_the_room_at_the_helpers_a_listing_is_refused_for_now() {
     let world = world(0);
@@ -214,6 +215,7 @@ fn beyond_the_room_at_the_helpers_a_listing_is_refused_for_now() {
     assert_eq!(rig.shard.resource.listings_refused.read(), 1);
 }
 
+/// RFC 9110 section 15.6.4.
 #[test]
 fn a_disk_that_fails_under_a_job_is_503_and_only_then() {
     let mut rig = Rig::new(world(3));

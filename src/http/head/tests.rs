@@ -29,7 +29,7 @@ fn lines(lines: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// HTTP.md section 1 in the order of its rows: what closes the connection.
+/// What closes the connection, each with the RFC and the section that it breaks.
 #[rustfmt::skip]
 const REFUSED: &[(&str, &str, Refusal)] = &[
     // Line ends.

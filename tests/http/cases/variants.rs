@@ -95,6 +95,23 @@ fn fields() -> Vec<Case> {
         ],
     );
     cases.extend(clause(
+        "RFC 9110 section 8.8.2",
+        [
+            // An original that was written ten seconds after its variant.
+            of("/stale.txt", "Accept-Encoding: identity")
+                .whole("stale.txt")
+                .varies()
+                .field("last-modified", "{ten-after}"),
+            of("/stale.txt", "Accept-Encoding: gzip")
+                .whole("stale.txt.gz")
+                .varies()
+                .field("last-modified", "{modified}"),
+            of("/stale.txt", "Accept-Encoding: gzip\r\nIf-Modified-Since: {modified}")
+                .not_modified()
+                .varies(),
+        ],
+    ));
+    cases.extend(clause(
         "RFC 9110 section 9.3.2",
         [
             request("HEAD /page.html HTTP/1.1", "Accept-Encoding: br")
