@@ -89,11 +89,11 @@ impl EntityLines {
             lines.vary(entity.vary);
         }
         lines.others();
+        lines.field("X-Content-Type-Options", b"nosniff");
         let kept = lines.out.len();
         if entity.ranges {
             lines.field("Accept-Ranges", b"bytes");
         }
-        lines.field("X-Content-Type-Options", b"nosniff");
         let content = lines.out.len();
         if let Some(token) = entity.coding.token() {
             lines.field("Content-Encoding", token.as_bytes());
@@ -462,8 +462,8 @@ mod tests {
              Server: pitcrew\r\n\
              Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              ETag: \"1-5\"\r\n\
-             Accept-Ranges: bytes\r\n\
              X-Content-Type-Options: nosniff\r\n\
+             Accept-Ranges: bytes\r\n\
              Content-Type: image/png\r\n\
              Content-Length: 5\r\n\
              Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n\r\n"
@@ -492,6 +492,8 @@ mod tests {
         for field in ["Server", "Last-Modified", "ETag", "Vary", "Cache-Control", "Date"] {
             assert!(head.contains(&format!("\r\n{field}: ")), "{field} in {head}");
         }
+        // It is on every answer.
+        assert!(head.contains("\r\nX-Content-Type-Options: nosniff\r\n"));
         for field in ["Content-", "Accept-Ranges", "Transfer-Encoding"] {
             assert!(!head.contains(&format!("\r\n{field}")), "{field} in {head}");
         }
@@ -568,8 +570,8 @@ mod tests {
              Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              Vary: Accept-Encoding, Origin\r\n\
              x-a: 2\r\n\
-             Accept-Ranges: bytes\r\n\
              X-Content-Type-Options: nosniff\r\n\
+             Accept-Ranges: bytes\r\n\
              content-type: text/x-mine\r\n"
         );
         let vary = |value| {
