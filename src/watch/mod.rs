@@ -1,5 +1,5 @@
-//! What a person watches in a terminal: the access log ([`log`]), and the figures of a running server
-//! (`pitcrew top`).
+//! What a person watches in a terminal: the access log ([`log`]), and the figures of a running
+//! server (`pitcrew top`).
 //!
 //! ```text
 //! place     where the server is, from what was typed

@@ -298,9 +298,7 @@ fn cuts(len: usize) -> impl Iterator<Item = usize> {
     const EDGE: usize = 120;
     let all = len <= ALL_TO || long();
     let step = (len / 40).max(1);
-    (1..len).filter(move |at| {
-        all || *at < EDGE || len - *at < EDGE || at.is_multiple_of(step)
-    })
+    (1..len).filter(move |at| all || *at < EDGE || len - *at < EDGE || at.is_multiple_of(step))
 }
 
 /// Learns the validators of the simulated files.
