@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+mod blocks;
 mod clients;
 mod commands;
 mod disks;
 mod lab;
 
+pub use blocks::*;
 pub use clients::*;
 pub use commands::*;
 pub use disks::*;
@@ -177,9 +179,6 @@ pub const LOADS_MAX: usize = 4096;
 /// Of these, names on one mount, so that one that hangs leaves room for those of others. Who asks
 /// beyond that is told to come again later.
 pub const LOADS_PER_MOUNT_MAX: usize = LOADS_MAX / 4;
-
-/// Blocks of one worker's cache at least: some being sent, some being read, and one to spare.
-pub const DIRECT_BLOCKS_MIN: usize = 8;
 
 /// How long a name whose directories are watched is trusted without being looked up: nothing tells
 /// of a file system that is mounted over one of them.

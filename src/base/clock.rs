@@ -49,7 +49,7 @@ impl Sub<Duration> for Instant {
 }
 
 /// Seconds and nanoseconds since 1970 by the wall clock, which may jump.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallClock {
     /// Whole seconds; negative before 1970.
     pub seconds: i64,

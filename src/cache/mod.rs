@@ -6,7 +6,12 @@
 //! there. An entry is used as long as nothing has happened to the directories on the way to it,
 //! where these are watched; else it is looked up again once it is older than the revalidation
 //! time. Lengths and validators come from statx of the very descriptor that is sent.
+//!
+//! [`Blocks`] keeps what the engine `direct` has read of files, block by block, in a pool of a
+//! fixed size; [`eviction`] chooses who gives way in it.
 
+mod blocks;
+pub mod eviction;
 mod freshness;
 mod hot;
 mod load;
@@ -18,6 +23,7 @@ mod tree;
 mod version;
 mod watches;
 
+pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
 pub use stats::Stats;

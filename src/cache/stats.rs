@@ -44,4 +44,44 @@ pub struct Stats {
     pub entries: Gauge,
     /// Entries at most.
     pub entries_max: Gauge,
+    /// Blocks that were there when they were asked for.
+    pub block_hits: Counter,
+    /// Blocks that had to be read when they were asked for.
+    pub block_misses: Counter,
+    /// Those that somebody else was waiting for already.
+    pub block_shared: Counter,
+    /// Blocks read ahead for a body under way.
+    pub block_ahead: Counter,
+    /// Reads of blocks that failed.
+    pub block_failures: Counter,
+    /// Blocks put out to make room.
+    pub block_evicted: Counter,
+    /// Bodies that found no buffer for a block for so long that they went on without one.
+    pub block_exhausted: Counter,
+    /// Bytes of buffers that hold blocks or are being filled.
+    pub block_bytes: Gauge,
+    /// Bytes of buffers at most.
+    pub block_bytes_max: Gauge,
+    /// Blocks read because a pattern between requests said so.
+    pub foreseen: Counter,
+    /// Those of them that were there when they were asked for.
+    pub foreseen_used: Counter,
+    /// Those that were asked for while they were still being read.
+    pub foreseen_late: Counter,
+    /// Those that went without having been asked for.
+    pub foreseen_wasted: Counter,
+}
+
+impl Stats {
+    /// Blocks that were there, and all that were asked for.
+    pub fn block_hit_share(&self) -> (u64, u64) {
+        let hits = self.block_hits.read();
+        (hits, hits + self.block_misses.read())
+    }
+
+    /// Predictions that came true, and all whose fate is known.
+    pub fn foreseen_share(&self) -> (u64, u64) {
+        let true_ones = self.foreseen_used.read() + self.foreseen_late.read();
+        (true_ones, true_ones + self.foreseen_wasted.read())
+    }
 }

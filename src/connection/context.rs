@@ -7,7 +7,7 @@ use super::options::Options;
 use super::stats::Stats;
 use crate::access_log::Log;
 use crate::base::Instant;
-use crate::cache::OpenFiles;
+use crate::cache::{Blocks, OpenFiles};
 use crate::engines;
 use crate::http::date::DateLine;
 use crate::http::head::Head;
@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub owner: Owner,
     /// Open files.
     pub cache: &'a mut OpenFiles,
+    /// Blocks of files.
+    pub blocks: &'a Blocks,
     /// Listings of directories.
     pub listings: &'a mut Listings,
     /// What is served.

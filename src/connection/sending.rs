@@ -105,6 +105,7 @@ impl Connection {
             count: span.count,
             more,
             tap: self.tap(cx),
+            blocks: cx.blocks.reader(cx.owner),
         };
         self.progress = Progress::default();
         self.span = Some(span);
@@ -160,13 +161,14 @@ impl Connection {
             }
             Step::Declined(why) => {
                 stats.declined.add(1);
+                cx.engines.declines(why).add(1);
                 self.hand_on(kind, why, cx)
             }
             Step::Failed(error) => {
                 stats.failed.add(1);
                 self.phase = Phase::Parsing;
                 match error {
-                    BodyError::Truncated | BodyError::Read(_) => self.cut(cx),
+                    BodyError::Truncated | BodyError::Changed | BodyError::Read(_) => self.cut(cx),
                     BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
                 }
             }

@@ -1,4 +1,5 @@
-//! Bodies that pass through registered buffers: what the engines `uring` and `direct` share.
+//! Bodies that pass through registered buffers: the engine `uring`, and what `direct` does without
+//! blocks.
 //!
 //! The ring reads a block while it sends the one before. `uring` reads through the page cache,
 //! `direct` past it: its reads begin and end on the alignment that the file system asks for, and

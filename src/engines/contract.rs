@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::cache::Version;
+use crate::cache::{BlockReader, Version};
 use crate::ring::{Io, Outgoing, Socket, Tap, Wake};
 
 /// A span of a file on its way to a socket.
@@ -25,6 +25,8 @@ pub struct Body {
     /// A pipe into which the bytes are doubled on their way, as long as it has room. Only the
     /// engine that moves them through a pipe can do that.
     pub tap: Option<Tap>,
+    /// Blocks of files that are kept; none where nothing is.
+    pub blocks: Option<BlockReader>,
 }
 
 /// What the kernel has taken so far, in bytes.
@@ -55,6 +57,26 @@ pub enum Decline {
     Cold,
     /// It is not in the page cache, or nobody can tell, and its mount may block.
     MayBlock,
+    /// The file system asks for an alignment that blocks do not have.
+    Alignment,
+}
+
+impl Decline {
+    /// The names of the reasons in telemetry, in the order of their numbers.
+    pub const NAMES: [&'static str; 6] =
+        ["no_direct", "unsupported", "no_pipe", "cold", "may_block", "alignment"];
+
+    /// The place of the reason among all.
+    pub(super) const fn number(self) -> usize {
+        match self {
+            Self::NoDirect => 0,
+            Self::Unsupported(_) => 1,
+            Self::NoPipe => 2,
+            Self::Cold => 3,
+            Self::MayBlock => 4,
+            Self::Alignment => 5,
+        }
+    }
 }
 
 /// Why a body ended early.
@@ -62,6 +84,8 @@ pub enum Decline {
 pub enum BodyError {
     /// The file is shorter than it was when its length was told.
     Truncated,
+    /// The file was written to since its validators were told.
+    Changed,
     /// The file could not be read.
     Read(Errno),
     /// The client is gone, or the network to it.

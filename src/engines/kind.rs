@@ -27,7 +27,7 @@ const NAMES: [(Kind, &str, &str); 5] = [
     (Kind::Sendfile, "sendfile", "page cache to socket inside the kernel, by sendfile(2)"),
     (Kind::Splice, "splice", "page cache to pipe to socket, by splice(2)"),
     (Kind::Uring, "uring", "registered buffers, read and sent by io_uring"),
-    (Kind::Direct, "direct", "O_DIRECT reads through registered buffers, past the page cache"),
+    (Kind::Direct, "direct", "O_DIRECT reads into a cache of its own, past the page cache"),
     (Kind::Copy, "copy", "plain read and write through a buffer, the measure of the others"),
 ];
 

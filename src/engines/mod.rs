@@ -5,7 +5,7 @@
 //! | `sendfile` | `sendfile.rs` |
 //! | `splice` | `splice.rs` |
 //! | `uring` | `uring.rs`, on the machine of `buffered.rs` |
-//! | `direct` | `direct.rs`, on the same machine |
+//! | `direct` | `direct.rs`, on the blocks of the cache; on the same machine without one |
 //! | `copy` | `copy.rs` |
 //!
 //! An engine is started with a [`Body`] and stepped with wakes until it has finished, declined

@@ -1,5 +1,6 @@
 //! What is counted of each engine.
 
+use super::contract::Decline;
 use super::kind::Kind;
 use crate::base::Counter;
 
@@ -24,11 +25,15 @@ pub struct EngineStats {
 #[derive(Debug)]
 pub struct Stats {
     engines: Vec<EngineStats>,
+    declines: Vec<Counter>,
 }
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { engines: Kind::ALL.iter().map(|_| EngineStats::default()).collect() }
+        Self {
+            engines: Kind::ALL.iter().map(|_| EngineStats::default()).collect(),
+            declines: Decline::NAMES.iter().map(|_| Counter::default()).collect(),
+        }
     }
 }
 
@@ -36,6 +41,16 @@ impl Stats {
     /// The figures of an engine.
     pub fn engine(&self, kind: Kind) -> &EngineStats {
         &self.engines[kind as usize]
+    }
+
+    /// How many bodies were declined for a reason.
+    pub fn declines(&self, why: Decline) -> &Counter {
+        &self.declines[why.number()]
+    }
+
+    /// The same for every reason, with its name.
+    pub fn by_decline(&self) -> impl Iterator<Item = (&'static str, &Counter)> {
+        Decline::NAMES.into_iter().zip(&self.declines)
     }
 
     /// The figures of every engine.

@@ -45,7 +45,9 @@ pub fn start(kind: Kind, body: Body) -> Box<dyn Engine> {
 pub fn next_in_chain(kind: Kind, why: Decline) -> Option<Kind> {
     match why {
         Decline::Cold | Decline::MayBlock => Some(Kind::Uring),
-        Decline::NoDirect | Decline::Unsupported(_) | Decline::NoPipe => ROWS[kind as usize].then,
+        Decline::NoDirect | Decline::Alignment | Decline::Unsupported(_) | Decline::NoPipe => {
+            ROWS[kind as usize].then
+        }
     }
 }
 

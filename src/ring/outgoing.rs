@@ -153,9 +153,17 @@ impl Gather {
         self.parts.retain(|part| !part.is_empty());
     }
 
-    /// The parts, to send them otherwise.
-    pub fn into_parts(self) -> Vec<Outgoing> {
-        self.parts
+    /// Takes out the one part that there is; none if there are several.
+    pub fn pop_single(&mut self) -> Option<Outgoing> {
+        if self.parts.len() == 1 { self.parts.pop() } else { None }
+    }
+}
+
+impl From<Outgoing> for Gather {
+    fn from(part: Outgoing) -> Self {
+        let mut gather = Self::default();
+        gather.push(part);
+        gather
     }
 }
 

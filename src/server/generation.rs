@@ -6,11 +6,12 @@
 
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use super::budgets;
 use super::control::{Control, State};
 use super::directories::{self, Opened};
 use super::endpoint::Figures;
@@ -25,11 +26,7 @@ use crate::access_log::{self, Feed, Log, Threads as LogThreads};
 use crate::cache;
 use crate::connection::{self, Seats};
 use crate::http::head::HeadLimits;
-use crate::limits::{
-    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, HEAD_BUFFER_BYTES,
-    LARGE_HEAD_BUFFER_BYTES, OPEN_FILES_MIN, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES,
-    TURN_BYTES, TURNED_AWAY_MAX,
-};
+use crate::limits::OPEN_FILES_MIN;
 use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
 use crate::sys::{self, Bell};
@@ -269,7 +266,7 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
     // A budget of all workers: the figures of all are added up.
     let budget = if start.number == 0 { start.options.listing_memory } else { 0 };
     shard.resource.budget_bytes.set(budget);
-    let uring = Uring::new().map_err(|fault| format!("its ring: {}", fault.0))?;
+    let uring = Uring::new().map_err(budgets::no_ring)?;
     let setup = uring.setup();
     if setup != Setup::Deferred {
         tracing::warn!(
@@ -279,11 +276,11 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
              costs more"
         );
     }
-    let options = reactor_options(&start.options);
+    let options = budgets::of_ring(&start.options);
     // Registered memory is pinned, all of it: only who reads into it with every body pays that.
     let registers = start.options.engine.reads_into_buffers();
     let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
-        if registers { register(uring, memory) } else { None }
+        if registers { budgets::register(uring, memory) } else { None }
     })
     .map_err(|errno| format!("its buffers: {errno}"))?;
     let mut worker = Worker::new(parts(start, shard, reactor, setup));
@@ -318,6 +315,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             follow_links: options.symlinks,
             content_tags: options.etag == Etag::Content,
         },
+        blocks: budgets::of_blocks(&options),
         listing_memory: start.listing_memory,
         connection: connection::Options {
             engine: options.engine,
@@ -345,56 +343,6 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
         nonce: nonce(),
         reactor,
     }
-}
-
-/// The budgets of one worker.
-fn reactor_options(options: &Options) -> ring::Options {
-    let connections = options.share(options.connections) + TURNED_AWAY_MAX;
-    let heads = options.share(options.head_buffers);
-    let count = |bytes: usize, each: usize| (bytes / each).max(4);
-    ring::Options {
-        operations_max: connections * OPERATIONS_PER_CONNECTION + OWN_OPERATIONS,
-        owners_max: connections + OWN_OPERATIONS,
-        // Half of the memory for heads is for large ones and for answers.
-        pools: [
-            (HEAD_BUFFER_BYTES, count(heads / 2, HEAD_BUFFER_BYTES)),
-            (LARGE_HEAD_BUFFER_BYTES, count(heads / 4, LARGE_HEAD_BUFFER_BYTES)),
-            (ANSWER_BUFFER_BYTES, count(heads / 4, ANSWER_BUFFER_BYTES)),
-            (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),
-            (options.direct_block, blocks(options)),
-        ],
-        pipes_max: options.share(options.pipes),
-        pipe_bytes: PIPE_BYTES,
-        turn_bytes: TURN_BYTES,
-    }
-}
-
-/// Blocks that one worker keeps; none without an engine that keeps any.
-fn blocks(options: &Options) -> usize {
-    match options.engine.keeps_blocks() {
-        true => (options.share(options.direct_cache) / options.direct_block).max(DIRECT_BLOCKS_MIN),
-        false => 0,
-    }
-}
-
-/// Without the registration reads cost more; the server runs all the same and says so, once for
-/// all workers.
-fn register(uring: &mut Uring, memory: &[(*mut u8, usize)]) -> Option<u16> {
-    static SAID: Once = Once::new();
-    let error = match uring.register_memory(memory) {
-        Ok(()) => return Some(0),
-        Err(error) => error,
-    };
-    SAID.call_once(|| {
-        tracing::warn!(
-            bytes = memory.iter().map(|(_, bytes)| bytes).sum::<usize>(),
-            %error,
-            "the buffers of a worker are not registered with its ring, so reads cost more; raise \
-             the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers and \
-             direct-cache together"
-        );
-    });
-    None
 }
 
 /// Keeps the calling thread on one of the processors that the process may use.

@@ -3,6 +3,7 @@
 //! [`run`] takes [`Options`] and serves until a signal ends it. Each worker is a thread with a
 //! ring, listeners, connections and open files of its own.
 
+mod budgets;
 mod control;
 mod directories;
 mod endpoint;

@@ -34,6 +34,8 @@ pub struct Parts<K: Kernel> {
     pub site: Site,
     /// Its share of the cache of open files.
     pub cache: cache::Options,
+    /// Its share of the blocks of files.
+    pub blocks: cache::BlockOptions,
     /// Memory for listings, of all workers.
     pub listing_memory: Arc<PageMemory>,
     /// Limits of its connections.

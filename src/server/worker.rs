@@ -18,7 +18,7 @@ use super::options::Beyond;
 use super::parts::Parts;
 use crate::access_log::Log;
 use crate::base::Instant;
-use crate::cache::OpenFiles;
+use crate::cache::{Blocks, OpenFiles};
 use crate::connection::{self, Connection, Context, Door, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
 use crate::resource::{Listings, Site};
@@ -34,6 +34,7 @@ enum Role {
     Connection(Box<Connection>),
     Listener(usize),
     Cache,
+    Blocks,
     Listings,
     Endpoint,
     Control,
@@ -65,6 +66,8 @@ pub struct Worker<K: Kernel> {
     listeners: Vec<Listener>,
     cache: OpenFiles,
     cache_owner: Owner,
+    blocks: Blocks,
+    blocks_owner: Owner,
     listings: Listings,
     listings_owner: Owner,
     control_owner: Owner,
@@ -113,6 +116,7 @@ impl<K: Kernel> Worker<K> {
             owner
         };
         let cache_owner = register(&mut reactor, Role::Cache);
+        let blocks_owner = register(&mut reactor, Role::Blocks);
         let listings_owner = register(&mut reactor, Role::Listings);
         let endpoint_owner = register(&mut reactor, Role::Endpoint);
         let control_owner = register(&mut reactor, Role::Control);
@@ -148,6 +152,8 @@ impl<K: Kernel> Worker<K> {
                 parts.cache,
                 Arc::clone(&parts.shard.cache),
             ),
+            blocks: Blocks::new(parts.blocks, Arc::clone(&parts.shard.cache)),
+            blocks_owner,
             date: DateLine::new(reactor.wall().seconds),
             listings: Listings::new(parts.listing_memory, Arc::clone(&parts.shard.resource)),
             listings_owner,
@@ -198,8 +204,10 @@ impl<K: Kernel> Worker<K> {
         self.date.refresh(self.reactor.wall().seconds);
         while let Some((owner, wake)) = self.reactor.next_wake() {
             self.deliver(owner, wake);
-            self.serve_cache();
+            self.serve_caches();
         }
+        // What went home with the wakes of owners that are gone may be what somebody waits for.
+        self.serve_caches();
         self.relieve();
         let drained = self.drain_until.is_some() && self.open == 0 && self.site_is_closed();
         if drained {
@@ -232,6 +240,11 @@ impl<K: Kernel> Worker<K> {
         &mut self.reactor
     }
 
+    /// Blocks of files.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
     /// Connections that are open.
     pub fn open(&self) -> usize {
         self.open
@@ -245,6 +258,9 @@ impl<K: Kernel> Worker<K> {
                 self.listen(index, wake);
             }
             Some(Role::Cache) => self.cache.wake(wake, self.reactor.now()),
+            Some(Role::Blocks) => {
+                self.blocks.wake(wake, &mut self.reactor.io(self.blocks_owner));
+            }
             Some(Role::Listings) => {
                 self.listings.wake(wake, &mut self.reactor.io(self.listings_owner));
             }
@@ -264,18 +280,21 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Starts what connections have asked for in this wake.
-    fn serve_cache(&mut self) {
+    fn serve_caches(&mut self) {
         if self.cache.has_work() {
             self.cache.pump(&mut self.reactor.io(self.cache_owner));
         }
         if self.listings.has_work() {
             self.listings.pump(&mut self.reactor.io(self.listings_owner));
         }
+        if self.blocks.has_work() {
+            self.blocks.pump(&mut self.reactor.io(self.blocks_owner));
+        }
         if self.endpoint.has_work() {
             self.reactor.wake_next_turn(self.endpoint_owner);
         }
         let woken = |all: &mut Self| {
-            let cache = all.cache.next_woken();
+            let cache = all.cache.next_woken().or_else(|| all.blocks.next_woken());
             cache.or_else(|| all.listings.next_woken()).or_else(|| all.endpoint.next_woken())
         };
         while let Some(waiter) = woken(self) {
@@ -305,6 +324,7 @@ impl<K: Kernel> Worker<K> {
             io: &mut self.reactor.io(owner),
             owner,
             cache: &mut self.cache,
+            blocks: &self.blocks,
             listings: &mut self.listings,
             site: &self.site,
             options: &self.options,

@@ -88,6 +88,26 @@ macro_rules! derived {
     };
 }
 
+/// A row that is the share of one figure in others, in percent.
+macro_rules! share {
+    ($group:ident . $name:ident = $room:ident . $parts:ident(): $help:literal) => {
+        Figure {
+            group: stringify!($group),
+            label: None,
+            name: stringify!($name),
+            kind: Kind::Gauge,
+            unit: Unit::Count,
+            help: $help,
+            #[cfg(test)]
+            field: "",
+            read: |shard, visit| {
+                let (part, whole) = shard.$room.$parts();
+                visit(Cow::Borrowed(""), Source::Share(part, whole));
+            },
+        }
+    };
+}
+
 /// Every figure of the server, groups together.
 #[rustfmt::skip]
 pub const CATALOGUE: &[Figure] = &[
@@ -132,6 +152,11 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Configurations refused, so that the earlier one stayed"),
     one!(configuration.hand_overs = configuration.hand_overs:
         Counter Count "Successors that asked for the listeners"),
+
+    labels!(declines{reason} = engines.by_decline() declines,
+        reason => Cow::Borrowed(reason);
+        "Bodies that an engine declined, by reason", Counter),
+
     one!(ring.enters = ring.enters:
         Counter Count "Entries into the kernel by the ring"),
     one!(ring.submissions = ring.submissions:
@@ -193,6 +218,38 @@ pub const CATALOGUE: &[Figure] = &[
 
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),
+
+    one!(blocks.hits = cache.block_hits:
+        Counter Count "Blocks of files that were in memory when they were asked for"),
+    one!(blocks.misses = cache.block_misses:
+        Counter Count "Blocks that had to be read when they were asked for"),
+    one!(blocks.shared = cache.block_shared:
+        Counter Count "Requests for a block that somebody else was waiting for already"),
+    one!(blocks.ahead = cache.block_ahead:
+        Counter Count "Blocks read ahead for a body under way"),
+    one!(blocks.failures = cache.block_failures:
+        Counter Count "Reads of blocks that failed, or whose file had changed"),
+    one!(blocks.evicted = cache.block_evicted:
+        Counter Count "Blocks put out to make room"),
+    one!(blocks.exhausted = cache.block_exhausted:
+        Counter Count "Bodies that went on without blocks, as no buffer came free for a while"),
+    one!(blocks.bytes = cache.block_bytes:
+        Gauge Bytes "Memory that holds blocks or is being filled"),
+    one!(blocks.bytes_max = cache.block_bytes_max:
+        Gauge Bytes "Memory that blocks may take"),
+    share!(blocks.hit_percent = cache.block_hit_share():
+        "Blocks that were in memory, of a hundred that were asked for"),
+
+    one!(predictor.predicted = cache.foreseen:
+        Counter Count "Blocks read because a pattern between requests said so"),
+    one!(predictor.used = cache.foreseen_used:
+        Counter Count "Predicted blocks that were there when they were asked for"),
+    one!(predictor.late = cache.foreseen_late:
+        Counter Count "Predicted blocks that were asked for while they were being read"),
+    one!(predictor.wasted = cache.foreseen_wasted:
+        Counter Count "Predicted blocks that went without having been asked for"),
+    share!(predictor.hit_percent = cache.foreseen_share():
+        "Predicted blocks that were asked for, of a hundred whose fate is known"),
 
     one!(cache.hits = cache.hits: Counter Count "Lookups answered from memory at once"),
     one!(cache.misses = cache.misses: Counter Count "Lookups of names that were not known"),

@@ -34,6 +34,8 @@ pub(super) enum Source<'a> {
     Histogram(&'a Histogram),
     /// A counter that is made of others.
     Sum(u64),
+    /// A part and the whole, told as the part of a hundred that it is over all workers.
+    Share(u64, u64),
 }
 
 /// Called for each label of a figure; one without labels gives the empty one.

@@ -127,6 +127,8 @@ pub(super) struct Taking {
     shard: usize,
     /// Where the series of this row begin.
     first: usize,
+    /// Part and whole of a share, over the workers that were read.
+    share: (u64, u64),
     series: Vec<Series>,
 }
 
@@ -143,6 +145,7 @@ impl Taking {
             }
             if self.shard == 0 {
                 self.first = self.series.len();
+                self.share = (0, 0);
             }
             *left = left.saturating_sub(self.read(figure, &shards[self.shard]));
             self.shard += 1;
@@ -179,6 +182,14 @@ impl Taking {
                 (Source::Gauge(_), _) if shard.is_left() => 0,
                 (Source::Gauge(gauge), _) => gauge.read(),
                 (Source::Sum(sum), _) => sum,
+                (Source::Share(part, whole), value) => {
+                    let share = &mut self.share;
+                    *share = (share.0.wrapping_add(part), share.1.wrapping_add(whole));
+                    *value = Value::Number(share.0.saturating_mul(100) / share.1.max(1));
+                    reads += 2;
+                    index += 1;
+                    return;
+                }
                 (Source::Histogram(_), Value::Number(_)) => {
                     unreachable!("a row is of one kind")
                 }
@@ -234,6 +245,17 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_that_of_all_workers_together() {
+        let shards = [Shard::default(), Shard::default()];
+        shards[0].cache.foreseen_used.add(1);
+        shards[1].cache.foreseen_wasted.add(2);
+        shards[1].cache.foreseen_late.add(1);
+        let told = snapshot(&shards, About::default());
+        assert_eq!(told.value("predictor.hit_percent"), Some(&Value::Number(50)));
+        assert_eq!(told.value("blocks.hit_percent"), Some(&Value::Number(0)));
+    }
 
     #[test]
     fn a_snapshot_in_pieces_reads_a_bounded_part_of_many_workers_at_once() {

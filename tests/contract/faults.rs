@@ -14,7 +14,7 @@ fn techniques(kind: Kind) -> &'static [Technique] {
         Kind::Sendfile => &[Technique::Sendfile, Technique::Poll],
         Kind::Splice => &[Technique::SpliceIn, Technique::SpliceOut, Technique::Poll],
         Kind::Uring => &[Technique::ReadFixed, Technique::Send],
-        Kind::Direct => &[Technique::DirectRead, Technique::Send],
+        Kind::Direct => &[Technique::DirectRead, Technique::Send, Technique::SendMsg],
         Kind::Copy => &[Technique::Pread, Technique::Send],
     }
 }
@@ -78,7 +78,11 @@ fn failure(technique: Technique, fault: Fault) -> Option<BodyError> {
 fn inline(technique: Technique) -> bool {
     !matches!(
         technique,
-        Technique::ReadFixed | Technique::DirectRead | Technique::Send | Technique::Poll
+        Technique::ReadFixed
+            | Technique::DirectRead
+            | Technique::Send
+            | Technique::SendMsg
+            | Technique::Poll
     )
 }
 
@@ -123,6 +127,8 @@ fn one(task: &Task, technique: Technique, fault: Fault, pass: u32, send_buffer: 
             let excused = match fault {
                 // The head filled the socket, so the transfer was not tried.
                 _ if pass == 0 && task.head > send_buffer && carries(technique) => true,
+                // A block that was read ahead in vain is read again when its turn has come.
+                Fault::Fail(_) if technique == Technique::DirectRead && pass > 0 => true,
                 // The first call of a technique that the kernel does not know is declined.
                 Fault::Fail(Errno::INVAL) => course.by != task.kind,
                 // A fault of the head befalls nothing where the head travels otherwise, nor a

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pitcrew::cache::{Direct, Version};
+use pitcrew::cache::{BlockOptions, Blocks, Direct, Version};
 use pitcrew::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
 use pitcrew::http::negotiate::Coding;
 use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
@@ -94,6 +94,8 @@ impl Course {
 pub(crate) struct Rig<K: Kernel> {
     pub(crate) reactor: Reactor<K>,
     pub(crate) owner: Owner,
+    blocks: Blocks,
+    blocks_owner: Owner,
     socket: Option<Socket>,
     version: Option<Rc<Version>>,
 }
@@ -124,6 +126,11 @@ impl<K: Kernel> Rig<K> {
         direct: Option<File>,
     ) -> Self {
         let owner = reactor.register().expect("there is room for one owner");
+        let blocks_owner = reactor.register().expect("and for the cache of blocks");
+        let foresees = true;
+        let blocks =
+            BlockOptions { block_bytes: BLOCK_BYTES, blocks_max: 5, reads_max: 4, foresees };
+        let blocks = Blocks::new(blocks, Arc::default());
         let stat = Op::stat(file.clone(), Ask::Mount);
         let Start::Executed(done) = reactor.io(owner).start(stat) else {
             panic!("a stat runs at once")
@@ -145,7 +152,8 @@ impl<K: Kernel> Rig<K> {
         while reactor.mount_kind(version.facts.mount) == MountKind::Unproven {
             reactor.turn().expect("the kernel is entered");
         }
-        Self { reactor, owner, socket: Some(socket), version: Some(Rc::new(version)) }
+        let (socket, version) = (Some(socket), Some(Rc::new(version)));
+        Self { reactor, owner, blocks, blocks_owner, socket, version }
     }
 
     fn body(&mut self, task: &Task) -> Body {
@@ -168,6 +176,25 @@ impl<K: Kernel> Rig<K> {
             offset: task.offset,
             count: task.size,
             more: task.more,
+            blocks: self.blocks.reader(self.owner),
+        }
+    }
+
+    /// The next wake of the owner; those of the cache of blocks are delivered.
+    fn next_wake(&mut self) -> Option<Wake> {
+        loop {
+            if self.blocks.has_work() {
+                self.blocks.pump(&mut self.reactor.io(self.blocks_owner));
+            }
+            while let Some(owner) = self.blocks.next_woken() {
+                self.reactor.wake(owner, Wake::Ready);
+            }
+            let (owner, wake) = self.reactor.next_wake()?;
+            if owner != self.blocks_owner {
+                assert_eq!(owner, self.owner, "there is one owner");
+                return Some(wake);
+            }
+            self.blocks.wake(wake, &mut self.reactor.io(self.blocks_owner));
         }
     }
 
@@ -207,8 +234,7 @@ impl<K: Kernel> Rig<K> {
                 Step::Waiting | Step::Blocked => {}
             }
             wake = loop {
-                if let Some((owner, wake)) = self.reactor.next_wake() {
-                    assert_eq!(owner, self.owner, "there is one owner");
+                if let Some(wake) = self.next_wake() {
                     break wake;
                 }
                 outside();
@@ -244,8 +270,8 @@ impl<K: Kernel> Rig<K> {
                 }
             }
             let done = loop {
-                match self.reactor.next_wake() {
-                    Some((_, Wake::Done(done))) => break done,
+                match self.next_wake() {
+                    Some(Wake::Done(done)) => break done,
                     Some(_) => {}
                     None => {
                         outside();
@@ -271,14 +297,14 @@ impl<K: Kernel> Rig<K> {
         self.socket = None;
         self.version = None;
         for _ in 0..1000 {
-            while let Some((owner, _)) = self.reactor.next_wake() {
-                assert_ne!(owner, self.owner, "a retired owner is not woken");
-            }
-            if self.reactor.in_flight() == 0 && self.reactor.nothing_to_close() {
+            assert!(self.next_wake().is_none(), "a retired owner is not woken");
+            let idle = self.reactor.in_flight() == 0 && self.reactor.nothing_to_close();
+            if idle && !self.blocks.has_work() && self.blocks.clear() == 0 {
                 break;
             }
             self.reactor.turn().expect("the kernel is entered");
         }
+        self.reactor.retire(self.blocks_owner);
         assert_eq!(self.reactor.in_flight(), 0, "something is in flight for ever");
         assert_eq!(self.reactor.leased(), ([0; 5], 0), "buffers and pipes are home");
         assert_eq!(self.reactor.owners(), 0, "the owner is gone");

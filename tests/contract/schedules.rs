@@ -40,6 +40,7 @@ fn schedule(seed: u64) {
     let mut options = options();
     options.operations_max = *random.pick(&[3, 4, 64]);
     options.pools[3].1 = *random.pick(&[1, 2, 3]);
+    options.pools[4].1 = *random.clone().pick(&[1, 2, 5]);
     options.turn_bytes = *random.pick(&[1_000, 65_536, super::rig::TURN_BYTES]);
     let world = World::new(seed);
     let queue = *random.pick(&[1, 2, 256]);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache::Directory;
+use pitcrew::cache::{BlockOptions, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
@@ -113,7 +113,7 @@ impl Machine {
                 (limits::LARGE_HEAD_BUFFER_BYTES, 8),
                 (limits::ANSWER_BUFFER_BYTES, 8),
                 (limits::BODY_BUFFER_BYTES, 8),
-                (4096, 0),
+                (limits::BODY_BLOCK_BYTES, 8),
             ],
             pipes_max: 4,
             pipe_bytes: limits::PIPE_BYTES,
@@ -157,6 +157,12 @@ impl Machine {
                 direct: engine == Kind::Direct,
                 follow_links: setup != Setup::NoLinks,
                 content_tags: setup == Setup::ContentTags,
+            },
+            blocks: BlockOptions {
+                block_bytes: limits::BODY_BLOCK_BYTES,
+                blocks_max: if engine == Kind::Direct { 8 } else { 0 },
+                reads_max: 8,
+                foresees: true,
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection::Options {

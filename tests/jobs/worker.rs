@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache::{self, Directory};
+use pitcrew::cache::{self, BlockOptions, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
 use pitcrew::engines::Kind;
 use pitcrew::http::head::{Head, HeadLimits};
@@ -108,6 +108,12 @@ impl Rig {
                 direct: false,
                 follow_links: true,
                 content_tags: hashes,
+            },
+            blocks: BlockOptions {
+                block_bytes: 4096,
+                blocks_max: 0,
+                reads_max: 1,
+                foresees: false,
             },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {

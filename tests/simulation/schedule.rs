@@ -26,6 +26,8 @@ use super::client::Visitor;
 use super::records::{Records, access_log};
 use super::requests::{Content, replace, site};
 
+/// Bytes of a block: files have several.
+const BLOCK_BYTES: usize = 16_384;
 /// Turns of one schedule at most.
 const TURNS_MAX: u64 = 60_000;
 
@@ -43,6 +45,9 @@ pub(crate) struct Summary {
     hashed: u64,
     refused: u64,
     bytes: u64,
+    block_hits: u64,
+    foreseen: u64,
+    alone: u64,
     shrunk: u64,
     replaced: u64,
     aborted: u64,
@@ -69,6 +74,9 @@ impl Summary {
         self.hashed += other.hashed;
         self.refused += other.refused;
         self.bytes += other.bytes;
+        self.block_hits += other.block_hits;
+        self.foreseen += other.foreseen;
+        self.alone += other.alone;
         self.shrunk += other.shrunk;
         self.replaced += other.replaced;
         self.aborted += other.aborted;
@@ -90,6 +98,7 @@ impl Summary {
             self.listings,
             self.hashed,
             self.refused,
+            self.block_hits,
             self.shrunk,
             self.replaced,
             self.aborted,
@@ -183,6 +192,7 @@ impl Schedule {
             options.pools[0].1 = connections_max + TURNED_AWAY_MAX;
             options.pools[1].1 = connections_max + TURNED_AWAY_MAX;
         }
+        let blocks = options.pools[4].1;
         let kernel = world.kernel();
         let registered = random.chance(500).then_some(0);
         let mut reactor =
@@ -229,6 +239,12 @@ impl Schedule {
                 direct: engine == Kind::Direct,
                 follow_links: true,
                 content_tags: random.chance(500),
+            },
+            blocks: cache::BlockOptions {
+                block_bytes: BLOCK_BYTES,
+                blocks_max: if engine == Kind::Direct { blocks } else { 0 },
+                reads_max: 1 + random.below(4) as usize,
+                foresees: random.chance(700),
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection_options(&mut random, engine, gentle),
@@ -367,6 +383,9 @@ impl Schedule {
             hashed: shard.ring.technique(Technique::Digest).operations.read(),
             refused: self.visitors.iter().map(|visitor| visitor.reading.refused).sum(),
             bytes: to_clients,
+            block_hits: shard.cache.block_hits.read(),
+            foreseen: shard.cache.foreseen.read(),
+            alone: shard.cache.block_exhausted.read(),
             shrunk: world.shrunk(),
             replaced: self.replaced,
             aborted: of(Farewell::ClientAbort),
@@ -385,14 +404,16 @@ impl Schedule {
     fn come_home(&mut self) {
         self.world.set_alarm(None);
         self.world.set_faults(Faults::NONE);
-        let reactor = self.worker.reactor();
         for _ in 0..50 {
+            self.worker.blocks().clear();
+            let reactor = self.worker.reactor();
             if reactor.leased() == ([0; 5], 0) && self.world.is_asleep() {
                 break;
             }
             reactor.turn().expect("the kernel is entered");
             while reactor.next_wake().is_some() {}
         }
+        let reactor = self.worker.reactor();
         assert_eq!(reactor.leased(), ([0; 5], 0), "every buffer and pipe came home");
     }
 }
@@ -405,7 +426,7 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
             (LARGE_HEAD_BUFFER_BYTES, count(2)),
             (ANSWER_BUFFER_BYTES, count(4)),
             (BODY_BUFFER_BYTES, count(4)),
-            (4096, 0),
+            (BLOCK_BYTES, count(6)),
         ],
         operations_max: (connections + 1) * 4 + count(30),
         owners_max: connections + TURNED_AWAY_MAX + 8,

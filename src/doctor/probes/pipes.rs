@@ -9,13 +9,13 @@ use crate::doctor::machine::{self, Capability, size};
 use crate::doctor::report::Finding;
 use crate::doctor::scene::Scene;
 use crate::engines::Kind;
-use crate::limits::{PIPE_BYTES, PIPES_MAX};
+use crate::limits::PIPE_BYTES;
 
 const SYSCTL: &str = "/proc/sys/fs/";
 
 pub(in crate::doctor) fn look(scene: &Scene<'_>) -> Vec<Finding> {
     let connections = scene.options.connections;
-    let wanted = connections.min(PIPES_MAX * scene.options.workers.max(1)) as u64;
+    let wanted = connections.min(scene.options.pipes) as u64;
     let sysctl = |name: &str| machine::number(&format!("{SYSCTL}{name}"));
     let (soft, hard) = (sysctl("pipe-user-pages-soft"), sysctl("pipe-user-pages-hard"));
     // pipe(7): the limits are for users without these capabilities, and 0 is none.

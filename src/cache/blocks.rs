@@ -1,0 +1,362 @@
+//! Blocks of files, read past the page cache and kept in the pool of blocks.
+//!
+//! A block is known by the identity of its file (device, inode, size and times) and its place in
+//! it, and never outlives that identity: the facts of the descriptor are asked again behind every
+//! read, and what was read of a file that has changed meanwhile is not kept.
+//!
+//! Reads belong to the cache, not to who asked: a client that leaves strands nobody, and many who
+//! ask for one block cause one read. Owners ask through a [`BlockReader`] and are woken as soon as
+//! the answer is another one.
+//!
+//! Invariants: a buffer is either in one read, or behind the count of one block; a block that is
+//! being sent is not evicted, nor is one in the turn in which it was read, so that who waited for
+//! it finds it; a block that was asked for is read before those that are only foreseen, and those
+//! take a share of the pool and of the reads only. Who finds no buffer for a while is told, and
+//! goes on without.
+//!
+//! ```text
+//! asked for -> Queued -> Reading -> Ready -> evicted
+//!                           +----> Failed -> forgotten with the next turn
+//! ```
+
+mod ask;
+mod block;
+mod fill;
+mod foresight;
+mod reader;
+mod room;
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use block::{BlockFault, Loan};
+pub use reader::{Answer, BlockReader, Blocks};
+
+use self::block::{Block, BlockId};
+use self::fill::{Fill, Stage};
+use self::foresight::{Foresight, StreamId};
+use super::eviction::{Policy, S3Fifo};
+use super::stats::Stats;
+use super::version::Version;
+use crate::base::Instant;
+use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
+use crate::ring::{Deadline, Io, Owner, Start, Ticket, Wake};
+
+/// What the cache of blocks may use. Counts are for one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockOptions {
+    /// Bytes of a block, as many as a buffer of the pool has; a power of two.
+    pub block_bytes: usize,
+    /// Blocks at most; none turns the cache off.
+    pub blocks_max: usize,
+    /// Reads in flight at most.
+    pub reads_max: usize,
+    /// Whether what patterns foresee is read ahead.
+    pub foresees: bool,
+}
+
+/// Why a block is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It was asked for.
+    Asked,
+    /// A body under way will come to it.
+    Ahead,
+    /// A pattern says so.
+    Foreseen(StreamId),
+}
+
+#[derive(Debug)]
+enum State {
+    /// It waits for a buffer, or until fewer reads are in flight.
+    Queued,
+    /// It is being read.
+    Reading,
+    /// It is there.
+    Ready(Rc<Block>),
+    /// It could not be read.
+    Failed(BlockFault),
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    origin: Origin,
+    /// What it is read from, until it was: a block keeps no file open.
+    version: Option<Rc<Version>>,
+    /// The part that is wanted, or being read.
+    want: Range<u32>,
+    /// Since when it waits; when it was read, if it was.
+    since: Instant,
+    waiters: Vec<Owner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: BlockOptions,
+    entries: HashMap<BlockId, Entry>,
+    policy: S3Fifo<BlockId>,
+    /// What was asked for and waits, the oldest first. Names whose entry does not wait any more
+    /// are passed over.
+    asked: VecDeque<BlockId>,
+    /// What is only foreseen, likewise.
+    ahead: VecDeque<BlockId>,
+    /// Blocks that nobody has asked for yet: queued, being read, or there.
+    unasked: usize,
+    /// Buffers of the pool that are here, in blocks and in reads.
+    held: usize,
+    /// Reads in flight.
+    reads: usize,
+    /// Those of each mount that has any.
+    mounts: HashMap<u64, usize>,
+    /// Steps of reads that found the ring busy.
+    parked: Vec<Fill>,
+    pending: HashMap<Ticket, Fill>,
+    /// What is good for this turn only, and which that is.
+    passing: Vec<BlockId>,
+    passing_at: Instant,
+    /// No buffer could be had, and nothing has been let go of since.
+    starved: bool,
+    /// Whether a block may not go only because it was read in this turn.
+    some_are_fresh: bool,
+    /// Whether the deadline is set for who waits for a buffer.
+    watches_time: bool,
+    /// A loan was let go of.
+    freed: Rc<Cell<bool>>,
+    /// Time of a read, in nanoseconds, smoothed.
+    latency: u64,
+    foresight: Foresight,
+    woken: Vec<Owner>,
+    stats: Arc<Stats>,
+}
+
+impl Inner {
+    fn new(options: BlockOptions, stats: Arc<Stats>) -> Self {
+        let block_bytes = options.block_bytes as u64;
+        let ahead_max = (options.blocks_max / DIRECT_AHEAD_SHARE) as u64 * block_bytes;
+        assert!(options.block_bytes.is_power_of_two(), "a block is a power of two");
+        stats.block_bytes_max.set((options.blocks_max * options.block_bytes) as u64);
+        Self {
+            options,
+            entries: HashMap::new(),
+            policy: S3Fifo::new(options.blocks_max.max(1)),
+            asked: VecDeque::new(),
+            ahead: VecDeque::new(),
+            unasked: 0,
+            held: 0,
+            reads: 0,
+            mounts: HashMap::new(),
+            parked: Vec::new(),
+            pending: HashMap::new(),
+            passing: Vec::new(),
+            passing_at: Instant::default(),
+            starved: false,
+            some_are_fresh: false,
+            watches_time: false,
+            freed: Rc::default(),
+            latency: 0,
+            foresight: Foresight::new(ahead_max, block_bytes),
+            woken: Vec::new(),
+            stats,
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let waits = !self.asked.is_empty() || !self.ahead.is_empty();
+        let may_read = self.reads < self.options.reads_max;
+        !self.parked.is_empty() || waits && may_read && (!self.starved || self.freed.get())
+    }
+
+    /// Starts what was asked for, then what is foreseen.
+    fn pump(&mut self, io: &mut dyn Io) {
+        self.starved &= !self.freed.replace(false);
+        for fill in std::mem::take(&mut self.parked) {
+            self.go_on(fill, io);
+        }
+        while self.reads < self.options.reads_max
+            && !self.starved
+            && let Some(id) = self.next_queued()
+        {
+            if !self.may_be_read(id) {
+                self.drop_unasked(id);
+                continue;
+            }
+            let Some(buffer) = self.buffer(io) else {
+                self.put_back(id, io);
+                break;
+            };
+            let entry = self.entries.get_mut(&id).expect("it was just found");
+            entry.state = State::Reading;
+            match entry.origin {
+                Origin::Asked => {
+                    let bytes = entry.want.end - entry.want.start;
+                    self.foresight.earn(u64::from(bytes));
+                }
+                Origin::Ahead => self.stats.block_ahead.add(1),
+                Origin::Foreseen(_) => self.stats.foreseen.add(1),
+            }
+            let fill = Fill::new(id, entry, buffer, self.options.block_bytes, io.now());
+            self.reads += 1;
+            *self.mounts.entry(fill.mount()).or_default() += 1;
+            self.go_on(fill, io);
+        }
+    }
+
+    /// Starts the next step of a read.
+    fn go_on(&mut self, mut fill: Fill, io: &mut dyn Io) {
+        loop {
+            match io.start(fill.take_op()) {
+                Start::Submitted(ticket) => {
+                    self.pending.insert(ticket, fill);
+                    return;
+                }
+                Start::Executed(completion) => match fill.take(completion, io.now()) {
+                    Stage::GoesOn(next) => fill = next,
+                    Stage::Ends(id, end) => return self.settle(id, end, io.now()),
+                },
+                Start::Busy(op) | Start::Blocked(op, _) => {
+                    fill.put_back(op);
+                    self.parked.push(fill);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, wake: Wake, io: &mut dyn Io) {
+        let now = io.now();
+        match wake {
+            Wake::Done(completion) => {
+                let fill = completion.ticket.and_then(|ticket| self.pending.remove(&ticket));
+                let Some(fill) = fill else { return };
+                match fill.take(completion, now) {
+                    Stage::GoesOn(fill) => self.go_on(fill, io),
+                    Stage::Ends(id, end) => self.settle(id, end, now),
+                }
+            }
+            Wake::Deadline(_) => self.tell_who_waits_too_long(io),
+            _ => self.starved = false,
+        }
+    }
+
+    /// Wakes those who have waited for a buffer for as long as anybody has to.
+    fn tell_who_waits_too_long(&mut self, io: &mut dyn Io) {
+        let now = io.now();
+        let mut next = None;
+        self.starved = false;
+        for id in &self.asked {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            if !matches!(entry.state, State::Queued) {
+                continue;
+            }
+            if entry.since + DIRECT_WAIT <= now {
+                // Those who came later stay, and are told in their turn.
+                self.woken.extend(&entry.waiters);
+                entry.since = now;
+            }
+            let until = entry.since + DIRECT_WAIT;
+            next = Some(next.map_or(until, |next: Instant| next.min(until)));
+        }
+        self.watches_time = next.is_some();
+        io.deadline(next.map(|next| (Deadline::Retry, next)));
+    }
+
+    /// A read has ended.
+    fn settle(&mut self, id: BlockId, end: fill::End, now: Instant) {
+        self.forget_what_passes(now);
+        self.one_less(end.mount);
+        self.starved = false;
+        let entry = self.entries.get_mut(&id).expect("what is being read is listed");
+        entry.version = None;
+        entry.since = now;
+        self.woken.append(&mut entry.waiters);
+        let keep = match end.result {
+            Ok(block) => {
+                self.latency = match self.latency {
+                    0 => end.took.as_nanos() as u64,
+                    before => (7 * before + end.took.as_nanos() as u64) / 8,
+                };
+                entry.state = State::Ready(Rc::new(block));
+                end.unchanged
+            }
+            Err(fault) => {
+                self.stats.block_failures.add(1);
+                entry.state = State::Failed(fault);
+                self.held -= 1;
+                false
+            }
+        };
+        if keep {
+            self.policy.insert(id);
+        } else {
+            // Those who are woken with this turn still find it; nobody else does.
+            self.passing.push(id);
+            self.passing_at = now;
+        }
+        self.note_level();
+    }
+
+    /// A read is no longer in flight.
+    fn one_less(&mut self, mount: u64) {
+        self.reads -= 1;
+        let of_mount = self.mounts.get_mut(&mount).expect("it was counted when it began");
+        *of_mount -= 1;
+        if *of_mount == 0 {
+            self.mounts.remove(&mount);
+        }
+    }
+
+    fn forget_what_passes(&mut self, now: Instant) {
+        if self.passing_at == now {
+            return;
+        }
+        for id in std::mem::take(&mut self.passing) {
+            // A waiter may have had it queued again.
+            let gone = |entry: &Entry| matches!(entry.state, State::Ready(_) | State::Failed(_));
+            if self.entries.get(&id).is_some_and(gone) {
+                self.let_go(id);
+            }
+        }
+    }
+
+    /// Lets go of every block that nobody sends; how many stay.
+    fn clear(&mut self) -> usize {
+        self.passing.clear();
+        for fill in std::mem::take(&mut self.parked) {
+            if let Some(entry) = self.entries.remove(&fill.id()) {
+                self.woken.extend(&entry.waiters);
+                self.note_gone(&entry);
+            }
+            self.one_less(fill.mount());
+            self.held -= 1;
+        }
+        let ids: Vec<BlockId> = self.entries.keys().copied().collect();
+        for id in ids {
+            let free = match &self.entries[&id].state {
+                State::Ready(block) => Rc::strong_count(block) == 1,
+                State::Failed(_) => true,
+                State::Queued | State::Reading => false,
+            };
+            if free {
+                self.policy.remove(&id);
+                self.let_go(id);
+            }
+        }
+        self.note_level();
+        self.entries.len()
+    }
+
+    /// A block that is there goes, or a failure is forgotten.
+    fn let_go(&mut self, id: BlockId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.held -= usize::from(matches!(entry.state, State::Ready(_)));
+        self.note_gone(&entry);
+    }
+
+    fn note_level(&self) {
+        self.stats.block_bytes.set((self.held * self.options.block_bytes) as u64);
+    }
+}

@@ -1,0 +1,151 @@
+//! Asking for a block, waiting for it, and having it read before anybody asks.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::block::{self, BlockId, Loan};
+use super::reader::Answer;
+use super::{Entry, Inner, Origin, State};
+use crate::base::Instant;
+use crate::cache::eviction::Policy;
+use crate::cache::version::Version;
+use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
+use crate::ring::Owner;
+
+impl Inner {
+    /// A part of a block, for who has waited for it since a time.
+    pub(super) fn ask(
+        &mut self,
+        version: &Rc<Version>,
+        index: u64,
+        need: Range<u32>,
+        waiter: Owner,
+        since: Instant,
+        now: Instant,
+    ) -> Answer {
+        self.forget_what_passes(now);
+        let id = BlockId::of(version, index);
+        let want = block::aligned(&need, version);
+        let has_room = self.has_room_for(version.facts.mount);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            self.stats.block_misses.add(1);
+            self.queue(id, version, want, Origin::Asked, now);
+            self.entries.get_mut(&id).expect("it was just queued").waiters.push(waiter);
+            return Answer::Waiting;
+        };
+        let (first, bytes) = (entry.origin, u64::from(entry.want.end - entry.want.start));
+        match &entry.state {
+            State::Ready(block) if block.has(&need) => {
+                let loan = Loan::new(Rc::clone(block), &self.freed);
+                entry.origin = Origin::Asked;
+                self.policy.touch(&id);
+                // Who has waited was counted when it began to.
+                self.stats.block_hits.add(u64::from(since == now));
+                self.note_asked(first, bytes, false);
+                return Answer::Ready(loan);
+            }
+            State::Failed(fault) => return Answer::Failed(*fault),
+            State::Ready(_) => {
+                // It was read in part, for another range: now it is worth reading whole.
+                self.stats.block_misses.add(1);
+                self.note_asked(first, bytes, false);
+                let all = block::whole(version, index, self.options.block_bytes);
+                self.policy.remove(&id);
+                self.entries.remove(&id);
+                self.held -= 1;
+                self.queue(id, version, all, Origin::Asked, now);
+                self.entries.get_mut(&id).expect("it was just queued").waiters.push(waiter);
+            }
+            State::Queued => {
+                // Who waits for a mount that has its share would only wait elsewhere.
+                if now.since(since) >= DIRECT_WAIT && has_room {
+                    self.stats.block_exhausted.add(1);
+                    self.leave(id, waiter);
+                    return Answer::Exhausted;
+                }
+                entry.origin = Origin::Asked;
+                entry.want = entry.want.start.min(want.start)..entry.want.end.max(want.end);
+                if first != Origin::Asked {
+                    // Nothing was read for it yet, so nothing was foreseen in time.
+                    entry.since = now;
+                    self.unasked -= 1;
+                    self.asked.push_back(id);
+                }
+                self.wait_for(id, waiter);
+            }
+            State::Reading => {
+                entry.origin = Origin::Asked;
+                self.wait_for(id, waiter);
+                self.note_asked(first, bytes, true);
+            }
+        }
+        Answer::Waiting
+    }
+
+    fn wait_for(&mut self, id: BlockId, waiter: Owner) {
+        let entry = self.entries.get_mut(&id).expect("the caller has it");
+        if !entry.waiters.contains(&waiter) {
+            self.stats.block_shared.add(u64::from(!entry.waiters.is_empty()));
+            entry.waiters.push(waiter);
+        }
+    }
+
+    /// What was only foreseen is asked for: in time, or while it is still on its way.
+    pub(super) fn note_asked(&mut self, first: Origin, bytes: u64, late: bool) {
+        if first == Origin::Asked {
+            return;
+        }
+        self.unasked -= 1;
+        if let Origin::Foreseen(stream) = first {
+            let counter = if late { &self.stats.foreseen_late } else { &self.stats.foreseen_used };
+            counter.add(1);
+            self.foresight.came_true(stream, bytes, late);
+        }
+    }
+
+    /// Somebody waits no longer. What nobody waits for and nobody has begun to read is dropped.
+    fn leave(&mut self, id: BlockId, waiter: Owner) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.waiters.retain(|other| *other != waiter);
+        if entry.waiters.is_empty() && matches!(entry.state, State::Queued) {
+            self.entries.remove(&id);
+        }
+    }
+
+    fn queue(
+        &mut self,
+        id: BlockId,
+        version: &Rc<Version>,
+        want: Range<u32>,
+        origin: Origin,
+        now: Instant,
+    ) {
+        let asked = origin == Origin::Asked;
+        let queue = if asked { &mut self.asked } else { &mut self.ahead };
+        queue.push_back(id);
+        self.unasked += usize::from(!asked);
+        let version = Some(Rc::clone(version));
+        let (state, waiters) = (State::Queued, Vec::new());
+        self.entries.insert(id, Entry { state, origin, version, want, since: now, waiters });
+    }
+
+    /// Has a block read that nobody has asked for, if there is room for such ones.
+    pub(super) fn read_ahead(
+        &mut self,
+        version: &Rc<Version>,
+        index: u64,
+        need: Range<u32>,
+        origin: Origin,
+        now: Instant,
+    ) -> bool {
+        let id = BlockId::of(version, index);
+        if self.entries.contains_key(&id) {
+            return true;
+        }
+        if self.unasked >= self.options.blocks_max / DIRECT_AHEAD_SHARE {
+            return false;
+        }
+        self.queue(id, version, block::aligned(&need, version), origin, now);
+        true
+    }
+}

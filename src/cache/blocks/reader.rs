@@ -1,0 +1,127 @@
+//! The cache of blocks as its worker has it, and as one who reads from it.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::BlockFault;
+use super::{BlockOptions, Inner, Loan, Origin, block};
+use crate::base::Instant;
+use crate::cache::stats::Stats;
+use crate::cache::version::Version;
+use crate::ring::{Io, Owner, Wake};
+
+/// The blocks of one worker, see the module.
+#[derive(Clone, Debug)]
+pub struct Blocks(Rc<RefCell<Inner>>);
+
+/// The answer to who asks for a part of a block.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is there.
+    Ready(Loan),
+    /// It is being read; who asked is woken with `Ready`.
+    Waiting,
+    /// There was no buffer for it for as long as anybody waits for one.
+    Exhausted,
+    /// It cannot be had.
+    Failed(BlockFault),
+}
+
+impl Blocks {
+    /// An empty cache.
+    pub fn new(options: BlockOptions, stats: Arc<Stats>) -> Self {
+        Self(Rc::new(RefCell::new(Inner::new(options, stats))))
+    }
+
+    /// The cache for one owner; none where nothing is kept.
+    pub fn reader(&self, owner: Owner) -> Option<BlockReader> {
+        let options = self.0.borrow().options;
+        let block_bytes = options.block_bytes;
+        (options.blocks_max > 0).then(|| BlockReader { blocks: self.clone(), owner, block_bytes })
+    }
+
+    /// Whether `pump` has something to start.
+    pub fn has_work(&self) -> bool {
+        self.0.borrow().has_work()
+    }
+
+    /// Starts what was asked for.
+    pub fn pump(&self, io: &mut dyn Io) {
+        self.0.borrow_mut().pump(io);
+    }
+
+    /// Takes in a wake of the cache's own operations.
+    pub fn wake(&self, wake: Wake, io: &mut dyn Io) {
+        self.0.borrow_mut().wake(wake, io);
+    }
+
+    /// The next owner who gets another answer now.
+    pub fn next_woken(&self) -> Option<Owner> {
+        self.0.borrow_mut().woken.pop()
+    }
+
+    /// Lets go of every block that nobody sends; how many stay.
+    pub fn clear(&self) -> usize {
+        self.0.borrow_mut().clear()
+    }
+}
+
+/// What one owner reads through.
+#[derive(Clone, Debug)]
+pub struct BlockReader {
+    blocks: Blocks,
+    owner: Owner,
+    block_bytes: usize,
+}
+
+impl BlockReader {
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    /// Takes note of a span that will be asked for from its begin, and reads ahead what a pattern
+    /// says.
+    pub fn begin(&self, version: &Rc<Version>, offset: u64, count: u64, now: Instant) {
+        let mut inner = self.blocks.0.borrow_mut();
+        if inner.options.foresees {
+            inner.foresee(self.owner, version, offset..offset + count, now);
+        }
+    }
+
+    /// A part of a block, for who began to wait for it at `since`.
+    pub fn ask(
+        &self,
+        version: &Rc<Version>,
+        index: u64,
+        need: Range<u32>,
+        since: Instant,
+        now: Instant,
+    ) -> Answer {
+        self.blocks.0.borrow_mut().ask(version, index, need, self.owner, since, now)
+    }
+
+    /// Has the blocks of a span read that will be asked for next, so many at most.
+    pub fn read_ahead(
+        &self,
+        version: &Rc<Version>,
+        span: Range<u64>,
+        blocks_max: usize,
+        now: Instant,
+    ) {
+        let mut inner = self.blocks.0.borrow_mut();
+        for (index, need) in block::parts(span, self.block_bytes).take(blocks_max) {
+            if !inner.read_ahead(version, index, need, Origin::Ahead, now) {
+                return;
+            }
+        }
+    }
+
+    /// How long a read takes, smoothed; zero before the first.
+    pub fn latency(&self) -> Duration {
+        Duration::from_nanos(self.blocks.0.borrow().latency)
+    }
+}

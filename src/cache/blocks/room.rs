@@ -1,0 +1,120 @@
+//! Which read begins next, and in which buffer.
+
+use std::rc::Rc;
+
+use super::block::BlockId;
+use super::{Entry, Inner, Origin, State};
+use crate::cache::eviction::Policy;
+use crate::limits::DIRECT_WAIT;
+use crate::ring::{Deadline, Io, Lease, Pool};
+
+impl Inner {
+    /// The next block to read. What nobody has asked for takes half of the reads at most.
+    pub(super) fn next_queued(&mut self) -> Option<BlockId> {
+        let asked = self.next_of(false);
+        let may_go_ahead = self.reads < self.options.reads_max.div_ceil(2);
+        asked.or_else(|| may_go_ahead.then(|| self.next_of(true)).flatten())
+    }
+
+    /// The next one of a queue whose mount has room: one that hangs holds up nobody else's.
+    fn next_of(&mut self, ahead: bool) -> Option<BlockId> {
+        let mut at = 0;
+        loop {
+            let queue = if ahead { &self.ahead } else { &self.asked };
+            let id = *queue.get(at)?;
+            let entry = self.entries.get(&id).filter(|entry| {
+                matches!(entry.state, State::Queued) && (entry.origin != Origin::Asked) == ahead
+            });
+            let mount = entry.and_then(|entry| Some(entry.version.as_ref()?.facts.mount));
+            let waits = mount.is_some_and(|mount| !self.has_room_for(mount));
+            if waits {
+                at += 1;
+                continue;
+            }
+            let queue = if ahead { &mut self.ahead } else { &mut self.asked };
+            queue.remove(at);
+            if mount.is_some() {
+                return Some(id);
+            }
+        }
+    }
+
+    /// A mount gets half of the reads and of the buffers, and begins nothing while the ring has no
+    /// room for it.
+    pub(super) fn has_room_for(&self, mount: u64) -> bool {
+        let most = (self.options.reads_max.min(self.options.blocks_max) / 2).max(1);
+        let of_mount = self.mounts.get(&mount).copied().unwrap_or(0);
+        of_mount < most && self.parked.iter().all(|fill| fill.mount() != mount)
+    }
+
+    /// Whether the account of what is foreseen pays for it, if it is that.
+    pub(super) fn may_be_read(&mut self, id: BlockId) -> bool {
+        let entry = &self.entries[&id];
+        let bytes = u64::from(entry.want.end - entry.want.start);
+        !matches!(entry.origin, Origin::Foreseen(_)) || self.foresight.spend(bytes)
+    }
+
+    /// Foreseen or not, it can still be asked for.
+    pub(super) fn drop_unasked(&mut self, id: BlockId) {
+        self.unasked -= 1;
+        self.entries.remove(&id);
+    }
+
+    /// There is no buffer for it now.
+    pub(super) fn put_back(&mut self, id: BlockId, io: &mut dyn Io) {
+        let entry = self.entries.get(&id).expect("it was just found");
+        if entry.origin != Origin::Asked {
+            return self.drop_unasked(id);
+        }
+        let until = entry.since + DIRECT_WAIT;
+        self.asked.push_front(id);
+        self.starved = true;
+        // Somebody else may have what comes free first; whoever is told too early asks again.
+        let _none = io.lease(Pool::Block).map(drop);
+        let watched = std::mem::replace(&mut self.watches_time, true);
+        if self.some_are_fresh {
+            // In the next turn they may go.
+            io.deadline(Some((Deadline::Retry, io.now())));
+        } else if !watched {
+            // One that has passed and is set anew before it was told would not be told.
+            io.deadline(Some((Deadline::Retry, until)));
+        }
+    }
+
+    /// A buffer: a free one, or that of a block which gives way.
+    pub(super) fn buffer(&mut self, io: &mut dyn Io) -> Option<Lease> {
+        if self.held < self.options.blocks_max
+            && let Some(lease) = io.lease_if_free(Pool::Block)
+        {
+            self.held += 1;
+            return Some(lease);
+        }
+        let (entries, now) = (&self.entries, io.now());
+        self.some_are_fresh = false;
+        let id = self.policy.evict(&mut |id| {
+            let entry = &entries[id];
+            let State::Ready(block) = &entry.state else { return false };
+            // Those who waited for it come in the turn in which it was read.
+            let fresh = entry.since == now;
+            self.some_are_fresh |= fresh;
+            !fresh && Rc::strong_count(block) == 1
+        });
+        let id = id?;
+        let entry = self.entries.remove(&id).expect("the policy knows what is there");
+        self.stats.block_evicted.add(1);
+        self.note_gone(&entry);
+        let State::Ready(block) = entry.state else { unreachable!("only what is there goes") };
+        Some(Rc::into_inner(block).expect("nobody sends it").into_lease())
+    }
+
+    /// A block goes; if nobody has asked for it, it was read in vain.
+    pub(super) fn note_gone(&mut self, entry: &Entry) {
+        if entry.origin != Origin::Asked {
+            self.unasked -= 1;
+        }
+        if let Origin::Foreseen(stream) = entry.origin {
+            self.stats.foreseen_wasted.add(1);
+            self.foresight.came_to_nothing(stream);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Bounds of the blocks of files that are kept, and of what is read ahead.
+
+use std::time::Duration;
+
+/// Blocks of one worker's cache at least: some being sent, some being read, and one to spare.
+pub const DIRECT_BLOCKS_MIN: usize = 8;
+
+/// The share of a cache of blocks that may hold what nobody has asked for yet: one in so many.
+/// What was asked for is worth more, and a body under way needs its next blocks, not all of them.
+pub const DIRECT_AHEAD_SHARE: usize = 4;
+
+/// Blocks that one body has read ahead: with blocks of the usual size what a fast client takes
+/// while a slow disk answers.
+pub const DIRECT_AHEAD_MAX: usize = 16;
+
+/// Reads of blocks that one worker has in flight: more than any disk works on at once.
+pub const DIRECT_READS_MAX: usize = 64;
+
+/// How long a body waits for a buffer of the pool of blocks before it goes on without one.
+pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
+
+/// Bytes that were asked for and read to be allowed one byte that was not: less than two in a
+/// hundred are read in vain.
+pub const FORESEEN_BYTES_PER_BYTE: u64 = 64;
+
+/// Streams of one worker whose pattern is looked for: those that asked last, some 100 KiB.
+pub const FORESEEN_STREAMS_MAX: usize = 256;
+
+/// Files of one worker of which it is known which comes next, some 100 KiB.
+pub const FORESEEN_FILES_MAX: usize = 1024;
+
+const _: () = assert!(FORESEEN_BYTES_PER_BYTE > 50, "less than two in a hundred");
+const _: () = assert!(DIRECT_BLOCKS_MIN >= DIRECT_AHEAD_SHARE, "one may be read ahead");
