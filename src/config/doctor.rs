@@ -9,6 +9,7 @@ pub fn doctor_options(server: &ServerOptions) -> Options {
         root: server.site.root.clone(),
         connections: server.connections,
         workers: server.workers,
+        pipes: server.pipes,
         open_files: server.open_files,
         watches: server.watches,
         body_buffers: server.body_buffers as u64,

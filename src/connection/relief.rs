@@ -137,10 +137,13 @@ impl Connection {
         // What has failed has nothing in flight, but for what was warmed for a client that is gone.
         let free = engine.in_flight() == 0 || matches!(step, Step::Failed(_));
         let over = match step {
+            // What is cancelled may end as interrupted, too (io_uring_enter(2)).
             Step::Failed(BodyError::Send(errno) | BodyError::Read(errno)) => {
-                errno != Errno::CANCELED
+                !matches!(errno, Errno::CANCELED | Errno::INTR)
             }
-            Step::Finished | Step::Declined(_) | Step::Failed(BodyError::Truncated) => true,
+            Step::Finished
+            | Step::Declined(_)
+            | Step::Failed(BodyError::Truncated | BodyError::Changed) => true,
             Step::Waiting | Step::Blocked | Step::Yielded => false,
         };
         self.gives_way &= !over && !free;

@@ -36,6 +36,8 @@ pub struct Options {
     pub connections: usize,
     /// Threads that serve.
     pub workers: usize,
+    /// Pipes in all workers at most.
+    pub pipes: usize,
     /// Files that are kept open.
     pub open_files: usize,
     /// Directories that are watched.

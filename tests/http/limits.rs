@@ -382,7 +382,8 @@ fn bodies_that_nobody_takes_give_way() {
             assert!(whole, "{engine}: {bytes} bytes, {end:?}, {lost:?}");
         }
         let given = machine.shard.connections.given_way.read();
-        assert!(given > 0, "{engine}: nobody gave way");
+        // Of `direct` all of them send the same blocks, and nobody waits.
+        assert!(given > 0 || engine == Kind::Direct, "{engine}: nobody gave way");
         let lost = machine.farewells(Farewell::Crowded);
         assert_eq!(lost, 0, "{engine}: no connection was lost");
         for line in slow.iter().chain([&line]) {

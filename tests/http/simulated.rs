@@ -246,6 +246,8 @@ impl Machine {
 
     /// Nothing is left behind.
     fn is_clean(&mut self) {
+        // Those that are kept for others are nobody's.
+        self.worker.blocks().clear();
         let (buffers, pipes) = self.worker.reactor().leased();
         assert_eq!((buffers, pipes), ([0; 5], 0), "buffers and pipes are home");
     }

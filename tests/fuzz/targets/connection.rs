@@ -61,7 +61,7 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             (limits::LARGE_HEAD_BUFFER_BYTES, 8),
             (limits::ANSWER_BUFFER_BYTES, 8),
             (limits::BODY_BUFFER_BYTES, 8),
-            (4096, 0),
+            (4096, if engine == Kind::Direct { 8 } else { 0 }),
         ],
         pipes_max: 4,
         pipe_bytes: limits::PIPE_BYTES,
@@ -97,6 +97,12 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             direct: engine == Kind::Direct,
             follow_links: true,
             content_tags: false,
+        },
+        blocks: cache::BlockOptions {
+            block_bytes: 4096,
+            blocks_max: if engine == Kind::Direct { 8 } else { 0 },
+            reads_max: 4,
+            foresees: true,
         },
         listing_memory: Arc::new(PageMemory::new(1 << 20)),
         connection: connection::Options {
@@ -177,6 +183,7 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     assert_eq!(worker.open(), 0, "the connection is forgotten");
+    worker.blocks().clear();
     let (buffers, pipes) = worker.reactor().leased();
     assert_eq!((buffers, pipes), ([0; 5], 0), "buffers and pipes are home");
 });
