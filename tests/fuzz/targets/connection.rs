@@ -113,6 +113,7 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             body_timeout: PATIENCE,
             idle_timeout: PATIENCE,
             send_timeout: PATIENCE,
+            bounds: connection::Bounds::default(),
         },
         connections_max: 16,
         beyond: Beyond::Refuse,
