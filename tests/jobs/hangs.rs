@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pitcrew::limits::BLOCKING_OPERATIONS_MAX;
+use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, LOADS_PER_MOUNT_MAX};
 use pitcrew::ring::MountKind;
 use pitcrew::ring::simulated::{Client, World};
 use pitcrew::server::State;
@@ -15,6 +15,11 @@ const SLOW: u64 = 2;
 const MANY: usize = 3 * BLOCKING_OPERATIONS_MAX as usize;
 
 fn rig(kind: MountKind) -> Rig {
+    let (world, mounts) = world(kind);
+    Rig::with_mounts(world, mounts)
+}
+
+fn world(kind: MountKind) -> (World, Vec<(Box<[u8]>, u64)>) {
     let world = World::new(5);
     world.file("open.txt", "open");
     world.file("other.txt", "other");
@@ -25,7 +30,7 @@ fn rig(kind: MountKind) -> Rig {
     world.file("slow/open.txt", "slow and open");
     world.file("slow/large", vec![7; 1 << 20]);
     let mounts = vec![(Box::default(), 1), ((*b"slow").into(), SLOW)];
-    Rig::with_mounts(world, mounts)
+    (world, mounts)
 }
 
 fn is_ok(head: &str, body: &str) -> bool {
@@ -81,6 +86,30 @@ fn a_mount_that_hangs_in_read_delays_neither_others_nor_what_is_resident_on_it()
             assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         }
     }
+}
+
+/// RFC 9110 section 15.6.4: who asks for more names of a mount than may be looked for at once is
+/// told to come again later; names of others are found.
+#[test]
+fn a_full_queue_of_a_mount_that_hangs_is_503_with_retry_after() {
+    let (world, mounts) = world(MountKind::Blocking);
+    for number in MANY..=LOADS_PER_MOUNT_MAX {
+        world.file(&format!("slow/{number}"), "late");
+    }
+    let mut rig = Rig::with_crowd(world, mounts, 4 * LOADS_PER_MOUNT_MAX);
+    rig.world.hang(SLOW, true);
+    let late: Vec<_> =
+        (0..LOADS_PER_MOUNT_MAX).map(|number| rig.ask(&format!("/slow/{number}"))).collect();
+    let client = rig.ask("/other.txt");
+    assert!(is_ok(&rig.first_of(&client), "other"));
+    assert!(late.iter().all(|client| client.available() == 0), "all of them wait");
+    let beyond = rig.ask(&format!("/slow/{LOADS_PER_MOUNT_MAX}"));
+    let head = rig.first_of(&beyond);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
+    let client = rig.ask("/open.txt");
+    assert!(is_ok(&rig.first_of(&client), "open"));
+    rig.world.hang(SLOW, false);
+    all_are_answered(&mut rig, &late);
 }
 
 #[test]

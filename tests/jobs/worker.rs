@@ -41,6 +41,9 @@ pub(crate) struct Rig {
     pub(crate) shard: Shard,
 }
 
+/// Connections that a worker has room for.
+const CROWD: usize = 512;
+
 impl Rig {
     fn new(world: World) -> Self {
         Self::with(world, false, 0)
@@ -49,12 +52,17 @@ impl Rig {
     /// With directories that are watched, or not, and memory for small bodies; names are good for
     /// an hour.
     pub(crate) fn with(world: World, watched: bool, hot_bytes: u64) -> Self {
-        Self::build(world, watched, hot_bytes, true, Vec::new())
+        Self::build(world, watched, hot_bytes, true, Vec::new(), CROWD)
     }
 
     /// With what is known of the mounts; files are not hashed.
     pub(crate) fn with_mounts(world: World, mounts: Vec<(Box<[u8]>, u64)>) -> Self {
-        Self::build(world, false, 0, false, mounts)
+        Self::build(world, false, 0, false, mounts, CROWD)
+    }
+
+    /// The same for so many connections.
+    pub(crate) fn with_crowd(world: World, mounts: Vec<(Box<[u8]>, u64)>, crowd: usize) -> Self {
+        Self::build(world, false, 0, false, mounts, crowd)
     }
 
     fn build(
@@ -63,11 +71,18 @@ impl Rig {
         hot_bytes: u64,
         hashes: bool,
         mounts: Vec<(Box<[u8]>, u64)>,
+        crowd: usize,
     ) -> Self {
         let options = Options {
-            operations_max: 4096,
-            owners_max: 1024,
-            pools: [(4096, 256), (24 << 10, 16), (4096, 256), (68 << 10, 16), (4096, 0)],
+            operations_max: 8 * crowd,
+            owners_max: 2 * crowd,
+            pools: [
+                (4096, (crowd / 2).max(256)),
+                (24 << 10, 16),
+                (4096, 256),
+                (68 << 10, 16),
+                (4096, 0),
+            ],
             pipes_max: 4,
             pipe_bytes: 65_536,
             turn_bytes: 512 << 10,
@@ -126,7 +141,7 @@ impl Rig {
                 send_timeout: Duration::from_secs(60),
                 bounds: connection::Bounds::default(),
             },
-            connections_max: 512,
+            connections_max: crowd,
             beyond: Beyond::Refuse,
             drain_timeout: Duration::from_secs(1),
             endpoint: Box::new(Nothing),
