@@ -110,7 +110,7 @@ fn a_limit_of_locked_memory_that_is_too_low_is_said_and_served_with() {
         return skipped("a low limit of locked memory", "the file system refuses O_DIRECT");
     }
     // Enough for the rings, and not for their buffers.
-    let Some(through) = with_locked_memory(8 << 20) else {
+    let Some(through) = with_locked_memory(24 << 20) else {
         return skipped("a low limit of locked memory", "setpriv or prlimit cannot lower it here");
     };
     let through: Vec<&str> = through.iter().map(String::as_str).collect();

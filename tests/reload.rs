@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -129,9 +129,12 @@ fn configurations_change_under_load_and_no_connection_fails() {
     assert_eq!(told["server"]["engine"], "sendfile");
     // Counters go on over all configurations.
     assert!(common::figure(&told, &["responses", "200"]) >= asked);
-    let mut wire = server.connect();
-    wire.send(&get("/", "Accept: application/json\r\n"));
-    assert!(wire.response().unwrap().text().contains("large.bin"), "listings are on now");
+    // A worker that retires may accept for a moment yet.
+    eventually("listings are on now", || {
+        let mut wire = server.connect();
+        wire.send(&get("/", "Accept: application/json\r\n"));
+        wire.response().unwrap().text().contains("large.bin").then_some(())
+    });
     // Earlier workers are gone, and their levels with them.
     server.figure_until(&["connections", "open"], |open| open <= 2);
 }
@@ -163,9 +166,12 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     assert_eq!(reloads(&server), 0);
     site.rewrite("index = [\"large.bin\"]\n");
     reload(&server);
-    let mut wire = server.connect();
-    wire.send(&get("/", ""));
-    assert_eq!(wire.response().unwrap().body.len() as u64, BYTES);
+    // A worker that retires may accept for a moment yet.
+    eventually("the new index is served", || {
+        let mut wire = server.connect();
+        wire.send(&get("/", ""));
+        (wire.response().unwrap().body.len() as u64 == BYTES).then_some(())
+    });
 }
 
 #[test]
@@ -194,7 +200,8 @@ fn addresses_come_and_go_with_a_reload() {
     site.rewrite(&also);
     let before = server.address();
     server.signal(Signal::HUP);
-    eventually("telemetry is told at its own address", || socket.exists().then_some(()));
+    // The path is there a moment before somebody listens.
+    eventually("telemetry is told at its own address", || UnixStream::connect(&socket).ok());
     let ready = || {
         let mut wire = Listening::Unix(socket.clone()).connect();
         wire.send(&get("/ready", ""));

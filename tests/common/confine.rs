@@ -30,7 +30,7 @@ pub fn without_io_uring() -> Option<[&'static str; 3]> {
 /// What stands before a command line to have so little memory that may be locked, and no
 /// CAP_IPC_LOCK to pass by it; none where that cannot be had.
 pub fn with_little_memlock() -> Option<[&'static str; 4]> {
-    let prefix = ["prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock"];
+    let prefix = ["prlimit", "--memlock=16777216:16777216", "setpriv", "--bounding-set=-ipc_lock"];
     works(&prefix).then_some(prefix)
 }
 
