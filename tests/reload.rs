@@ -60,6 +60,15 @@ fn fetch(address: SocketAddr, path: &str, length: usize) -> io::Result<()> {
     }
 }
 
+/// Tells the load to stop, also when what is done meanwhile fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Loads a server while something is done to it. What failed, and how much was asked.
 fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>, u64) {
     let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -81,10 +90,11 @@ fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>
                 })
             })
             .collect();
+        let stopping = Stop(&stop);
         act(&asked);
         // Some more, by what serves now alone.
         more(&asked);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     (failures, asked.load(Ordering::Relaxed))

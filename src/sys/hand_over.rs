@@ -213,7 +213,10 @@ mod tests {
         assert_eq!(Errno::from_io_error(&taken), Some(Errno::ADDRINUSE));
         drop(waiting);
         // As a process that was killed leaves it.
-        std::mem::forget(place);
+        let aside = dir.path().join("aside");
+        fs::rename(&path, &aside).unwrap();
+        drop(place);
+        fs::rename(&aside, &path).unwrap();
         drop(Waiting::open(&path).unwrap());
         fs::write(&path, "precious").unwrap();
         let taken = Waiting::open(&path).unwrap_err();
