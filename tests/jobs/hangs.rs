@@ -8,7 +8,7 @@ use pitcrew::ring::MountKind;
 use pitcrew::ring::simulated::{Client, World};
 use pitcrew::server::State;
 
-use super::worker::Rig;
+use super::worker::{Mounts, Rig};
 
 const SLOW: u64 = 2;
 /// More than the mount may have in flight.
@@ -19,7 +19,7 @@ fn rig(kind: MountKind) -> Rig {
     Rig::with_mounts(world, mounts)
 }
 
-fn world(kind: MountKind) -> (World, Vec<(Box<[u8]>, u64)>) {
+fn world(kind: MountKind) -> (World, Mounts) {
     let world = World::new(5);
     world.file("open.txt", "open");
     world.file("other.txt", "other");

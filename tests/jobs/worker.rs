@@ -17,6 +17,9 @@ use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
 use rustix::io::Errno;
 
+/// What is mounted beneath the root, by name, and the device of each.
+pub(crate) type Mounts = Vec<(Box<[u8]>, u64)>;
+
 const SLOW: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -56,12 +59,12 @@ impl Rig {
     }
 
     /// With what is known of the mounts; files are not hashed.
-    pub(crate) fn with_mounts(world: World, mounts: Vec<(Box<[u8]>, u64)>) -> Self {
+    pub(crate) fn with_mounts(world: World, mounts: Mounts) -> Self {
         Self::build(world, false, 0, false, mounts, CROWD)
     }
 
     /// The same for so many connections.
-    pub(crate) fn with_crowd(world: World, mounts: Vec<(Box<[u8]>, u64)>, crowd: usize) -> Self {
+    pub(crate) fn with_crowd(world: World, mounts: Mounts, crowd: usize) -> Self {
         Self::build(world, false, 0, false, mounts, crowd)
     }
 
@@ -70,7 +73,7 @@ impl Rig {
         watched: bool,
         hot_bytes: u64,
         hashes: bool,
-        mounts: Vec<(Box<[u8]>, u64)>,
+        mounts: Mounts,
         crowd: usize,
     ) -> Self {
         let options = Options {
