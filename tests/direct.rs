@@ -8,7 +8,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Digest, Launch, PATIENCE, Pattern, Scratch, Server, skipped};
+use common::{Digest, Launch, PATIENCE, Pattern, Scratch, Server, skipped, with_little_memlock};
 use reqwest::blocking::Client;
 use reqwest::header::RANGE;
 
@@ -89,19 +89,6 @@ fn a_body_that_is_in_the_cache_does_not_touch_the_disk() {
     });
 }
 
-/// The words before a command that give it so little locked memory; none where that cannot be
-/// done.
-fn with_locked_memory(bytes: u64) -> Option<Vec<String>> {
-    // The limit does not hold for who has CAP_IPC_LOCK, as root has.
-    let root = rustix::process::geteuid().is_root();
-    let drop = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"];
-    let limit = ["prlimit".to_owned(), format!("--memlock={bytes}:{bytes}")];
-    let drop = drop.iter().filter(|_| root).map(ToString::to_string);
-    let through: Vec<String> = drop.chain(limit).collect();
-    let works = Command::new(&through[0]).args(&through[1..]).arg("true").status();
-    works.is_ok_and(|status| status.success()).then_some(through)
-}
-
 #[test]
 fn a_limit_of_locked_memory_that_is_too_low_is_said_and_served_with() {
     let scratch = Scratch::new();
@@ -110,10 +97,10 @@ fn a_limit_of_locked_memory_that_is_too_low_is_said_and_served_with() {
         return skipped("a low limit of locked memory", "the file system refuses O_DIRECT");
     }
     // Enough for the rings, and not for their buffers.
-    let Some(through) = with_locked_memory(24 << 20) else {
+    let Some(through) = with_little_memlock(2 << 20) else {
         return skipped("a low limit of locked memory", "setpriv or prlimit cannot lower it here");
     };
-    let through: Vec<&str> = through.iter().map(String::as_str).collect();
+    let through: Vec<_> = through.iter().map(String::as_str).collect();
     let arguments = ["--engine", "direct", "--workers", "2"];
     let server = Launch::new(&arguments).through(&through).root(scratch.path()).start();
     intact(&server, "a.bin", 8, 3 << 20);
@@ -129,11 +116,11 @@ fn a_limit_of_locked_memory_that_is_too_low_is_said_and_served_with() {
 
 #[test]
 fn a_limit_that_leaves_no_room_for_a_ring_is_named() {
-    let Some(through) = with_locked_memory(16 << 10) else {
+    let Some(through) = with_little_memlock(16 << 10) else {
         return skipped("no locked memory at all", "setpriv or prlimit cannot lower it here");
     };
     let scratch = Scratch::new();
-    let through: Vec<&str> = through.iter().map(String::as_str).collect();
+    let through: Vec<_> = through.iter().map(String::as_str).collect();
     let (status, said) = Launch::new(&[]).through(&through).root(scratch.path()).refused();
     assert!(!status.success());
     assert!(said.contains("LimitMEMLOCK"), "{said}");

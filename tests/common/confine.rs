@@ -1,5 +1,6 @@
 //! Programs that begin another one with less than it would have.
 
+use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 /// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
@@ -27,15 +28,25 @@ pub fn without_io_uring() -> Option<[&'static str; 3]> {
     works(&prefix).then_some(prefix)
 }
 
-/// What stands before a command line to have so little memory that may be locked, and no
-/// CAP_IPC_LOCK to pass by it; none where that cannot be had.
-pub fn with_little_memlock() -> Option<[&'static str; 4]> {
-    let prefix = ["prlimit", "--memlock=16777216:16777216", "setpriv", "--bounding-set=-ipc_lock"];
+/// What stands before a command line to have only so many bytes of memory that may be locked;
+/// none where that cannot be had. The limit is for all processes of a user together and does not
+/// hold for CAP_IPC_LOCK, which root has: root becomes a user of whom there are no others, who may
+/// read what root may.
+pub fn with_little_memlock(bytes: u64) -> Option<Vec<String>> {
+    let mut prefix = vec!["prlimit".to_owned(), format!("--memlock={bytes}:{bytes}")];
+    if rustix::process::geteuid().is_root() {
+        let nobody = 1 << 30 | std::process::id();
+        prefix.push("setpriv".to_owned());
+        prefix.extend([format!("--reuid={nobody}"), format!("--regid={nobody}")]);
+        let rights = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
+        prefix.extend(["--clear-groups"].into_iter().chain(rights).map(str::to_owned));
+        prefix.push("--bounding-set=-ipc_lock".to_owned());
+    }
     works(&prefix).then_some(prefix)
 }
 
-fn works(prefix: &[&str]) -> bool {
-    let mut command = Command::new(prefix[0]);
+fn works(prefix: &[impl AsRef<OsStr>]) -> bool {
+    let mut command = Command::new(&prefix[0]);
     command.args(&prefix[1..]).arg("/bin/true").stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
