@@ -139,6 +139,9 @@ fn every_lap_races_and_the_json_is_of_its_schema() {
             Verdict::Wrong | Verdict::Failed => panic!("{}: {:?}", lap.lap, lap.reason),
         }
     }
+    let crossover = report.crossover.as_ref().unwrap();
+    assert!(!crossover.sends.is_empty() && !crossover.wrong, "{:?}", crossover.missing);
+    assert!(crossover.small_bytes_max.is_some());
     // The validator sees what it should.
     let mut odd = value.clone();
     odd["laps"][0]["depth"] = 0.into();

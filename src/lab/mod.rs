@@ -24,6 +24,7 @@
 //! file that was named is opened for reading only.
 
 mod course;
+mod crossover;
 mod csv;
 mod fault;
 mod inspect;
@@ -42,6 +43,7 @@ mod warnings;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use crossover::{Crossing, Crossover, NEVER};
 pub use csv::csv;
 pub use fault::{Fault, LapError};
 pub use list::list;
@@ -55,6 +57,7 @@ pub use statistics::{Spread, spread};
 pub use text::text;
 
 use laps::{Group, ROWS, Row};
+use options::Rw;
 use track::Track;
 
 /// Races the laps.
@@ -94,6 +97,9 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Fau
         return Err(Fault::Nothing(reasons.collect()));
     }
     let laps = race::race(rows, &track, options, seed, progress);
+    // Only a race of everything that reads is one by which `auto` should go.
+    let whole = options.techniques.is_empty() && matches!(options.rw, None | Some(Rw::Read));
+    let crossover = whole.then(|| crossover::measure(&track, options.rounds));
     let race = Race {
         file: track.path.to_string_lossy().into_owned(),
         made: track.made,
@@ -118,6 +124,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Fau
         laps,
         fastest,
         warnings,
+        crossover,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::crossover::Crossover;
 use super::statistics::Spread;
 
 /// The version of the JSON: it changes when a name goes away or changes its meaning.
@@ -31,6 +32,8 @@ pub struct Report {
     pub fastest: Option<Fastest>,
     /// Where figures mean less than it seems.
     pub warnings: Vec<String>,
+    /// The sizes by which the engine `auto` goes; none if only some techniques were raced.
+    pub crossover: Option<Crossover>,
 }
 
 /// The machine.
@@ -188,7 +191,9 @@ impl Report {
 
     /// Whether a lap delivered wrong bytes or failed.
     pub fn has_fault(&self) -> bool {
-        self.laps.iter().any(|lap| matches!(lap.verdict, Verdict::Wrong | Verdict::Failed))
+        let crossover = self.crossover.as_ref().is_some_and(|crossover| crossover.wrong);
+        crossover
+            || self.laps.iter().any(|lap| matches!(lap.verdict, Verdict::Wrong | Verdict::Failed))
     }
 
     /// The lap of this name, if it came through.

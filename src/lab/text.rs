@@ -1,5 +1,6 @@
 //! A report for people: a table with bars, the doubts, and who was fastest.
 
+use super::crossover::{Crossover, NEVER};
 use super::laps::Group;
 use super::report::{Figures, LapReport, Report, Verdict};
 
@@ -27,6 +28,9 @@ pub fn text(report: &Report, colour: bool) -> String {
         for lap in laps {
             text.push_str(&line(lap, most, report, paint));
         }
+    }
+    if let Some(crossover) = &report.crossover {
+        text.push_str(&sizes_for_auto(crossover, paint));
     }
     for warning in &report.warnings {
         text.push_str(&format!("\n{} {warning}", paint.yellow("note:")));
@@ -58,6 +62,32 @@ fn head(report: &Report) -> String {
         race.runtime_ms,
         report.seed,
     )
+}
+
+/// The sizes at which the engine `auto` changes its mind.
+fn sizes_for_auto(crossover: &Crossover, paint: Paint) -> String {
+    let mut text = format!("\n{}\n", paint.bold("for the engine auto"));
+    match crossover.small_bytes_max {
+        Some(0) => {
+            text.push_str("  in memory: sendfile costs less than a copying send at any size\n")
+        }
+        Some(bytes) => text.push_str(&format!(
+            "  in memory: a copying send costs no more than sendfile up to {}\n",
+            size(bytes)
+        )),
+        None => {}
+    }
+    match crossover.large_bytes_min {
+        Some(NEVER) => text.push_str("  not in memory: buffered reads are faster at any size\n"),
+        Some(bytes) => {
+            text.push_str(&format!("  not in memory: O_DIRECT is faster from {} on\n", size(bytes)))
+        }
+        None => {}
+    }
+    for missing in &crossover.missing {
+        text.push_str(&format!("  not measured: {missing}\n"));
+    }
+    text
 }
 
 fn rate(figures: &Figures) -> f64 {

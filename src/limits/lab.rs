@@ -51,4 +51,10 @@ pub const LAB_RECEIVE_BYTES: usize = 256 << 10;
 /// How long a lap to a socket may stay without progress.
 pub const LAB_SOCKET_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The largest body whose send is measured: sendfile is ahead well below it.
+pub const LAB_SEND_BYTES_MAX: u64 = 1 << 20;
+
+/// The largest cold body that is measured.
+pub const LAB_COLD_BYTES_MAX: u64 = 8 << 20;
+
 const _: () = assert!(LAB_SIZE_MAX / 512 <= LAB_BLOCKS_MAX);

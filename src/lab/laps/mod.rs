@@ -16,6 +16,7 @@ use super::inspect::Inspector;
 use super::track::Track;
 use crate::techniques::Error;
 
+pub(super) use socket::{connection, thread_time};
 #[cfg(test)]
 pub(super) use table::row;
 pub(super) use table::{Group, ROWS, Row};

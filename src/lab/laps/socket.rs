@@ -42,7 +42,7 @@ fn lap(start: &Start<'_>, way: Way) -> Made {
     Ok(Box::new(ToSocket { from, ends: Some(ends), way }))
 }
 
-fn connection() -> std::io::Result<(TcpStream, TcpStream)> {
+pub(crate) fn connection() -> std::io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let sender = TcpStream::connect(listener.local_addr()?)?;
     let (receiver, peer) = listener.accept()?;
@@ -221,7 +221,7 @@ impl Receiver {
     }
 }
 
-fn thread_time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let told = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(told.tv_sec.unsigned_abs(), told.tv_nsec.unsigned_abs() as u32)
 }
