@@ -1,0 +1,193 @@
+//! Disks that are slow, that hang and that fail, made by a file system in user space: who is served
+//! meanwhile, and how it ends.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "cold_disks/disk.rs"]
+mod disk;
+
+use common::{Launch, Scratch, Server, Wire, eventually, get, skipped};
+use disk::{Call, Disk, FILE_BYTES, content};
+use rustix::process::Signal;
+
+/// Engines that read through the page cache in one way or another.
+const ENGINES: [&str; 4] = ["sendfile", "splice", "uring", "auto"];
+/// Clients that wait for the disk: more than one worker may have threads of the kernel for.
+const MANY: usize = 40;
+
+struct Rig {
+    /// It ends first: a disk with open files cannot be taken off.
+    server: Server,
+    disk: Disk,
+    _scratch: Scratch,
+}
+
+impl Drop for Rig {
+    /// A server that is to end must not wait for its disk.
+    fn drop(&mut self) {
+        self.disk.release();
+    }
+}
+
+/// A tree with files of its own, and the disk beneath `slow`; none where FUSE cannot be had.
+fn rig(engine: &str) -> Option<Rig> {
+    let scratch = Scratch::new();
+    scratch.write("fast.txt", "fast\n");
+    scratch.write("other.txt", "other\n");
+    std::fs::create_dir(scratch.join("slow")).unwrap();
+    let disk = match Disk::mount(&scratch.join("slow")) {
+        Ok(disk) => disk,
+        Err(error) => {
+            skipped("disks that hang", &format!("no FUSE here: {error}"));
+            return None;
+        }
+    };
+    let server = Launch::new(&["--engine", engine, "--workers", "1", "--drain-timeout", "1s"])
+        .root(scratch.path())
+        .start();
+    Some(Rig { server, disk, _scratch: scratch })
+}
+
+fn ask(server: &Server, path: &str) -> Wire {
+    let mut wire = server.connect();
+    wire.send(&get(path, ""));
+    wire
+}
+
+fn is_served(server: &Server, path: &str, body: &[u8]) {
+    let response = ask(server, path).response().unwrap();
+    assert_eq!((response.status, response.body.as_slice()), (200, body), "{path}");
+}
+
+/// Everybody on the other mount is served, known or not.
+fn others_are_served(server: &Server) {
+    is_served(server, "/fast.txt", b"fast\n");
+    is_served(server, "/other.txt", b"other\n");
+}
+
+#[test]
+fn a_disk_that_hangs_delays_nobody_on_another_mount() {
+    for engine in ENGINES {
+        for call in [Call::Lookup, Call::Open, Call::Read] {
+            let Some(rig) = rig(engine) else { return };
+            is_served(&rig.server, "/fast.txt", b"fast\n");
+            is_served(&rig.server, "/slow/0", &content(0));
+            if call != Call::Lookup {
+                rig.disk.make_names_known(MANY);
+            }
+            rig.disk.hang(call);
+            let late: Vec<_> =
+                (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
+            eventually("the disk hangs", || (rig.disk.held() > 0).then_some(()));
+            for _ in 0..20 {
+                others_are_served(&rig.server);
+            }
+            rig.disk.release();
+            for (number, mut wire) in (1..=MANY).zip(late) {
+                let response = wire.response().unwrap();
+                assert!(response.body == content(number), "{engine} {call:?} {number}");
+            }
+        }
+    }
+}
+
+/// Every answer of the disk is waited for, and others are served while it is.
+#[test]
+fn a_slow_disk_delays_nobody_and_its_bytes_come() {
+    for engine in ENGINES {
+        let Some(rig) = rig(engine) else { return };
+        rig.disk.hang(Call::Read);
+        let mut late = ask(&rig.server, "/slow/7");
+        let reading = std::thread::spawn(move || late.response().unwrap().body);
+        let mut waited = 0;
+        eventually("the slow body has come", || {
+            if rig.disk.held() > 0 {
+                waited += 1;
+                others_are_served(&rig.server);
+                rig.disk.answer_one();
+            }
+            reading.is_finished().then_some(())
+        });
+        assert!(reading.join().unwrap() == content(7), "{engine}");
+        assert!(waited > 1, "{engine}: the disk was asked more than once");
+    }
+}
+
+#[test]
+fn a_file_that_is_open_and_resident_is_served_while_its_disk_hangs_in_read() {
+    let Some(rig) = rig("sendfile") else { return };
+    is_served(&rig.server, "/slow/0", &content(0));
+    rig.disk.hang(Call::Read);
+    let late: Vec<_> =
+        (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
+    eventually("the disk hangs", || (rig.disk.held() > 0).then_some(()));
+    is_served(&rig.server, "/slow/0", &content(0));
+    rig.disk.release();
+    for (number, mut wire) in (1..=MANY).zip(late) {
+        assert!(wire.response().unwrap().body == content(number));
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_in_close_delays_nobody() {
+    let Some(rig) = rig("sendfile") else { return };
+    rig.disk.hang(Call::Flush);
+    // Names are looked up again after a second, and what was opened for that is closed at once.
+    for number in 0..MANY {
+        is_served(&rig.server, &format!("/slow/{number}"), &content(number));
+    }
+    eventually("a file is closed", || {
+        is_served(&rig.server, "/slow/0", &content(0));
+        (rig.disk.held() > 0).then_some(())
+    });
+    others_are_served(&rig.server);
+    is_served(&rig.server, "/slow/1", &content(1));
+    rig.disk.release();
+    others_are_served(&rig.server);
+}
+
+#[test]
+fn a_disk_that_fails_in_the_middle_cuts_the_connection() {
+    for engine in ENGINES {
+        let Some(rig) = rig(engine) else { return };
+        rig.disk.fail_from(FILE_BYTES as u64 / 2);
+        let mut wire = ask(&rig.server, "/slow/3");
+        let head = wire.head().unwrap();
+        assert_eq!(head.status, 200);
+        let (body, _) = wire.rest();
+        assert!(body.len() < FILE_BYTES && content(3).starts_with(&body), "{engine}: wrong bytes");
+        others_are_served(&rig.server);
+        // It is counted at the end of the connection, which waits a little for the client.
+        drop(wire);
+        rig.server.figure_until(&["farewells", "truncated"], |count| count == 1);
+    }
+}
+
+#[test]
+fn a_server_drains_while_a_disk_hangs() {
+    for call in [Call::Open, Call::Read] {
+        let Some(mut rig) = rig("sendfile") else { return };
+        is_served(&rig.server, "/slow/0", &content(0));
+        rig.disk.hang(call);
+        let _late = ask(&rig.server, "/slow/5");
+        eventually("the disk hangs", || (rig.disk.held() > 0).then_some(()));
+        rig.server.signal(Signal::TERM);
+        eventually("the server has drained", || {
+            rig.server.stderr().contains("INFO ended").then_some(())
+        });
+        // What is left is the kernel's: a process goes when its calls into the disk have ended,
+        // and those do not end before the disk answers, whatever signal comes.
+        rig.disk.release();
+        assert!(rig.server.wait().success(), "{call:?}");
+    }
+}
+
+#[test]
+fn what_is_known_of_mounts_is_shown() {
+    let Some(rig) = rig("sendfile") else { return };
+    is_served(&rig.server, "/fast.txt", b"fast\n");
+    is_served(&rig.server, "/slow/0", &content(0));
+    rig.server.figure_until(&["mounts", "known"], |count| count >= 2);
+    assert!(rig.server.figure(&["mounts", "blocking"]) >= 1);
+}
