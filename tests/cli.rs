@@ -46,7 +46,7 @@ fn a_misspelt_engine_is_a_usage_error_with_the_nearest_name() {
         "pitcrew: --engine: unknown engine 'sendfil'; did you mean 'sendfile'?\n"
     );
     let output = pitcrew(empty().path(), &["--engine", "fast"]);
-    assert!(stderr(&output).contains("choose one of sendfile, splice, uring, direct, copy"));
+    assert!(stderr(&output).contains("choose one of sendfile, splice, uring, direct, copy, auto"));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn check_prints_what_is_in_force_and_where_it_comes_from() {
 fn check_prints_json() {
     let output = pitcrew(empty().path(), &["check", "--print", "--format", "json"]);
     let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(value["engine"]["value"], "sendfile");
+    assert_eq!(value["engine"]["value"], "auto");
     assert_eq!(value["engine"]["source"], "default");
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Digest, ENGINES, PATIENCE, Pattern, Scratch, Server, Wire, get};
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, RANGE};
 
 /// Sizes around sectors, pages, pipe capacity and what one call moves.
 const SIZES: [u64; 13] =
@@ -39,7 +39,7 @@ fn fetch(client: &Client, url: &str, range: Option<&str>) -> Response {
     request.send().unwrap_or_else(|error| panic!("{url} {range:?}: {error:?}"))
 }
 
-fn field(response: &Response, name: reqwest::header::HeaderName) -> Option<String> {
+fn field(response: &Response, name: HeaderName) -> Option<String> {
     response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
@@ -170,6 +170,9 @@ fn beyond_four_gib(engine: &str) {
 
 /// The technique's own counters are the proof, and no other engine took part.
 fn did_the_work(engine: &str) {
+    if engine == "auto" {
+        return chose();
+    }
     let scratch = Scratch::new();
     let sizes = [1, 4096, 10_000, 65_537, (1 << 20) + 3];
     sized_files(&scratch, &sizes);
@@ -192,7 +195,7 @@ fn did_the_work(engine: &str) {
     assert_eq!(figure(&["engines", engine, "responses"]), count, "{telemetry:#}");
     assert_eq!(figure(&["engines", engine, "bytes"]), bytes, "{telemetry:#}");
     assert_eq!(figure(&["engines", engine, "declined"]), 0, "{telemetry:#}");
-    for other in ENGINES.iter().filter(|other| **other != engine) {
+    for other in ENGINES.iter().filter(|other| ![engine, "auto"].contains(other)) {
         assert_eq!(figure(&["engines", other, "responses"]), 0, "{other}: {telemetry:#}");
     }
     // What moved the bodies, and whether it moves each byte exactly once: a direct read takes whole
@@ -216,6 +219,43 @@ fn did_the_work(engine: &str) {
             assert_eq!(figure(&["techniques", other, "bytes"]), 0, "{other}: {telemetry:#}");
         }
     }
+}
+
+/// The engine that chooses says which one it took, and why, and counts it.
+fn chose() {
+    let scratch = Scratch::new();
+    sized_files(&scratch, &[1, 16_384, 16_385, 1 << 20]);
+    let server = Server::start(&["--workers", "1", "--server-timing"], scratch.path());
+    let client = client();
+    let timing = |size: u64, range: Option<&str>| {
+        let response = fetch(&client, &server.url(&format!("/{size}.bin")), range);
+        let told = field(&response, HeaderName::from_static("server-timing"));
+        let (first, len) = if range.is_some() { (3, size - 3) } else { (0, size) };
+        assert_eq!(Digest::of(response).unwrap(), Pattern::new(size).digest(first, len));
+        told.unwrap_or_default()
+    };
+    assert_eq!(timing(1, None), "uring;desc=\"small\"");
+    assert_eq!(timing(16_384, Some("bytes=3-")), "uring;desc=\"small\"");
+    let by_sendfile = timing(16_385, None);
+    assert!(by_sendfile.starts_with("sendfile;desc="), "{by_sendfile}");
+    assert!(timing(1 << 20, None).starts_with("sendfile;desc="));
+    let telemetry = server.telemetry();
+    let figure = |path: &[&str]| common::figure(&telemetry, path);
+    assert_eq!(telemetry["server"]["engine"], "auto");
+    assert_eq!(figure(&["choices", "small"]), 2, "{telemetry:#}");
+    assert_eq!(figure(&["choices", "resident"]) + figure(&["choices", "unknown"]), 2);
+    assert_eq!(figure(&["choices", "fixed"]), 0);
+    assert_eq!(figure(&["engines", "uring", "responses"]), 2);
+    assert_eq!(figure(&["engines", "sendfile", "responses"]), 2);
+    // A file is kept once it was asked for again and has not changed for some seconds.
+    common::eventually("the small file is hot", || {
+        (timing(1, None) == "memory;desc=\"hot\"").then_some(())
+    });
+    assert!(server.figure(&["choices", "hot"]) >= 1);
+
+    let plain = Server::start(&["--workers", "1"], scratch.path());
+    let response = fetch(&client, &plain.url("/1.bin"), None);
+    assert_eq!(field(&response, HeaderName::from_static("server-timing")), None);
 }
 
 fn opens_direct(scratch: &Scratch) -> bool {
@@ -375,4 +415,4 @@ macro_rules! for_each_engine {
     )*};
 }
 
-for_each_engine!(sendfile, splice, uring, direct, copy);
+for_each_engine!(sendfile, splice, uring, direct, copy, auto);

@@ -103,13 +103,13 @@ impl Figures {
 
     /// Why a round does not count for an engine: another one did its work, or it failed.
     pub(crate) fn objection(&self, earlier: &Self, engine: &str, requests: u64) -> Option<String> {
-        // An engine that chooses among the others has no work of its own.
-        self.engines.get(engine)?;
         // Bodies that the generator left behind at its end fail too; only these were the server's.
         let truncated = self.farewells.truncated.saturating_sub(earlier.farewells.truncated);
         if truncated > 0 {
             return Some(format!("{truncated} bodies were cut short"));
         }
+        // An engine that chooses among the others has no work of its own.
+        self.engines.get(engine)?;
         for (name, now) in &self.engines {
             let before = earlier.engines.get(name).cloned().unwrap_or_default();
             let responses = now.responses.saturating_sub(before.responses);

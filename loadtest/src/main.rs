@@ -142,7 +142,7 @@ enum Comparison {
 }
 
 /// Engines that take part if none are named.
-const ENGINES: [&str; 5] = ["sendfile", "splice", "uring", "direct", "copy"];
+const ENGINES: [&str; 6] = ["sendfile", "splice", "uring", "direct", "copy", "auto"];
 /// The argument that says that the namespace was entered.
 const IN_NAMESPACE: &str = "--in-namespace";
 /// Scenarios of a smoke test.

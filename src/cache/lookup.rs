@@ -25,8 +25,8 @@ pub struct Options {
     pub precompressed: bool,
     /// Whether a neighbour that is older than its original is passed over.
     pub fresh_only: bool,
-    /// Whether files are also opened with O_DIRECT.
-    pub direct: bool,
+    /// Bytes from which a file is also opened with O_DIRECT; none where no file is.
+    pub direct_from: Option<u64>,
     /// Whether symbolic links beneath the root are followed.
     pub follow_links: bool,
     /// Whether files are hashed for their entity tags.

@@ -335,22 +335,14 @@ impl OpenFiles {
             self.to_hash.push_back((key, part, Op::Job(job)));
         }
         let size = load.size(part);
-        if part == Part::ORIGINAL && !std::mem::replace(&mut load.neighbours, true) {
-            self.open_neighbours(key, size);
+        let neighbours = part == Part::ORIGINAL
+            && !std::mem::replace(&mut load.neighbours, true)
+            && self.options.precompressed;
+        if !part.direct && self.options.direct_from.is_some_and(|least| size >= least) {
+            self.open(key, Part { direct: true, ..part }, true);
         }
-    }
-
-    fn open_neighbours(&mut self, key: Key, size: u64) {
-        if self.options.direct && size > 0 {
-            self.open(key, Part { direct: true, ..Part::ORIGINAL }, true);
-        }
-        if self.options.precompressed {
-            for part in Part::VARIANTS {
-                self.open(key, part, false);
-                if self.options.direct {
-                    self.open(key, Part { direct: true, ..part }, true);
-                }
-            }
+        if neighbours {
+            Part::VARIANTS.into_iter().for_each(|part| self.open(key, part, false));
         }
     }
 
@@ -471,7 +463,7 @@ mod tests {
             hot_bytes: 0,
             precompressed: false,
             fresh_only: false,
-            direct: false,
+            direct_from: None,
             follow_links: true,
         };
         let follow = Some(c"/srv/current".into());

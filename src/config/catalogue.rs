@@ -5,6 +5,7 @@
 //! settings and how it is printed from them. What is printed reads back as the same value.
 
 mod access_log;
+mod engines;
 mod limits;
 
 use std::ops::RangeInclusive;
@@ -17,19 +18,19 @@ use super::address::{allow, join, listen_all};
 use super::hand_over;
 use super::key::{Key, Section};
 use super::lab_results;
-use super::shapes::{as_usize, count, fallback, file_name, power_of_two, strings, url_path};
+use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
 use crate::resource::options::Forbidden;
-use crate::server::options::{Etag, Kind, Precompressed, WORKERS_MAX, default_workers};
+use crate::server::options::{Etag, Precompressed, WORKERS_MAX, default_workers};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Below this a time limit would cut clients that are merely on another continent.
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 69] = [
+pub static KEYS: [Key; 72] = [
     Key::one(
         Section::Serving,
         "root",
@@ -67,18 +68,8 @@ pub static KEYS: [Key; 69] = [
     .many()
     .common(),
     hand_over::HAND_OVER,
-    Key::one(
-        Section::Serving,
-        "engine",
-        "ENGINE",
-        "How bodies travel: sendfile, splice, uring, direct or copy [default: sendfile]",
-        |all, written, _| {
-            all.server.engine = written.choice("engine", &Kind::ALL, Kind::name)?;
-            Ok(())
-        },
-        |all| Value::from(all.server.engine.name()),
-    )
-    .common(),
+    engines::ENGINE,
+    engines::SERVER_TIMING,
     Key::one(
         Section::Files,
         "index",
@@ -216,29 +207,8 @@ pub static KEYS: [Key; 69] = [
         |all| Value::from(show_size(all.server.body_buffers as u64)),
     ),
     limits::PIPES,
-    Key::one(
-        Section::Workers,
-        "direct-cache",
-        "SIZE",
-        "Memory for blocks of files that the engine direct keeps, in all workers [default: 256MiB]",
-        |all, written, _| {
-            all.server.direct_cache = as_usize(written.size(DIRECT_BLOCK.0..=1 << 40)?);
-            Ok(())
-        },
-        |all| Value::from(show_size(all.server.direct_cache as u64)),
-    ),
-    Key::one(
-        Section::Workers,
-        "direct-block",
-        "SIZE",
-        "Bytes of such a block, a power of two from 4KiB to 4MiB [default: 256KiB]",
-        |all, written, _| {
-            let bytes = written.size(DIRECT_BLOCK.0..=DIRECT_BLOCK.1)?;
-            all.server.direct_block = as_usize(power_of_two(bytes)?);
-            Ok(())
-        },
-        |all| Value::from(show_size(all.server.direct_block as u64)),
-    ),
+    engines::DIRECT_CACHE,
+    engines::DIRECT_BLOCK_BYTES,
     limits::LISTING_MEMORY,
     Key::one(
         Section::Workers,
@@ -274,18 +244,9 @@ pub static KEYS: [Key; 69] = [
         },
         |all| count(all.server.watches as u64),
     ),
-    Key::one(
-        Section::Workers,
-        "hot-cache",
-        "SIZE",
-        "Memory for files up to 16KiB that are asked for again, sent with their heads, in all \
-         workers; 0 keeps none [default: 0B]",
-        |all, written, _| {
-            all.server.hot_cache = written.size(0..=1 << 40)?;
-            Ok(())
-        },
-        |all| Value::from(show_size(all.server.hot_cache)),
-    ),
+    engines::HOT_CACHE,
+    engines::PAGE_CACHE,
+    engines::PAGE_CACHE_DROP_FROM,
     limits::CONNECTIONS,
     limits::CONNECTIONS_BEYOND,
     limits::CONNECTIONS_PER_ADDRESS,
@@ -439,10 +400,6 @@ pub static KEYS: [Key; 69] = [
 pub(super) const HEAD_SHARE_MIN: u64 = 64 << 10;
 /// Memory for bodies that one worker needs at least, for a few buffers of a useful size.
 pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
-/// Bytes of a block, at least and at most: a page is what every disk's alignment divides, and a
-/// larger read gains nothing over several in flight.
-const DIRECT_BLOCK: (u64, u64) = (4 << 10, 4 << 20);
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -490,6 +447,6 @@ mod tests {
     #[test]
     fn the_help_names_every_engine() {
         let help = Key::find("engine").unwrap().help;
-        assert!(Kind::ALL.iter().all(|kind| help.contains(kind.name())));
+        assert!(crate::server::options::Kind::ALL.iter().all(|kind| help.contains(kind.name())));
     }
 }

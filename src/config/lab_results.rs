@@ -7,18 +7,20 @@ use serde_json::Value;
 
 use super::address::join;
 use super::key::{Key, Section};
-use crate::server::options::Lap;
+use crate::server::options::{Lap, Thresholds};
 
 /// The key that names the file.
 pub(super) const LAB_RESULTS: Key = Key::one(
     Section::Telemetry,
     "lab-results",
     "FILE",
-    "Result of 'pitcrew lab --output FILE', told with the figures; off is none [default: off]",
+    "Result of 'pitcrew lab --output FILE', told with the figures, and what auto goes by; off is \
+     none [default: off]",
     |all, written, base| {
         let path = Some(written.path()?).filter(|path| path.as_os_str() != "off");
         let path = path.map(|path| join(base, path));
-        all.server.laps = path.as_deref().map_or(Ok(Vec::new()), read)?;
+        let told = path.as_deref().map_or(Ok(Told::default()), read)?;
+        (all.server.laps, all.server.thresholds) = (told.laps, told.thresholds);
         all.lab_results = path;
         Ok(())
     },
@@ -34,8 +36,16 @@ const VERSION: u64 = 1;
 /// Bytes of such a file at most: some KiB for each lap and round is far below it.
 const BYTES_MAX: u64 = 64 << 20;
 
+/// What the file tells.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Told {
+    laps: Vec<Lap>,
+    /// What was not measured is as it is without the file.
+    thresholds: Thresholds,
+}
+
 /// Reads the file that `pitcrew lab --output` wrote.
-pub(super) fn read(path: &Path) -> Result<Vec<Lap>, String> {
+pub(super) fn read(path: &Path) -> Result<Told, String> {
     let shown = path.display();
     let remedy = "make it by 'pitcrew lab --output FILE'";
     let cannot = |error: std::io::Error| format!("'{shown}' cannot be read: {error}; {remedy}");
@@ -56,7 +66,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Lap>, String> {
     let measured_at = measured_at.ok_or_else(|| odd("it has no measured_at"))?;
     let machine = machine(&told["machine"]);
     let raced = laps.iter().filter(|lap| lap["verdict"] == "raced");
-    let told = raced.filter_map(|lap| {
+    let laps = raced.filter_map(|lap| {
         let rate = lap["figures"]["bytes_per_second"]["median"].as_f64()?;
         let technique = lap["lap"].as_str()?.to_owned();
         Some(Lap {
@@ -66,7 +76,19 @@ pub(super) fn read(path: &Path) -> Result<Vec<Lap>, String> {
             machine: machine.clone(),
         })
     });
-    Ok(told.collect())
+    Ok(Told { laps: laps.collect(), thresholds: thresholds(&told["crossover"]) })
+}
+
+/// The sizes that were measured.
+fn thresholds(told: &Value) -> Thresholds {
+    let usual = Thresholds::default();
+    let size = |name: &str, usual| told[name].as_u64().unwrap_or(usual);
+    Thresholds {
+        small_bytes_max: size("small_bytes_max", usual.small_bytes_max),
+        // Below a byte there is nothing to read.
+        large_bytes_min: size("large_bytes_min", usual.large_bytes_min).max(1),
+        ..usual
+    }
 }
 
 /// Its name, its processor and its kernel, as far as they are told.
@@ -105,7 +127,24 @@ mod tests {
             measured_at: 1_700_000_000,
             machine: "a, 6.1".to_owned(),
         };
-        assert_eq!(read(&path), Ok(vec![lap]));
+        let told = read(&path).unwrap();
+        assert_eq!(told, Told { laps: vec![lap], thresholds: Thresholds::default() });
+    }
+
+    #[test]
+    fn the_sizes_that_were_measured_are_what_auto_goes_by() {
+        let told = |crossover: &str| {
+            let (_directory, path) = kept(&format!(
+                r#"{{ "version": 1, "measured_at": 1, "laps": [], "crossover": {crossover} }}"#
+            ));
+            read(&path).unwrap().thresholds
+        };
+        let both = told(r#"{ "small_bytes_max": 0, "large_bytes_min": 262144 }"#);
+        assert_eq!((both.small_bytes_max, both.large_bytes_min), (0, 262_144));
+        let usual = Thresholds::default();
+        assert_eq!(told("null"), usual);
+        let one = told(r#"{ "small_bytes_max": 4096, "large_bytes_min": null }"#);
+        assert_eq!(one, Thresholds { small_bytes_max: 4096, ..usual });
     }
 
     #[test]

@@ -65,6 +65,17 @@ pub(super) fn fallback(written: &Written) -> Result<Option<String>, String> {
     Ok(Some(file.to_owned()))
 }
 
+/// A size of the hot cache, where the engine does not have the say.
+pub(super) const BY_ENGINE: &str = "by-engine";
+
+/// Memory for small hot files.
+pub(super) fn hot_cache(written: &Written) -> Result<Option<u64>, String> {
+    match written.text("a size, or by-engine") {
+        Ok(BY_ENGINE) => Ok(None),
+        _ => written.size(0..=1 << 40).map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

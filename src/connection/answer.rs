@@ -13,6 +13,7 @@ use super::outbox::{Ended, NoRoom, Outbox};
 use super::visitor::{Named, Visitor};
 use crate::base::{Instant, WallClock};
 use crate::cache::{Asker, Name, Version};
+use crate::engines::{Choice, Reason};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
 use crate::http::head::{Head, Method, Version as HttpVersion};
@@ -294,7 +295,13 @@ impl<'b> Reply<'_, 'b, '_> {
         let lines = &*known.lines;
         let is_get = self.head.method == Method::Get;
         let body = if is_get { self.cx.cache.body(version, wall) } else { None };
-        let frame = self.frame(&known.extra);
+        let span = Span { start: 0, len: size };
+        let choice = match &body {
+            Some(_) => Choice { kind: self.cx.options.engine, why: Reason::Hot },
+            None => self.choose(version, span),
+        };
+        let extra = self.timed(&known.extra, choice);
+        let frame = self.frame(&extra);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::whole(out, Status::Ok, lines, size, frame);
             if let Some(body) = &body {
@@ -302,8 +309,11 @@ impl<'b> Reply<'_, 'b, '_> {
             }
         });
         match (&wrote, body) {
-            (Ok(()), Some(_)) => self.cx.cache.put_body(),
-            (Ok(()), None) if is_get => self.outbox.put_span(Rc::clone(version), 0, size),
+            (Ok(()), Some(_)) => {
+                self.cx.engines.choices(choice.why).add(1);
+                self.cx.cache.put_body();
+            }
+            (Ok(()), None) if is_get => self.put_span(version, span, choice),
             _ => {}
         }
         let body = if self.head.method == Method::Get { size } else { 0 };
@@ -314,11 +324,13 @@ impl<'b> Reply<'_, 'b, '_> {
     fn partial(&mut self, version: &Rc<Version>, known: &Known, span: Span) -> Answered {
         let lines = &*known.lines;
         let total = version.facts.size;
-        let frame = self.frame(&known.extra);
+        let choice = self.choose(version, span);
+        let extra = self.timed(&known.extra, choice);
+        let frame = self.frame(&extra);
         let wrote =
             self.outbox.write(self.cx.io, |out| response::partial(out, lines, span, total, frame));
         if wrote.is_ok() {
-            self.outbox.put_span(Rc::clone(version), span.start, span.len);
+            self.put_span(version, span, choice);
         }
         let range = Some((span.start, span.len));
         let ended = self.ended(Status::PartialContent, span.len);
@@ -333,7 +345,10 @@ impl<'b> Reply<'_, 'b, '_> {
         let Some(length) = multipart::length(&boundary, lines, spans, total) else {
             return self.whole(version, known, self.cx.io.wall());
         };
-        let frame = self.frame(&known.extra);
+        // The head is written before the parts are looked at: it tells of the first.
+        let choice = self.choose(version, spans[0]);
+        let extra = self.timed(&known.extra, choice);
+        let frame = self.frame(&extra);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::multipart(out, lines, boundary.as_bytes(), length, frame);
         });
@@ -342,7 +357,8 @@ impl<'b> Reply<'_, 'b, '_> {
                 let mut part = Vec::with_capacity(256);
                 multipart::part_head(&mut part, &boundary, index == 0, lines, *span, total);
                 self.outbox.put_shared(part.into());
-                self.outbox.put_span(Rc::clone(version), span.start, span.len);
+                let choice = self.choose(version, *span);
+                self.put_span(version, *span, choice);
             }
             let mut closing = Vec::with_capacity(64);
             multipart::closing(&mut closing, &boundary);

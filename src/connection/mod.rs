@@ -6,8 +6,10 @@
 //! request, `outbox.rs` what is owed in all.
 
 mod answer;
+mod choosing;
 mod context;
 mod deadlines;
+mod drain;
 mod input;
 mod machine;
 mod notice;

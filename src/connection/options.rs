@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::seats::Seats;
-use crate::engines::Kind;
+use crate::engines::{Kind, Thresholds};
 use crate::http::forwarded::Trusted;
 use crate::http::head::HeadLimits;
 use crate::limits::GATHERED_ANSWERS_MAX;
@@ -14,6 +14,13 @@ use crate::limits::GATHERED_ANSWERS_MAX;
 pub struct Options {
     /// The engine that is tried first.
     pub engine: Kind,
+    /// Where `auto` goes from one engine to another.
+    pub thresholds: Thresholds,
+    /// Whether answers show the engine of their body, and why it was chosen.
+    pub server_timing: bool,
+    /// Bytes from which a file leaves nothing in the page cache that was not there before it was
+    /// sent; none where every file does.
+    pub drop_from: Option<u64>,
     /// Bounds of a request head.
     pub head: HeadLimits,
     /// Requests on one connection; 0 is no limit.

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::drain::Drain;
 use crate::access_log::Asked;
 use crate::base::Instant;
 use crate::cache::Version;
+use crate::engines::Kind;
 use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
@@ -32,6 +34,8 @@ pub(super) struct Span {
     pub(super) version: Rc<Version>,
     pub(super) offset: u64,
     pub(super) count: u64,
+    /// The engine that is tried first.
+    pub(super) kind: Kind,
 }
 
 impl Span {
@@ -39,7 +43,8 @@ impl Span {
     pub(super) fn behind(&self, count: u64) -> Self {
         assert!(count < self.count, "a rest has bytes");
         let version = Rc::clone(&self.version);
-        Self { version, offset: self.offset + count, count: self.count - count }
+        let (offset, count) = (self.offset + count, self.count - count);
+        Self { version, offset, count, kind: self.kind }
     }
 }
 
@@ -114,6 +119,8 @@ pub(super) struct Outbox {
     /// The buffer that bytes gather in, behind all segments.
     tail: Option<(Lease, usize)>,
     owed: VecDeque<Owed>,
+    /// How fast the client takes what it is sent.
+    pub(super) drain: Drain,
     /// Bytes put in and bytes that the kernel took, since the connection began.
     put: u64,
     taken: u64,
@@ -200,11 +207,11 @@ impl Outbox {
     }
 
     /// Puts in a part of a file.
-    pub(super) fn put_span(&mut self, version: Rc<Version>, offset: u64, count: u64) {
+    pub(super) fn put_span(&mut self, version: Rc<Version>, offset: u64, count: u64, kind: Kind) {
         if count > 0 {
             self.put += count;
             self.close_tail();
-            self.segments.push_back(Segment::Span(Span { version, offset, count }));
+            self.segments.push_back(Segment::Span(Span { version, offset, count, kind }));
         }
     }
 

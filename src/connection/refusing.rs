@@ -10,6 +10,7 @@ use crate::http::head::Method;
 use crate::http::media::Media;
 use crate::http::negotiate::{self, Form};
 use crate::http::notice::{FORMS, notice as sentence};
+use crate::http::range::Span;
 use crate::http::refusal::{ALLOW, Refusal};
 use crate::http::response::{self, Entity, EntityLines};
 use crate::http::sink::Sink;
@@ -65,13 +66,16 @@ impl Reply<'_, '_, '_> {
         let mut extra = notice::refusal_lines(refusal);
         extra.extend_from_slice(&marks.lines);
         let (status, size) = (refusal.status(), version.facts.size);
+        let span = Span { start: 0, len: size };
+        let choice = self.choose(version, span);
+        let extra = self.timed(&extra, choice);
         let frame = self.frame(&extra);
         let wrote =
             self.outbox.write(self.cx.io, |out| response::whole(out, status, &lines, size, frame));
         if wrote.is_ok() {
             self.cx.stats.refusals(refusal).add(1);
             if self.head.method != Method::Head {
-                self.outbox.put_span(Rc::clone(version), 0, size);
+                self.put_span(version, span, choice);
             }
         }
         let body = if self.head.method == Method::Head { 0 } else { size };

@@ -97,6 +97,7 @@ impl Connection {
         more: bool,
         cx: &mut Context<'_>,
     ) -> Next {
+        let (size, kind) = (span.version.facts.size, span.kind);
         let body = Body {
             socket: self.socket.clone(),
             head,
@@ -105,13 +106,13 @@ impl Connection {
             count: span.count,
             more,
             tap: self.tap(cx),
+            passes: cx.options.drop_from.is_some_and(|least| size >= least),
             blocks: cx.blocks.reader(cx.owner),
         };
         self.progress = Progress::default();
         self.span = Some(span);
         self.gives_way = false;
         self.has_head = body.head.is_some();
-        let kind = cx.options.engine;
         if let Some(owed) = self.outbox.last() {
             owed.engine = kind.name();
         }
@@ -146,6 +147,7 @@ impl Connection {
         }
         match step {
             Step::Blocked => {
+                self.outbox.drain.blocked(cx.io.now(), self.outbox.taken());
                 // What the client takes from now on is progress, see `stalls`.
                 if self.unacknowledged.is_none() {
                     self.unacknowledged = self.ask_unacknowledged(cx);
@@ -156,6 +158,7 @@ impl Connection {
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
                 stats.responses.add(u64::from(!self.is_part));
+                self.outbox.drain.finished(cx.io.now(), self.outbox.taken());
                 self.phase = Phase::Parsing;
                 self.send_rest(cx)
             }

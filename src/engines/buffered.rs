@@ -16,8 +16,12 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step};
-use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
+use super::residency::{self, begins_resident};
+use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
 use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+
+/// What the page cache drops whole only. Larger pages have it as a divisor.
+const PAGE_BYTES: u64 = 4096;
 
 /// What bodies are read from.
 #[derive(Debug)]
@@ -54,6 +58,9 @@ pub(super) struct Buffered {
     /// Bytes of the head and of the file in the send under way.
     sending: Option<u64>,
     parked: Option<Op>,
+    /// From where on the page cache still has what was read, of a body that is to leave nothing;
+    /// none as long as all was there before.
+    left_behind: Option<u64>,
     /// How the body ends as soon as the kernel has nothing of it any more.
     end: Option<Step>,
     progress: Progress,
@@ -71,6 +78,7 @@ impl Buffered {
             reading: false,
             sending: None,
             parked: None,
+            left_behind: None,
             end: None,
             progress: Progress::default(),
         }
@@ -87,11 +95,17 @@ impl Buffered {
         (start..start + bytes, skipped)
     }
 
-    fn next_read(&mut self, buffer: Lease) -> Op {
+    fn next_read(&mut self, buffer: Lease, io: &mut dyn Io) -> Op {
         let source = self.source.as_ref().expect("a body without a source is declined");
         let (file, alignment, direct) = (source.file.clone(), source.alignment, source.direct);
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
+        if self.body.passes && !direct && self.left_behind.is_none() {
+            let bytes = u64::from(range.end - range.start);
+            // What follows a cold part is read ahead by the kernel, on behalf of this body too.
+            let cold = begins_resident(&self.body.version, offset, bytes, io) != Some(true);
+            self.left_behind = cold.then_some(offset / PAGE_BYTES * PAGE_BYTES);
+        }
         Op::Read { file, offset, buffer, range, direct }
     }
 
@@ -124,6 +138,18 @@ impl Buffered {
         }
         self.ready = Some(Block { bytes: Outgoing::leased(buffer, start..end), body: count });
         None
+    }
+
+    /// Drops from the page cache what was read, when it is enough for a call, or at the end.
+    fn forget(&mut self, io: &mut dyn Io) {
+        let Some(from) = self.left_behind else { return };
+        let until = self.body.offset + self.read;
+        let least = if self.end.is_some() { from + 1 } else { from + FORGET_BYTES };
+        if until >= least {
+            residency::forget(&self.body.version, from..until, io);
+            let goes_on = self.end.is_none();
+            self.left_behind = goes_on.then_some(until / PAGE_BYTES * PAGE_BYTES);
+        }
     }
 
     fn take_send(&mut self, bytes: Outgoing, result: Result<u32, Errno>) -> Option<Step> {
@@ -199,7 +225,7 @@ impl Buffered {
                 None => io.lease(Pool::Body),
             })?;
             self.reading = true;
-            return Some(self.next_read(buffer));
+            return Some(self.next_read(buffer, io));
         }
         None
     }
@@ -213,6 +239,7 @@ impl Engine for Buffered {
         if let Wake::Done(completion) = wake {
             let step = self.take(completion);
             self.end = self.end.or(step);
+            self.forget(io);
         }
         while self.end.is_none() {
             let Some(op) = self.next_op(io) else { break };

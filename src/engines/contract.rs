@@ -25,6 +25,8 @@ pub struct Body {
     /// A pipe into which the bytes are doubled on their way, as long as it has room. Only the
     /// engine that moves them through a pipe can do that.
     pub tap: Option<Tap>,
+    /// Whether the page cache is not to keep what is read for it.
+    pub passes: bool,
     /// Blocks of files that are kept; none where nothing is.
     pub blocks: Option<BlockReader>,
 }
@@ -59,12 +61,14 @@ pub enum Decline {
     MayBlock,
     /// The file system asks for an alignment that blocks do not have.
     Alignment,
+    /// It is not in the page cache, and is not to stay there.
+    Passes,
 }
 
 impl Decline {
     /// The names of the reasons in telemetry, in the order of their numbers.
-    pub const NAMES: [&'static str; 6] =
-        ["no_direct", "unsupported", "no_pipe", "cold", "may_block", "alignment"];
+    pub const NAMES: [&'static str; 7] =
+        ["no_direct", "unsupported", "no_pipe", "cold", "may_block", "alignment", "passes"];
 
     /// The place of the reason among all.
     pub(super) const fn number(self) -> usize {
@@ -75,6 +79,7 @@ impl Decline {
             Self::Cold => 3,
             Self::MayBlock => 4,
             Self::Alignment => 5,
+            Self::Passes => 6,
         }
     }
 }

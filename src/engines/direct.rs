@@ -187,6 +187,8 @@ impl Direct {
             count: self.left(),
             more: self.body.more,
             tap: None,
+            // It does not go through the page cache.
+            passes: false,
             blocks: None,
         };
         self.alone = Some((Buffered::new(rest, Some(source)), self.progress));

@@ -1,8 +1,8 @@
 //! The names of the engines.
 //!
-//! One row for each engine, in the order in which help and reports show them. An engine that
-//! chooses among the others gets a row of its own; everything that lists, parses or prints
-//! names follows the table.
+//! One row for each engine, in the order in which help and reports show them; `auto`, which
+//! chooses among the others, is the last. Everything that lists, parses or prints names follows
+//! the table.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,15 +20,18 @@ pub enum Kind {
     Direct,
     /// pread(2) and send(2): the measure of the others.
     Copy,
+    /// One of the others, chosen for each body.
+    Auto,
 }
 
 /// Name and one line of help, in the order of [`Kind::ALL`].
-const NAMES: [(Kind, &str, &str); 5] = [
+const NAMES: [(Kind, &str, &str); 6] = [
     (Kind::Sendfile, "sendfile", "page cache to socket inside the kernel, by sendfile(2)"),
     (Kind::Splice, "splice", "page cache to pipe to socket, by splice(2)"),
     (Kind::Uring, "uring", "registered buffers, read and sent by io_uring"),
     (Kind::Direct, "direct", "O_DIRECT reads into a cache of its own, past the page cache"),
     (Kind::Copy, "copy", "plain read and write through a buffer, the measure of the others"),
+    (Kind::Auto, "auto", "the best of the others for each body, by size and by what is in memory"),
 ];
 
 impl Kind {
@@ -45,19 +48,31 @@ impl Kind {
         all
     };
 
+    /// Those that move bytes themselves.
+    pub const FIXED: [Self; NAMES.len() - 1] = {
+        let mut fixed = [Self::Copy; NAMES.len() - 1];
+        let mut index = 0;
+        while index < fixed.len() {
+            fixed[index] = NAMES[index].0;
+            index += 1;
+        }
+        fixed
+    };
+
     /// The name in options, configuration, telemetry and log.
     pub const fn name(self) -> &'static str {
         NAMES[self as usize].1
     }
 
     /// Whether the ring reads bodies into memory of the process, which is then best registered.
+    /// `auto` reads so what is small or cold, which is not worth pinning all memory of the pools.
     pub const fn reads_into_buffers(self) -> bool {
         matches!(self, Self::Uring | Self::Direct)
     }
 
     /// Whether blocks of files are kept in memory of the process for it.
     pub const fn keeps_blocks(self) -> bool {
-        matches!(self, Self::Direct)
+        matches!(self, Self::Direct | Self::Auto)
     }
 
     /// One line that says what the engine does, without a full stop.

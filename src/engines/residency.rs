@@ -11,11 +11,16 @@
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
 //! it is sent is the one case in which the turn waits for the disk.
 
+use std::ops::Range;
+
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Step};
 use crate::base::Instant;
-use crate::limits::{BODY_BLOCK_BYTES, RESIDENCY_KEPT, WARM_AHEAD_BYTES, WARM_BYTES};
+use crate::cache::Version;
+use crate::limits::{
+    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, RESIDENCY_KEPT, TURN_BYTES, WARM_AHEAD_BYTES, WARM_BYTES,
+};
 use crate::ring::{Completion, Io, MountKind, Op, Start, Ticket};
 
 /// What is warmed ahead.
@@ -37,6 +42,8 @@ pub(super) struct Residency {
     windows: Vec<Window>,
     /// Whether a part of the body was cold: then windows run ahead.
     cold: bool,
+    /// From where on the page cache still has what was warmed, of a body that is to leave nothing.
+    left_behind: Option<u64>,
     /// How it ends, once nothing is in flight any more.
     ending: Option<Step>,
 }
@@ -65,6 +72,7 @@ impl Residency {
             let young = now.since(window.since) < RESIDENCY_KEPT && window.since > pressed;
             window.ticket.is_some() || window.end > offset && young
         });
+        self.forget_behind(body, offset, io);
         let until = match self.window_at(offset) {
             Some(Window { end, ticket: None, .. }) => Some(*end),
             Some(_) => None,
@@ -100,7 +108,7 @@ impl Residency {
             if index > 0 && until == parts[0] {
                 break;
             }
-            if is_there(body, offset, until, kind, io)? {
+            if is_there(&body.version, offset, until, kind, io)? {
                 body.version.note_resident(offset..until, io);
                 return Ok(Some(until));
             }
@@ -120,10 +128,15 @@ impl Residency {
         if !begun && kind.may_block() {
             return Step::Declined(Decline::MayBlock);
         }
+        if !begun && body.passes {
+            // What is read into buffers can be dropped at once, and what a socket refers to cannot.
+            return Step::Declined(Decline::Passes);
+        }
         if !begun && body.count <= BODY_BLOCK_BYTES as u64 {
             return Step::Declined(Decline::Cold);
         }
         self.cold = true;
+        self.left_behind = body.passes.then_some(offset);
         self.run_ahead(body, offset, true, kind, io);
         Step::Waiting
     }
@@ -148,7 +161,7 @@ impl Residency {
             let next = self.windows.iter().map(|window| window.start).filter(|start| *start > at);
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
-            let there = !known_cold && is_there(body, at, end, kind, io) == Ok(true);
+            let there = !known_cold && is_there(&body.version, at, end, kind, io) == Ok(true);
             let mut window = Window { start: at, end, ticket: None, since: io.now() };
             if !there {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
@@ -160,6 +173,16 @@ impl Residency {
             }
             self.windows.push(window);
             (at, known_cold) = (end, false);
+        }
+    }
+
+    /// Drops what was warmed and lies so far behind that the socket has most likely let go of it.
+    fn forget_behind(&mut self, body: &Body, offset: u64, io: &mut dyn Io) {
+        let Some(from) = self.left_behind else { return };
+        let until = offset.saturating_sub(FORGET_BEHIND_BYTES) / WARM_BYTES * WARM_BYTES;
+        if until > from {
+            forget(&body.version, from..until, io);
+            self.left_behind = Some(until);
         }
     }
 
@@ -202,15 +225,59 @@ impl Residency {
     }
 }
 
+/// Has a part of a file dropped from the page cache, one that this body brought there.
+pub(super) fn forget(version: &Version, part: Range<u64>, io: &mut dyn Io) {
+    version.forget_resident();
+    let count = u32::try_from(part.end - part.start).unwrap_or(u32::MAX);
+    // A busy ring does without, and nobody is woken for its end.
+    let _ = io.start(Op::Forget { file: version.file.clone(), offset: part.start, count });
+}
+
+/// Whether the page cache has the begin of a span: its first window at least. None where that is
+/// not to be asked, or cannot be told. What is there is remembered, so nobody asks again.
+pub fn begins_resident(
+    version: &Version,
+    offset: u64,
+    count: u64,
+    io: &mut dyn Io,
+) -> Option<bool> {
+    let kind = io.mount_kind(version.facts.mount);
+    match kind {
+        MountKind::InMemory => return Some(true),
+        MountKind::Unproven | MountKind::Remote => return None,
+        MountKind::NonBlocking | MountKind::Blocking => {}
+    }
+    let end = offset + count.min(u64::from(TURN_BYTES));
+    let first = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(end);
+    if version.resident_until(offset, io).is_some_and(|until| until >= first) {
+        return Some(true);
+    }
+    for until in [end, first] {
+        match is_there(version, offset, until, kind, io) {
+            Ok(true) => {
+                version.note_resident(offset..until, io);
+                return Some(true);
+            }
+            Ok(false) => {}
+            // The engine meets it, too, and ends the body.
+            Err(_) => return None,
+        }
+        if until == first {
+            break;
+        }
+    }
+    Some(false)
+}
+
 /// Asks the kernel whether a part is in the page cache. What cannot be told is not there.
 fn is_there(
-    body: &Body,
+    version: &Version,
     offset: u64,
     until: u64,
     kind: MountKind,
     io: &mut dyn Io,
 ) -> Result<bool, Step> {
-    let file = body.version.file.clone();
+    let file = version.file.clone();
     let count = (until - offset) as u32;
     let mut mapped = kind.may_block();
     loop {

@@ -1,5 +1,6 @@
 //! What is counted of each engine.
 
+use super::auto::Reason;
 use super::contract::Decline;
 use super::kind::Kind;
 use crate::base::Counter;
@@ -26,19 +27,21 @@ pub struct EngineStats {
 pub struct Stats {
     engines: Vec<EngineStats>,
     declines: Vec<Counter>,
+    choices: Vec<Counter>,
 }
 
 impl Default for Stats {
     fn default() -> Self {
         Self {
-            engines: Kind::ALL.iter().map(|_| EngineStats::default()).collect(),
+            engines: Kind::FIXED.iter().map(|_| EngineStats::default()).collect(),
             declines: Decline::NAMES.iter().map(|_| Counter::default()).collect(),
+            choices: Reason::ALL.iter().map(|_| Counter::default()).collect(),
         }
     }
 }
 
 impl Stats {
-    /// The figures of an engine.
+    /// The figures of an engine that moves bytes.
     pub fn engine(&self, kind: Kind) -> &EngineStats {
         &self.engines[kind as usize]
     }
@@ -55,6 +58,16 @@ impl Stats {
 
     /// The figures of every engine.
     pub fn engines(&self) -> impl Iterator<Item = (Kind, &EngineStats)> {
-        Kind::ALL.into_iter().zip(&self.engines)
+        Kind::FIXED.into_iter().zip(&self.engines)
+    }
+
+    /// Bodies whose engine was chosen for a reason.
+    pub fn choices(&self, why: Reason) -> &Counter {
+        &self.choices[why as usize]
+    }
+
+    /// The same for every reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Reason, &Counter)> {
+        Reason::ALL.into_iter().zip(&self.choices)
     }
 }

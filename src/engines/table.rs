@@ -5,7 +5,7 @@ use super::copy::Copy;
 use super::kind::Kind;
 use super::sendfile::Sendfile;
 use super::splice::Splice;
-use super::{direct, uring};
+use super::{auto, direct, uring};
 
 struct Row {
     kind: Kind,
@@ -24,6 +24,7 @@ const ROWS: [Row; Kind::ALL.len()] = [
     Row { kind: Kind::Uring, start: uring::start, then: Some(Kind::Copy) },
     Row { kind: Kind::Direct, start: direct::start, then: Some(Kind::Uring) },
     Row { kind: Kind::Copy, start: |body| Box::new(Copy::new(body)), then: None },
+    Row { kind: Kind::Auto, start: auto::start, then: Some(Kind::Uring) },
 ];
 
 const _: () = {
@@ -44,7 +45,7 @@ pub fn start(kind: Kind, body: Body) -> Box<dyn Engine> {
 /// by the ring.
 pub fn next_in_chain(kind: Kind, why: Decline) -> Option<Kind> {
     match why {
-        Decline::Cold | Decline::MayBlock => Some(Kind::Uring),
+        Decline::Cold | Decline::MayBlock | Decline::Passes => Some(Kind::Uring),
         Decline::NoDirect | Decline::Alignment | Decline::Unsupported(_) | Decline::NoPipe => {
             ROWS[kind as usize].then
         }

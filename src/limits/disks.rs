@@ -44,6 +44,14 @@ pub const WARM_BYTES: u64 = 256 * 1024;
 /// is read while this one is.
 pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 
+/// Bytes behind the socket from which warmed pages of a body that is to leave nothing are dropped:
+/// as many as a socket holds at most by default (tcp_wmem), since those cannot be.
+pub const FORGET_BEHIND_BYTES: u64 = 4 << 20;
+
+/// Bytes that are dropped in one call, of what went through buffers: each call costs a thread of
+/// the kernel.
+pub const FORGET_BYTES: u64 = 1 << 20;
+
 /// How long a part that was found in the page cache is taken to be there.
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
 

@@ -4,7 +4,7 @@ use std::sync::Once;
 
 use rustix::io::Errno;
 
-use super::options::Options;
+use super::options::{Kind, Options, PageCache};
 use crate::cache::BlockOptions;
 use crate::limits::{
     ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, DIRECT_READS_MAX, HEAD_BUFFER_BYTES,
@@ -12,6 +12,10 @@ use crate::limits::{
     TURNED_AWAY_MAX,
 };
 use crate::ring::{self, SetupFault, Uring};
+
+/// Memory for small hot files with the engine `auto`, in bytes: thousands of them, and less than a
+/// tenth of what the other budgets come to.
+const HOT_CACHE_OF_AUTO: u64 = 32 << 20;
 
 /// Of its ring.
 pub(super) fn of_ring(options: &Options) -> ring::Options {
@@ -50,6 +54,27 @@ pub(super) fn of_blocks(options: &Options) -> BlockOptions {
         blocks_max: blocks(options),
         reads_max: DIRECT_READS_MAX,
         foresees: true,
+    }
+}
+
+/// Memory for small hot files, in bytes. A fixed engine moves every body itself unless it was asked
+/// not to, so that comparing engines compares engines.
+pub(super) fn hot_bytes(options: &Options) -> u64 {
+    let usual = if options.engine == Kind::Auto { HOT_CACHE_OF_AUTO } else { 0 };
+    options.hot_cache.unwrap_or(usual) / options.workers as u64
+}
+
+/// Bytes from which a file leaves nothing in the page cache, if any does so.
+pub(super) fn drop_from(options: &Options) -> Option<u64> {
+    (options.page_cache == PageCache::Drop).then_some(options.page_cache_drop_from)
+}
+
+/// Bytes from which a file is also opened past the page cache; none where no engine reads so.
+pub(super) fn direct_from(options: &Options) -> Option<u64> {
+    match options.engine {
+        Kind::Direct => Some(1),
+        Kind::Auto => Some(options.thresholds.large_bytes_min),
+        Kind::Sendfile | Kind::Splice | Kind::Uring | Kind::Copy => None,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::access_log::Options as LogOptions;
 pub use crate::base::Network;
 use crate::connection::Via;
-pub use crate::engines::Kind;
+pub use crate::engines::{Kind, Thresholds};
 pub use crate::http::forwarded::Trusted;
 use crate::limits::{
     CONNECTIONS_PER_ADDRESS, GATHERED_ANSWERS_MAX, HEAD_RATE, PIPES_MAX, SEND_RATE,
@@ -36,6 +36,10 @@ pub struct Options {
     pub root_follow: bool,
     /// How bodies travel.
     pub engine: Kind,
+    /// Where the engine `auto` goes from one to another.
+    pub thresholds: Thresholds,
+    /// Whether answers show the engine of their body, and why it was chosen.
+    pub server_timing: bool,
     /// Worker threads, each with its ring and its listener. Never 0.
     pub workers: usize,
     /// Whether each worker stays on one processor.
@@ -83,9 +87,14 @@ pub struct Options {
     /// 0 watches none.
     pub watches: usize,
 
+    /// What the page cache keeps of large files.
+    pub page_cache: PageCache,
+    /// Bytes from which a file is large for that.
+    pub page_cache_drop_from: u64,
+
     /// Memory for bodies of small files that are asked for again and again, in bytes, in all
-    /// workers; 0 keeps none.
-    pub hot_cache: u64,
+    /// workers; 0 keeps none. If it is not given, it depends on the engine.
+    pub hot_cache: Option<u64>,
 
     /// Time from the first byte of a request head to its last.
     pub head_timeout: Duration,
@@ -127,7 +136,9 @@ impl Default for Options {
             },
             hosts: Vec::new(),
             root_follow: false,
-            engine: Kind::Sendfile,
+            engine: Kind::Auto,
+            thresholds: Thresholds::default(),
+            server_timing: false,
             workers: default_workers(),
             pin: false,
             precompressed: Precompressed::Off,
@@ -149,7 +160,9 @@ impl Default for Options {
             open_files: 4096,
             open_files_valid: Duration::from_secs(1),
             watches: 4096,
-            hot_cache: 0,
+            page_cache: PageCache::default(),
+            page_cache_drop_from: 16 << 20,
+            hot_cache: None,
             head_timeout: Duration::from_secs(10),
             head_rate: HEAD_RATE,
             body_timeout: Duration::from_secs(10),
@@ -206,6 +219,29 @@ pub const WORKERS_MAX: usize = 256;
 /// when the number cannot be learnt.
 pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX))
+}
+
+/// What the page cache keeps of large files that were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PageCache {
+    /// What the kernel thinks fit.
+    #[default]
+    Keep,
+    /// What was there before.
+    Drop,
+}
+
+impl PageCache {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Keep, Self::Drop];
+
+    /// The name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// What becomes of connections beyond the limit.

@@ -145,6 +145,9 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Bodies that it declined before the first byte"),
     each!(engines{engine}.failed = engines.engines() EngineStats.failed:
         Counter Count "Bodies that it began and could not complete"),
+    labels!(choices{reason} = engines.by_reason() choices,
+        reason => Cow::Borrowed(reason.name());
+        "Bodies, by the reason for which their engine was chosen", Counter),
 
     one!(configuration.reloads = configuration.reloads:
         Counter Count "Configurations taken in place of an earlier one"),

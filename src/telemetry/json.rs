@@ -189,7 +189,7 @@ mod tests {
             for technique in Technique::ALL {
                 assert_eq!(told["techniques"][technique.name()]["operations"], 0);
             }
-            for engine in Engine::ALL {
+            for engine in Engine::FIXED {
                 assert_eq!(told["engines"][engine.name()]["responses"], 0);
             }
             for status in Status::ALL {

@@ -184,6 +184,7 @@ impl Bench {
             count,
             more: false,
             tap: None,
+            passes: false,
             blocks: self.blocks.reader(owner),
         };
         let engine = Some(engines::start(Kind::Direct, body));

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engines a body can travel by.
-pub const ENGINES: [&str; 5] = ["sendfile", "splice", "uring", "direct", "copy"];
+pub const ENGINES: [&str; 6] = ["sendfile", "splice", "uring", "direct", "copy", "auto"];
 
 /// Whether the long form of the suite was asked for (`PITCREW_LONG=1`).
 pub fn long() -> bool {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pitcrew::engines::{BodyError, Decline, Kind, Step};
+use pitcrew::engines::{BodyError, Decline, Kind, Step, Thresholds};
 use pitcrew::limits::{BODY_BLOCK_BYTES, WARM_BYTES};
 use pitcrew::ring::simulated::{Fault, World};
 use pitcrew::ring::{MountKind, Technique};
@@ -12,6 +12,12 @@ use rustix::io::Errno;
 use super::rig::{FILE, Simulation, Task, assert_prefix, assert_same, options};
 
 const IN_KERNEL: [Kind; 2] = [Kind::Sendfile, Kind::Splice];
+
+/// Whether a body of this size goes from the page cache to the socket inside the kernel.
+fn in_kernel(kind: Kind, size: u64) -> bool {
+    let by_auto = kind == Kind::Auto && size > Thresholds::default().small_bytes_max;
+    IN_KERNEL.contains(&kind) || by_auto
+}
 
 fn task(kind: Kind, size: u64, offset: u64) -> Task {
     Task { kind, size, offset, head: 300, leased: false, more: false }
@@ -35,7 +41,7 @@ fn a_cold_file_is_warmed_by_the_ring_before_it_is_sent() {
                 assert_same(&wire, &task.expected(), &task);
                 assert_eq!(simulation.world.stalled(), 0, "{task:?}");
                 let small = size <= BODY_BLOCK_BYTES as u64;
-                let expected = match IN_KERNEL.contains(&kind) && small {
+                let expected = match in_kernel(kind, size) && small {
                     true => (Kind::Uring, vec![(kind, Decline::Cold)]),
                     false => (kind, vec![]),
                 };
@@ -121,7 +127,7 @@ fn a_mount_that_may_block_is_read_by_threads_of_the_kernel() {
                 let (course, wire) = simulation.serve(&task, |client| client.read(usize::MAX));
                 assert_eq!(course.end, Step::Finished, "{task:?}");
                 assert_same(&wire, &task.expected(), &task);
-                let declines = (is_cold || mount == MountKind::Remote) && IN_KERNEL.contains(&kind);
+                let declines = (is_cold || mount == MountKind::Remote) && in_kernel(kind, size);
                 let why = declines.then_some((kind, Decline::MayBlock));
                 assert_eq!(course.declined, why.into_iter().collect::<Vec<_>>(), "{task:?}");
             }

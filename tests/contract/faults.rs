@@ -11,7 +11,8 @@ use super::rig::{Simulation, Task, assert_prefix, assert_same, options};
 
 fn techniques(kind: Kind) -> &'static [Technique] {
     match kind {
-        Kind::Sendfile => &[Technique::Sendfile, Technique::Poll],
+        // By the size of the task.
+        Kind::Sendfile | Kind::Auto => &[Technique::Sendfile, Technique::Poll],
         Kind::Splice => &[Technique::SpliceIn, Technique::SpliceOut, Technique::Poll],
         Kind::Uring => &[Technique::ReadFixed, Technique::Send],
         Kind::Direct => &[Technique::DirectRead, Technique::Send, Technique::SendMsg],

@@ -176,6 +176,7 @@ impl<K: Kernel> Rig<K> {
             offset: task.offset,
             count: task.size,
             more: task.more,
+            passes: false,
             blocks: self.blocks.reader(self.owner),
         }
     }

@@ -21,7 +21,7 @@ macro_rules! in_each_engine {
     )*};
 }
 
-in_each_engine!(sendfile, splice, uring, direct, copy);
+in_each_engine!(sendfile, splice, uring, direct, copy, auto);
 
 /// HEAD has the fields of GET (RFC 9110 section 9.3.2).
 #[test]

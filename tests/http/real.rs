@@ -159,7 +159,7 @@ macro_rules! table_in_each_engine {
     )*};
 }
 
-table_in_each_engine!(sendfile, splice, uring, direct, copy);
+table_in_each_engine!(sendfile, splice, uring, direct, copy, auto);
 
 /// RFC 9112 section 2.2: a message is a sequence of octets, however they are packed.
 #[test]

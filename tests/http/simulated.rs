@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pitcrew::cache::{BlockOptions, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
-use pitcrew::engines::Kind;
+use pitcrew::engines::{Kind, Thresholds};
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::http::refusal::Refusal;
 use pitcrew::resource::{self, PageMemory, Site};
@@ -136,6 +136,7 @@ impl Machine {
             Directory { file, follow: None, mounts: Vec::new() }
         });
         let directories = directories.collect();
+        let direct_from = engine.keeps_blocks().then_some(1);
         let control = Arc::new(Control::default());
         let hasty = setup == Setup::Hasty;
         let parts = Parts {
@@ -154,19 +155,22 @@ impl Machine {
                 hot_bytes: 1 << 20,
                 precompressed: setup != Setup::NoVariants,
                 fresh_only: setup == Setup::FreshVariants,
-                direct: engine == Kind::Direct,
+                direct_from,
                 follow_links: setup != Setup::NoLinks,
                 content_tags: setup == Setup::ContentTags,
             },
             blocks: BlockOptions {
                 block_bytes: limits::BODY_BLOCK_BYTES,
-                blocks_max: if engine == Kind::Direct { 8 } else { 0 },
+                blocks_max: if engine.keeps_blocks() { 8 } else { 0 },
                 reads_max: 8,
                 foresees: true,
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection::Options {
                 engine,
+                thresholds: Thresholds::default(),
+                server_timing: false,
+                drop_from: None,
                 head: HeadLimits::default(),
                 requests_max: if setup == Setup::TwoRequests { 2 } else { 0 },
                 head_timeout: if hasty { SHORT } else { HOUR },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pitcrew::cache::{self, BlockOptions, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
-use pitcrew::engines::Kind;
+use pitcrew::engines::{Kind, Thresholds};
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
 use pitcrew::resource::{self, PageMemory, Site};
@@ -123,7 +123,7 @@ impl Rig {
                 hot_bytes,
                 precompressed: false,
                 fresh_only: false,
-                direct: false,
+                direct_from: None,
                 follow_links: true,
                 content_tags: hashes,
             },
@@ -136,6 +136,9 @@ impl Rig {
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {
                 engine: Kind::Sendfile,
+                thresholds: Thresholds::default(),
+                server_timing: false,
+                drop_from: None,
                 head: HeadLimits::default(),
                 requests_max: 0,
                 head_timeout: Duration::from_secs(60),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pitcrew::cache::{self, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Farewell, Made, Question};
-use pitcrew::engines::Kind;
+use pitcrew::engines::{Kind, Thresholds};
 use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::http::media::Media;
 use pitcrew::http::status::Status;
@@ -212,6 +212,16 @@ impl Schedule {
         let pressure = world.counter();
         let control = Arc::new(Control::default());
         let engine = *random.pick(&Kind::ALL);
+        let thresholds = Thresholds {
+            small_bytes_max: *random.pick(&[0, 500, 16 << 10]),
+            large_bytes_min: *random.pick(&[1, 5000, 1 << 20]),
+            slow_rate_max: *random.pick(&[0, 1 << 20, u64::MAX]),
+        };
+        let direct_from = match engine {
+            Kind::Direct => Some(1),
+            Kind::Auto => Some(thresholds.large_bytes_min),
+            _ => None,
+        };
         let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
         let parts = Parts {
             directories: vec![Directory { file: root, follow: None, mounts }],
@@ -236,18 +246,23 @@ impl Schedule {
                 hot_bytes: *random.pick(&[0, 2000, 1 << 20]),
                 precompressed: random.chance(500),
                 fresh_only: false,
-                direct: engine == Kind::Direct,
+                direct_from,
                 follow_links: true,
                 content_tags: random.chance(500),
             },
             blocks: cache::BlockOptions {
                 block_bytes: BLOCK_BYTES,
-                blocks_max: if engine == Kind::Direct { blocks } else { 0 },
+                blocks_max: if engine.keeps_blocks() { blocks } else { 0 },
                 reads_max: 1 + random.below(4) as usize,
                 foresees: random.chance(700),
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
-            connection: connection_options(&mut random, engine, gentle),
+            connection: connection::Options {
+                thresholds,
+                server_timing: random.chance(300),
+                drop_from: random.chance(300).then_some(1000),
+                ..connection_options(&mut random, engine, gentle)
+            },
             connections_max,
             beyond: *random.pick(&Beyond::ALL),
             drain_timeout: Duration::from_millis(200),
@@ -369,7 +384,7 @@ impl Schedule {
         let answers: u64 = stats.by_status().map(|(_, count)| count.read()).sum();
         let read: u64 = self.visitors.iter().map(|visitor| visitor.reading.answers as u64).sum();
         assert!(read <= answers + of(Farewell::Shutdown), "{read} answers read, {answers} counted");
-        let of_engines = Kind::ALL.map(|kind| shard.engines.engine(kind).bytes.read());
+        let of_engines = Kind::FIXED.map(|kind| shard.engines.engine(kind).bytes.read());
         assert!(of_engines.iter().sum::<u64>() <= to_clients, "engines count what was sent");
         Summary {
             schedules: 1,
@@ -455,6 +470,9 @@ fn connection_options(random: &mut Random, engine: Kind, gentle: bool) -> connec
     };
     connection::Options {
         engine,
+        thresholds: Thresholds::default(),
+        server_timing: false,
+        drop_from: None,
         head: HeadLimits::default(),
         head_timeout: time(),
         body_timeout: time(),

@@ -82,6 +82,13 @@ impl Inner {
         Answer::Waiting
     }
 
+    /// Whether the block at an offset of a file is there, or on its way.
+    pub(super) fn keeps(&self, version: &Version, offset: u64) -> bool {
+        let id = BlockId::of(version, offset / self.options.block_bytes as u64);
+        let entry = self.entries.get(&id);
+        entry.is_some_and(|entry| !matches!(entry.state, State::Failed(_)))
+    }
+
     fn wait_for(&mut self, id: BlockId, waiter: Owner) {
         let entry = self.entries.get_mut(&id).expect("the caller has it");
         if !entry.waiters.contains(&waiter) {

@@ -63,6 +63,16 @@ impl Blocks {
         self.0.borrow_mut().woken.pop()
     }
 
+    /// Whether the block at an offset of a file is there, or on its way.
+    pub fn keeps(&self, version: &Version, offset: u64) -> bool {
+        self.0.borrow().keeps(version, offset)
+    }
+
+    /// Whether somebody waits for a buffer already.
+    pub fn is_short(&self) -> bool {
+        self.0.borrow().starved
+    }
+
     /// Lets go of every block that nobody sends; how many stay.
     pub fn clear(&self) -> usize {
         self.0.borrow_mut().clear()

@@ -1,0 +1,234 @@
+//! The engine `auto`: which of the others moves a body, decided for each one, and why.
+//!
+//! The decision is a pure function of what is known before the first byte ([`Facts`]) and of
+//! thresholds ([`Thresholds`]). It comes with its [`Reason`], which is counted and can be shown to
+//! the client. In the order in which the questions are asked:
+//!
+//! | what is known | engine | reason |
+//! | --- | --- | --- |
+//! | the block cache has its begin | `direct` | `kept` |
+//! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
+//! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
+//! | it is large and cold, and can be read past the page cache | `direct` | `cold` |
+//! | it is the same, but there is no room in the block cache | `uring` | `no_block` |
+//! | it is cold otherwise | `uring` | `cold` |
+//! | it is small | `uring` | `small` |
+//! | the client takes it slowly | `sendfile` | `slow_client` |
+//! | it is in the page cache | `sendfile` | `resident` |
+//! | nobody has asked the page cache | `sendfile` | `unknown` |
+//!
+//! `sendfile` takes the place of `uring` with the reason `no_buffer` when no buffer is free: it
+//! needs none. Where nothing is sure to keep the turn from waiting, that is not done.
+
+use super::contract::{Body, Engine};
+use super::kind::Kind;
+use super::table;
+
+/// Where one engine takes over from another. The defaults are from loopback and a local disk, at
+/// one worker to a processor; what a send costs changes them little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Bytes up to which a read and a send of the ring cost no more than sendfile(2).
+    pub small_bytes_max: u64,
+    /// Bytes from which a cold body is read past the page cache: it would push out of there what
+    /// others ask for, and several reads in flight outrun the kernel's read-ahead.
+    pub large_bytes_min: u64,
+    /// Bytes a second below which a client is slow: what it takes its time with is not kept in
+    /// buffers that others wait for.
+    pub slow_rate_max: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { small_bytes_max: 16 << 10, large_bytes_min: 1 << 20, slow_rate_max: 1 << 20 }
+    }
+}
+
+/// What is known of a body before its first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes of the span.
+    pub count: u64,
+    /// Whether the page cache has its begin; none if nobody has asked lately.
+    pub resident: Option<bool>,
+    /// Whether a read may block the thread that starts it, because the mount cannot be told
+    /// otherwise (no RWF_NOWAIT).
+    pub may_block: bool,
+    /// Whether the file is open past the page cache, too.
+    pub direct: bool,
+    /// Whether its begin is in the block cache.
+    pub kept: bool,
+    /// Whether all buffers for bodies are leased.
+    pub no_buffer: bool,
+    /// Whether somebody waits already for room in the block cache.
+    pub no_block: bool,
+    /// Bytes a second that the client took of an earlier body, if it was waited for.
+    pub rate: Option<u64>,
+}
+
+/// Why an engine moves a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is the one that was asked for.
+    Fixed,
+    /// No engine does: the whole body was in the hot cache.
+    Hot,
+    /// See the module for these.
+    Small,
+    /// In the page cache.
+    Resident,
+    /// Not known to be in the page cache or not.
+    Unknown,
+    /// Not in the page cache.
+    Cold,
+    /// A read may block.
+    MayBlock,
+    /// The client is slow.
+    SlowClient,
+    /// No buffer is free.
+    NoBuffer,
+    /// In the block cache.
+    Kept,
+    /// No room in the block cache.
+    NoBlock,
+}
+
+impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Fixed,
+        Self::Hot,
+        Self::Small,
+        Self::Resident,
+        Self::Unknown,
+        Self::Cold,
+        Self::MayBlock,
+        Self::SlowClient,
+        Self::NoBuffer,
+        Self::Kept,
+        Self::NoBlock,
+    ];
+
+    /// The name in telemetry and in Server-Timing.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Hot => "hot",
+            Self::Small => "small",
+            Self::Resident => "resident",
+            Self::Unknown => "unknown",
+            Self::Cold => "cold",
+            Self::MayBlock => "may_block",
+            Self::SlowClient => "slow_client",
+            Self::NoBuffer => "no_buffer",
+            Self::Kept => "kept",
+            Self::NoBlock => "no_block",
+        }
+    }
+}
+
+/// An engine for a body, and why it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The engine; never `auto`.
+    pub kind: Kind,
+    /// Why.
+    pub why: Reason,
+}
+
+/// The engine for a body. See the module.
+///
+/// ```
+/// use pitcrew::engines::{Facts, Kind, Reason, Thresholds, choose};
+///
+/// let body = Facts { count: 1 << 20, resident: Some(true), ..Facts::default() };
+/// let choice = choose(&body, &Thresholds::default());
+/// assert_eq!((choice.kind, choice.why), (Kind::Sendfile, Reason::Resident));
+/// ```
+pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
+    let by = |kind, why| Choice { kind, why };
+    let large = facts.count >= thresholds.large_bytes_min;
+    let small = facts.count <= thresholds.small_bytes_max;
+    let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
+    match facts.resident {
+        _ if facts.kept && facts.direct => by(Kind::Direct, Reason::Kept),
+        None if facts.may_block => by(Kind::Uring, Reason::MayBlock),
+        Some(false) if facts.may_block => by(Kind::Uring, Reason::MayBlock),
+        Some(false) if slow && !small => by(Kind::Sendfile, Reason::SlowClient),
+        Some(false) if large && facts.direct && facts.no_block => by(Kind::Uring, Reason::NoBlock),
+        Some(false) if large && facts.direct => by(Kind::Direct, Reason::Cold),
+        Some(false) => by(Kind::Uring, Reason::Cold),
+        _ if small && facts.no_buffer => by(Kind::Sendfile, Reason::NoBuffer),
+        _ if small => by(Kind::Uring, Reason::Small),
+        _ if slow => by(Kind::Sendfile, Reason::SlowClient),
+        Some(true) => by(Kind::Sendfile, Reason::Resident),
+        None => by(Kind::Sendfile, Reason::Unknown),
+    }
+}
+
+/// Starts what is chosen by what the body itself tells.
+pub(super) fn start(body: Body) -> Box<dyn Engine> {
+    let direct = body.version.direct.is_some();
+    let facts = Facts { count: body.count, direct, ..Facts::default() };
+    table::start(choose(&facts, &Thresholds::default()).kind, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: u64 = 16 << 10;
+    const MIDDLE: u64 = 64 << 10;
+    const LARGE: u64 = 1 << 20;
+
+    fn facts(count: u64) -> Facts {
+        Facts { count, ..Facts::default() }
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_chosen() {
+        let resident = |count| Facts { resident: Some(true), ..facts(count) };
+        let cold = |count| Facts { resident: Some(false), direct: true, ..facts(count) };
+        let no_direct = Facts { direct: false, ..cold(LARGE) };
+        let blocks = |facts| Facts { may_block: true, ..facts };
+        let slow = |facts| Facts { rate: Some(1000), ..facts };
+        let short = |facts| Facts { no_buffer: true, ..facts };
+        for (facts, kind, why) in [
+            (facts(1), Kind::Uring, Reason::Small),
+            (facts(SMALL), Kind::Uring, Reason::Small),
+            (facts(SMALL + 1), Kind::Sendfile, Reason::Unknown),
+            (resident(SMALL), Kind::Uring, Reason::Small),
+            (resident(MIDDLE), Kind::Sendfile, Reason::Resident),
+            (resident(u64::MAX), Kind::Sendfile, Reason::Resident),
+            (cold(SMALL), Kind::Uring, Reason::Cold),
+            (cold(LARGE - 1), Kind::Uring, Reason::Cold),
+            (cold(LARGE), Kind::Direct, Reason::Cold),
+            (no_direct, Kind::Uring, Reason::Cold),
+            (blocks(facts(LARGE)), Kind::Uring, Reason::MayBlock),
+            (blocks(cold(LARGE)), Kind::Uring, Reason::MayBlock),
+            (blocks(resident(LARGE)), Kind::Sendfile, Reason::Resident),
+            (slow(resident(LARGE)), Kind::Sendfile, Reason::SlowClient),
+            (slow(facts(1)), Kind::Uring, Reason::Small),
+            (short(facts(1)), Kind::Sendfile, Reason::NoBuffer),
+            (short(blocks(facts(1))), Kind::Uring, Reason::MayBlock),
+            (short(cold(1)), Kind::Uring, Reason::Cold),
+            (slow(cold(1)), Kind::Uring, Reason::Cold),
+            (slow(cold(LARGE)), Kind::Sendfile, Reason::SlowClient),
+            (Facts { no_block: true, ..cold(LARGE) }, Kind::Uring, Reason::NoBlock),
+            (Facts { kept: true, ..cold(LARGE) }, Kind::Direct, Reason::Kept),
+            (blocks(Facts { kept: true, ..cold(LARGE) }), Kind::Direct, Reason::Kept),
+            (Facts { kept: true, ..facts(LARGE) }, Kind::Sendfile, Reason::Unknown),
+        ] {
+            let choice = choose(&facts, &Thresholds::default());
+            assert_eq!(choice, Choice { kind, why }, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_stands_at_its_number_and_has_a_name_of_its_own() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            assert!(Reason::ALL[..number].iter().all(|other| other.name() != reason.name()));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the page cache has of a large file that was sent, with `page-cache` and without.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::File;
+use std::path::Path;
+
+use common::{Digest, PATIENCE, Pattern, Scratch, Server, skipped};
+use pitcrew::techniques::residency;
+use reqwest::blocking::Client;
+use rustix::fs::{Advice, fadvise};
+
+const SIZE: u64 = (12 << 20) + 345;
+/// A look at a part this large.
+const STEP: u64 = 4096;
+
+/// How many of the file's pages are in memory, of how many.
+fn resident(path: &Path) -> (u64, u64) {
+    let file = File::open(path).unwrap();
+    let pages = SIZE.div_ceil(STEP);
+    let there = |page: &u64| {
+        let count = STEP.min(SIZE - page * STEP);
+        residency::mapped(&file, page * STEP, count).unwrap()
+    };
+    ((0..pages).filter(there).count() as u64, pages)
+}
+
+/// Has the kernel forget a file; whether it does.
+fn chill(path: &Path) -> bool {
+    let file = File::open(path).unwrap();
+    rustix::fs::fsync(&file).unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    resident(path).0 == 0
+}
+
+fn download(server: &Server) {
+    let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let response = client.get(server.url("/large.bin")).send().unwrap();
+    assert_eq!(Digest::of(response).unwrap(), Pattern::new(3).digest(0, SIZE));
+}
+
+fn server(engine: &str, scratch: &Scratch, page_cache: &str) -> Server {
+    let arguments = ["--engine", engine, "--workers", "1", "--page-cache", page_cache];
+    let arguments = [&arguments[..], &["--page-cache-drop-from", "1MiB"]].concat();
+    Server::start(&arguments, scratch.path())
+}
+
+#[test]
+fn a_large_file_leaves_nothing_that_was_not_there_before() {
+    for engine in ["sendfile", "splice", "uring", "auto"] {
+        let scratch = Scratch::new();
+        let path = scratch.pattern("large.bin", 3, SIZE);
+        if !chill(&path) {
+            return skipped("what the page cache keeps", "the file system keeps its files there");
+        }
+        let kept = server(engine, &scratch, "keep");
+        // Past the page cache nothing comes into it.
+        let by_direct = || kept.figure(&["engines", "direct", "responses"]) > 0;
+        download(&kept);
+        let (there, pages) = resident(&path);
+        assert!(by_direct() || there == pages, "{engine} keeps {there} of {pages}");
+        drop(kept);
+
+        let dropped = server(engine, &scratch, "drop");
+        assert!(chill(&path));
+        download(&dropped);
+        // The last drop is on its way when the body ends; what was read ahead of it may stay.
+        common::eventually("the page cache has let go", || {
+            (resident(&path).0 < pages / 16).then_some(())
+        });
+        if dropped.figure(&["engines", "direct", "responses"]) == 0 {
+            assert!(dropped.figure(&["techniques", "forget", "operations"]) >= 11, "{engine}");
+        }
+        let declined = dropped.figure(&["declines", "passes"]);
+        assert_eq!(declined, u64::from(["sendfile", "splice"].contains(&engine)), "{engine}");
+    }
+}
+
+#[test]
+fn a_large_file_that_was_there_before_stays() {
+    for engine in ["sendfile", "uring", "auto"] {
+        let scratch = Scratch::new();
+        let path = scratch.pattern("large.bin", 3, SIZE);
+        if !chill(&path) {
+            return skipped("what the page cache keeps", "the file system keeps its files there");
+        }
+        std::fs::read(&path).unwrap();
+        let server = server(engine, &scratch, "drop");
+        download(&server);
+        let (there, pages) = resident(&path);
+        assert_eq!(there, pages, "{engine}");
+        assert_eq!(server.figure(&["techniques", "forget", "operations"]), 0, "{engine}");
+    }
+}
