@@ -122,6 +122,17 @@ pub trait Endpoint {
     }
 }
 
+/// Nothing is answered but files.
+impl Endpoint for () {
+    fn is_at(&self, _: Door, _: &[u8]) -> bool {
+        false
+    }
+
+    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
+        Answer::Nothing
+    }
+}
+
 /// What an [`Endpoint`] says.
 #[derive(Clone, Debug)]
 pub enum Answer {

@@ -37,6 +37,25 @@ pub struct Options {
     pub bounds: Bounds,
 }
 
+impl Options {
+    /// No bounds but a time, which is given to each phase of a connection by itself.
+    pub fn patient(engine: Kind, time: Duration) -> Self {
+        Self {
+            engine,
+            thresholds: Thresholds::default(),
+            server_timing: false,
+            drop_from: None,
+            head: HeadLimits::default(),
+            requests_max: 0,
+            head_timeout: time,
+            body_timeout: time,
+            idle_timeout: time,
+            send_timeout: time,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
 /// What a client may take, and who it is taken for. By default there are no bounds but the depth.
 #[derive(Clone, Debug)]
 pub struct Bounds {

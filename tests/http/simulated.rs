@@ -4,15 +4,13 @@
 #[path = "generated.rs"]
 mod generated;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::cache::{BlockOptions, Directory};
-use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
-use pitcrew::engines::{Kind, Thresholds};
-use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::connection;
+use pitcrew::engines::Kind;
 use pitcrew::http::refusal::Refusal;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, End, Fault, ListenerId, Random, Simulated, World};
@@ -77,19 +75,6 @@ fn sites(setup: Setup) -> (Vec<resource::Options>, PathBuf) {
         ..resource::Options::default()
     };
     (vec![options], PathBuf::new())
-}
-
-/// Nothing is answered but files.
-struct Nothing;
-
-impl Endpoint for Nothing {
-    fn is_at(&self, _door: Door, _path: &[u8]) -> bool {
-        false
-    }
-
-    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
-        Answer::Nothing
-    }
 }
 
 impl Machine {
@@ -167,22 +152,16 @@ impl Machine {
             },
             listing_memory: Arc::new(PageMemory::new(1 << 20)),
             connection: connection::Options {
-                engine,
-                thresholds: Thresholds::default(),
-                server_timing: false,
-                drop_from: None,
-                head: HeadLimits::default(),
                 requests_max: if setup == Setup::TwoRequests { 2 } else { 0 },
                 head_timeout: if hasty { SHORT } else { HOUR },
                 body_timeout: if hasty { SHORT } else { HOUR },
-                idle_timeout: HOUR,
-                send_timeout: HOUR,
                 bounds,
+                ..connection::Options::patient(engine, HOUR)
             },
             connections_max: CONNECTIONS_MAX,
             beyond,
             drain_timeout: HOUR,
-            endpoint: Box::new(Nothing),
+            endpoint: Box::new(()),
             shard: shard.clone(),
             // The same boundary each time, so that courses can be compared.
             log: None,

@@ -1,13 +1,11 @@
 //! A whole worker over the simulated kernel: what a slow directory or a slow disk holds up.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::cache::{self, BlockOptions, Directory};
-use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
-use pitcrew::engines::{Kind, Thresholds};
-use pitcrew::http::head::{Head, HeadLimits};
+use pitcrew::connection;
+use pitcrew::engines::Kind;
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Fault, ListenerId, Simulated, World};
@@ -21,19 +19,6 @@ use rustix::io::Errno;
 pub(crate) type Mounts = Vec<(Box<[u8]>, u64)>;
 
 const SLOW: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-struct Nothing;
-
-impl Endpoint for Nothing {
-    fn is_at(&self, _door: Door, _path: &[u8]) -> bool {
-        false
-    }
-
-    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
-        Answer::Nothing
-    }
-}
 
 pub(crate) struct Rig {
     pub(crate) world: World,
@@ -135,22 +120,13 @@ impl Rig {
             },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {
-                engine: Kind::Sendfile,
-                thresholds: Thresholds::default(),
-                server_timing: false,
-                drop_from: None,
-                head: HeadLimits::default(),
-                requests_max: 0,
-                head_timeout: Duration::from_secs(60),
-                body_timeout: Duration::from_secs(60),
                 idle_timeout: Duration::from_secs(600),
-                send_timeout: Duration::from_secs(60),
-                bounds: connection::Bounds::default(),
+                ..connection::Options::patient(Kind::Sendfile, Duration::from_secs(60))
             },
             connections_max: crowd,
             beyond: Beyond::Refuse,
             drain_timeout: Duration::from_secs(1),
-            endpoint: Box::new(Nothing),
+            endpoint: Box::new(()),
             shard: shard.clone(),
             log: None,
             number: (0, 1),

@@ -4,15 +4,13 @@
 
 #![no_main]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use pitcrew::cache::Directory;
-use pitcrew::connection::{self, Answer, Door, Endpoint, Question};
+use pitcrew::connection;
 use pitcrew::engines::Kind;
-use pitcrew::http::head::{Head, HeadLimits};
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Faults, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket};
@@ -25,18 +23,6 @@ use pitcrew::{cache, limits};
 const MOMENT: Duration = Duration::from_millis(1);
 /// The time for everything.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Nothing;
-
-impl Endpoint for Nothing {
-    fn is_at(&self, _door: Door, _path: &[u8]) -> bool {
-        false
-    }
-
-    fn answer(&mut self, _: &Head<'_>, _: Option<IpAddr>, _: Question) -> Answer {
-        Answer::Nothing
-    }
-}
 
 fn plant(world: &World) {
     world.file("index.html", &b"<p>hello"[..]);
@@ -61,7 +47,7 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             (limits::LARGE_HEAD_BUFFER_BYTES, 8),
             (limits::ANSWER_BUFFER_BYTES, 8),
             (limits::BODY_BUFFER_BYTES, 8),
-            (4096, if engine == Kind::Direct { 8 } else { 0 }),
+            (4096, if engine.keeps_blocks() { 8 } else { 0 }),
         ],
         pipes_max: 4,
         pipe_bytes: limits::PIPE_BYTES,
@@ -94,31 +80,22 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             hot_bytes: 1 << 20,
             precompressed: true,
             fresh_only: false,
-            direct: engine == Kind::Direct,
+            direct_from: engine.keeps_blocks().then_some(1),
             follow_links: true,
             content_tags: false,
         },
         blocks: cache::BlockOptions {
             block_bytes: 4096,
-            blocks_max: if engine == Kind::Direct { 8 } else { 0 },
+            blocks_max: if engine.keeps_blocks() { 8 } else { 0 },
             reads_max: 4,
             foresees: true,
         },
         listing_memory: Arc::new(PageMemory::new(1 << 20)),
-        connection: connection::Options {
-            engine,
-            head: HeadLimits::default(),
-            requests_max: 0,
-            head_timeout: PATIENCE,
-            body_timeout: PATIENCE,
-            idle_timeout: PATIENCE,
-            send_timeout: PATIENCE,
-            bounds: connection::Bounds::default(),
-        },
+        connection: connection::Options::patient(engine, PATIENCE),
         connections_max: 16,
         beyond: Beyond::Refuse,
         drain_timeout: PATIENCE,
-        endpoint: Box::new(Nothing),
+        endpoint: Box::new(()),
         shard,
         log: None,
         number: (0, 1),
