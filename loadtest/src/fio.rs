@@ -15,10 +15,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::failure::{Failure, during};
 use crate::machine::{self, Machine};
+use crate::plan::pitcrew_program;
+use crate::results::{new_result, results_directory};
 use crate::site::{Dice, Scratch};
 use crate::statistics::Spread;
-use crate::{Failure, during, new_result, results_directory};
 
 /// Sets the laps of `pitcrew lab` against fio's engines, on the same file, block and depth.
 #[derive(Debug, Args)]
@@ -162,7 +164,7 @@ pub(crate) fn run(arguments: &Arguments, stop: &AtomicBool) -> Result<ExitCode, 
     let Some(fio) = machine::program("fio") else {
         return Err(Failure::Missing("fio is missing; `apt-get install fio`".to_owned()));
     };
-    let pitcrew = crate::pitcrew_program(arguments.pitcrew.as_deref())?;
+    let pitcrew = pitcrew_program(arguments.pitcrew.as_deref())?;
     let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
     let below = arguments.scratch.clone().or(beside).unwrap_or_else(std::env::temp_dir);
     let scratch = during("make a scratch directory", Scratch::new(&below))?;

@@ -1,0 +1,192 @@
+//! What is measured, who takes part in it, and what that needs: programs and cores.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::arguments::Arguments;
+use crate::failure::{Failure, during};
+use crate::peers::PeerKind;
+use crate::scenario::{BUILT_IN, Generator, Scenario};
+use crate::servers::Contestant;
+use crate::{machine, process};
+
+/// Engines that take part if none are named.
+pub(crate) const ENGINES: [&str; 6] = ["sendfile", "splice", "uring", "direct", "copy", "auto"];
+/// Scenarios of a smoke test.
+pub(crate) const SMOKE: [&str; 2] = ["small", "medium"];
+
+pub(crate) fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
+    let names: Vec<String> = match (&arguments.scenarios, arguments.smoke) {
+        (Some(names), _) => names.clone(),
+        (None, true) => SMOKE.map(str::to_owned).into(),
+        (None, false) => BUILT_IN.map(|(name, _)| name.to_owned()).into(),
+    };
+    names.iter().map(|name| Scenario::find(name).map_err(Failure::Usage)).collect()
+}
+
+/// Who takes part in a scenario, and at last the first one again as a control.
+pub(crate) fn contestants(
+    arguments: &Arguments,
+    scenario: &Scenario,
+) -> Result<Vec<(Contestant, bool)>, Failure> {
+    let mut all = Vec::new();
+    let is_known = |name: &String| name == "none" || name == "all" || PeerKind::is_name(name);
+    if let Some(name) = arguments.peers.iter().find(|name| !is_known(name)) {
+        let names = PeerKind::names().collect::<Vec<_>>().join(", ");
+        let text = format!("no peer is called '{name}'; there are {names}, all and none");
+        return Err(Failure::Usage(text));
+    }
+    for peer in &scenario.peers {
+        if !arguments.peers.iter().any(|name| peer.is_called(name)) {
+            continue;
+        }
+        if machine::program(peer.program()).is_some() {
+            all.push((Contestant::Peer(*peer), false));
+        } else if peer.program() == "nginx" {
+            // What everybody is set against is never left out in silence.
+            let text = format!("nginx is missing; install it with `{}`", peer.install());
+            return Err(Failure::Missing(text));
+        } else {
+            eprintln!(
+                "SKIPPED {} in {}: it is not installed; `{}` brings it",
+                peer.name(),
+                scenario.name,
+                peer.install()
+            );
+        }
+    }
+    // Nothing is compared in a smoke test, so one configuration of each server will do.
+    if arguments.smoke {
+        let program = |one: &Contestant| match one {
+            Contestant::Peer(kind) => kind.program(),
+            Contestant::Pitcrew(_) => "pitcrew",
+        };
+        all.dedup_by_key(|(one, _)| program(one));
+    }
+    let engines = match &arguments.engines {
+        Some(names) => names.clone(),
+        None if scenario.engines.is_empty() => ENGINES.map(str::to_owned).into(),
+        None => scenario.engines.clone(),
+    };
+    for engine in engines.into_iter().filter(|name| name != "none") {
+        all.push((Contestant::Pitcrew(engine), false));
+    }
+    let Some((first, _)) = all.first().cloned() else {
+        let text = format!("nobody takes part in {}: name engines or peers", scenario.name);
+        return Err(Failure::Usage(text));
+    };
+    if !arguments.smoke {
+        all.push((first, true));
+    }
+    Ok(all)
+}
+
+/// Finds every program that is needed. Returns the server's.
+pub(crate) fn tools(
+    arguments: &Arguments,
+    scenarios: &[Scenario],
+    plans: &[Vec<(Contestant, bool)>],
+) -> Result<PathBuf, Failure> {
+    for (generator, name, install) in [
+        (Generator::Wrk, "wrk", "apt-get install wrk"),
+        (Generator::Oha, "oha", "cargo install oha"),
+    ] {
+        if scenarios.iter().any(|scenario| scenario.generator == generator)
+            && machine::program(name).is_none()
+        {
+            let text = format!("{name} is missing; install it with `{install}`");
+            return Err(Failure::Missing(text));
+        }
+    }
+    let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
+    match pitcrew_program(arguments.pitcrew.as_deref()) {
+        Err(_) if !all().any(|one| matches!(one, Contestant::Pitcrew(_))) => Ok("pitcrew".into()),
+        answer => answer,
+    }
+}
+
+/// Pitcrew's own program: the one that is named, or the one beside this.
+pub(crate) fn pitcrew_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let beside = || Some(env::current_exe().ok()?.parent()?.join("pitcrew"));
+    let pitcrew = named.map(Path::to_owned).or_else(beside).unwrap_or_else(|| "pitcrew".into());
+    if !pitcrew.is_file() {
+        let text = format!(
+            "there is no {}; build it with `cargo build --release`, or say --pitcrew PATH",
+            pitcrew.display()
+        );
+        return Err(Failure::Missing(text));
+    }
+    // Servers are started in another directory.
+    Ok(pitcrew.canonicalize().unwrap_or(pitcrew))
+}
+
+/// The cores of the servers, and that of the generator.
+pub(crate) fn cores(arguments: &Arguments) -> Result<(Vec<usize>, usize), Failure> {
+    let cores = during("ask for cores", process::cores())?;
+    let first = *cores.first().ok_or_else(|| Failure::Usage("there is no core".to_owned()))?;
+    let server = arguments.server_core.unwrap_or(first);
+    let other = cores.iter().copied().find(|core| *core != server);
+    let generator = arguments.generator_core.or(other).unwrap_or(server);
+    for core in [server, generator] {
+        if !cores.contains(&core) {
+            let text = format!("core {core} is not there; there are {cores:?}");
+            return Err(Failure::Usage(text));
+        }
+    }
+    let workers = arguments.workers as usize;
+    if workers > cores.len() {
+        let text = format!("{workers} workers need as many cores; there are {}", cores.len());
+        return Err(Failure::Usage(text));
+    }
+    if workers > 1 {
+        return Ok((cores.into_iter().take(workers).collect(), generator));
+    }
+    if server == generator && !arguments.smoke {
+        let text = "server and generator need a core each, or they measure each other";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    Ok((vec![server], generator))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn names(line: &str) -> Vec<String> {
+        let arguments = Arguments::parse_from(line.split(' '));
+        let scenario = Scenario::find("small").unwrap();
+        let all = contestants(&arguments, &scenario).unwrap();
+        all.into_iter().map(|(one, control)| format!("{}{control}", one.name())).collect()
+    }
+
+    #[test]
+    fn the_first_one_runs_again_at_the_end() {
+        assert_eq!(
+            names("loadtest --engines uring,copy"),
+            [
+                "nginxfalse",
+                "nginx-copyfalse",
+                "pitcrew uringfalse",
+                "pitcrew copyfalse",
+                "nginxtrue"
+            ]
+        );
+        assert_eq!(
+            names("loadtest --engines uring --peers none"),
+            ["pitcrew uringfalse", "pitcrew uringtrue"]
+        );
+        assert_eq!(names("loadtest --engines none --peers nginx-copy").len(), 2);
+        assert_eq!(names("loadtest --smoke").len(), 1 + ENGINES.len());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let none = Arguments::parse_from("loadtest --engines none --peers none".split(' '));
+        let scenario = Scenario::find("small").unwrap();
+        assert!(matches!(contestants(&none, &scenario), Err(Failure::Usage(_))));
+        let wrong = Arguments::parse_from("loadtest --scenarios smal".split(' '));
+        assert!(matches!(scenarios(&wrong), Err(Failure::Usage(_))));
+    }
+}
