@@ -197,11 +197,17 @@ impl Merge {
 
     /// What holds between keys, each of which is right by itself.
     fn check_shares(&mut self) {
-        let server = &self.settings.server;
+        let given = !matches!(self.source("direct-cache"), Source::Default);
+        let server = &mut self.settings.server;
+        // Who does not use the cache of blocks is not asked to give it a size, and who has not
+        // given it one has enough for the workers that there are.
+        let blocks = if server.engine.keeps_blocks() { DIRECT_BLOCKS_MIN } else { 0 };
+        let cache_min = server.workers * blocks * server.direct_block;
+        if !given {
+            server.direct_cache = server.direct_cache.max(cache_min);
+        }
         let workers = server.workers as u64;
         let mut wrong = Vec::new();
-        // Who does not use the cache of blocks is not asked to give it a size.
-        let blocks = if server.engine.keeps_blocks() { DIRECT_BLOCKS_MIN } else { 0 };
         for (name, total, least) in [
             ("head-buffers", server.head_buffers as u64, HEAD_SHARE_MIN),
             ("body-buffers", server.body_buffers as u64, BODY_SHARE_MIN),
@@ -237,14 +243,15 @@ impl Merge {
 
     /// Where the mistake was made: at the key, or at `workers` when the key has its default.
     fn blame(&self, name: &str) -> Source {
-        let source = |name| {
-            let index = KEYS.iter().position(|key| key.name == name);
-            &self.sources[index.expect("every key is a row of the table")]
-        };
-        match source(name) {
-            Source::Default => source("workers").clone(),
+        match self.source(name) {
+            Source::Default => self.source("workers").clone(),
             written => written.clone(),
         }
+    }
+
+    fn source(&self, name: &str) -> &Source {
+        let index = KEYS.iter().position(|key| key.name == name);
+        &self.sources[index.expect("every key is a row of the table")]
     }
 }
 
@@ -340,7 +347,11 @@ mod tests {
         );
         let problems = resolve(&[flag("workers", "2"), flag("connections", "1")], [], None);
         assert!(problems.unwrap_err()[0].message.contains("too few for 2 workers"));
-        assert!(resolve(&[flag("workers", "256")], [], None).is_ok());
+        let many = resolve(&[flag("workers", "256")], [], None).unwrap();
+        assert_eq!(many.settings.server.direct_cache, 256 * DIRECT_BLOCKS_MIN * (256 << 10));
+        let flags = [flag("workers", "256"), flag("direct-cache", "256MiB")];
+        let problems = resolve(&flags, [], None).unwrap_err();
+        assert!(problems[0].message.contains("set it to 512MiB or more"), "{}", problems[0]);
     }
 
     #[test]

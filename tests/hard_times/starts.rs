@@ -135,7 +135,10 @@ fn every_engine_serves_a_unix_socket() {
             let (_, got, fault) = wire.hashed().unwrap();
             assert_eq!((got, fault), (Pattern::new(31).digest(4095, 65_906), None), "{engine}");
         }
-        assert!(server.figure(&["engines", engine, "responses"]) >= 10, "{engine}");
+        // The one that is asked for, or those that it chooses.
+        let moved = if engine == "auto" { &["sendfile", "uring", "direct"][..] } else { &[engine] };
+        let answers = moved.iter().map(|one| server.figure(&["engines", one, "responses"]));
+        assert!(answers.sum::<u64>() >= 10, "{engine}");
     }
 }
 
