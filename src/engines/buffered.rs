@@ -16,12 +16,10 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step};
-use super::residency::{self, begins_resident};
+use super::left_behind::LeftBehind;
+use super::residency::begins_resident;
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
 use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Start, Wake};
-
-/// What the page cache drops whole only. Larger pages have it as a divisor.
-const PAGE_BYTES: u64 = 4096;
 
 /// What bodies are read from.
 #[derive(Debug)]
@@ -60,7 +58,7 @@ pub(super) struct Buffered {
     parked: Option<Op>,
     /// From where on the page cache still has what was read, of a body that is to leave nothing;
     /// none as long as all was there before.
-    left_behind: Option<u64>,
+    left_behind: Option<LeftBehind>,
     /// How the body ends as soon as the kernel has nothing of it any more.
     end: Option<Step>,
     progress: Progress,
@@ -104,7 +102,7 @@ impl Buffered {
             let bytes = u64::from(range.end - range.start);
             // What follows a cold part is read ahead by the kernel, on behalf of this body too.
             let cold = begins_resident(&self.body.version, offset, bytes, io) != Some(true);
-            self.left_behind = cold.then_some(offset / PAGE_BYTES * PAGE_BYTES);
+            self.left_behind = cold.then(|| LeftBehind::from(offset));
         }
         Op::Read { file, offset, buffer, range, direct }
     }
@@ -142,14 +140,10 @@ impl Buffered {
 
     /// Drops from the page cache what was read, when it is enough for a call, or at the end.
     fn forget(&mut self, io: &mut dyn Io) {
-        let Some(from) = self.left_behind else { return };
+        let Some(left_behind) = &mut self.left_behind else { return };
         let until = self.body.offset + self.read;
-        let least = if self.end.is_some() { from + 1 } else { from + FORGET_BYTES };
-        if until >= least {
-            residency::forget(&self.body.version, from..until, io);
-            let goes_on = self.end.is_none();
-            self.left_behind = goes_on.then_some(until / PAGE_BYTES * PAGE_BYTES);
-        }
+        let least = if self.end.is_some() { 1 } else { FORGET_BYTES };
+        left_behind.forget(&self.body.version, until, least, io);
     }
 
     fn take_send(&mut self, bytes: Outgoing, result: Result<u32, Errno>) -> Option<Step> {

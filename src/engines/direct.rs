@@ -127,25 +127,19 @@ impl Direct {
 
     /// Sends what was gathered.
     fn send(&mut self) -> Op {
-        let mut parts = std::mem::take(&mut self.rest);
+        let parts = std::mem::take(&mut self.rest);
         let (socket, bytes) = (self.body.socket.clone(), parts.len() as u64);
         let owed = self.head_bytes - self.progress.head + self.left();
         let more = self.body.more || bytes < owed;
         self.sending = true;
-        match parts.pop_single() {
-            Some(bytes) => Op::Send { socket, bytes, more },
-            None => Op::SendMsg { socket, parts, more },
-        }
+        parts.send_to(socket, more)
     }
 
     /// Takes in the end of a send.
     fn take(&mut self, completion: Completion, now: Instant) -> Option<Step> {
         self.sending = false;
-        let mut parts = match completion.op {
-            Some(Op::Send { bytes, .. }) => Gather::from(bytes),
-            Some(Op::SendMsg { parts, .. }) => parts,
-            other => unreachable!("the engine starts nothing else than {other:?}"),
-        };
+        let op = completion.op.expect("a send brings its bytes home");
+        let mut parts = Gather::of_send(op);
         match completion.result {
             Ok(count) => {
                 let of_head = u64::from(count).min(self.head_bytes - self.progress.head);

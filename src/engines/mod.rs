@@ -18,6 +18,7 @@ mod contract;
 mod copy;
 mod direct;
 mod kind;
+mod left_behind;
 mod residency;
 mod sendfile;
 mod splice;

@@ -11,11 +11,10 @@
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
 //! it is sent is the one case in which the turn waits for the disk.
 
-use std::ops::Range;
-
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Step};
+use super::left_behind::LeftBehind;
 use crate::base::Instant;
 use crate::cache::Version;
 use crate::limits::{
@@ -43,7 +42,7 @@ pub(super) struct Residency {
     /// Whether a part of the body was cold: then windows run ahead.
     cold: bool,
     /// From where on the page cache still has what was warmed, of a body that is to leave nothing.
-    left_behind: Option<u64>,
+    left_behind: Option<LeftBehind>,
     /// How it ends, once nothing is in flight any more.
     ending: Option<Step>,
 }
@@ -136,7 +135,7 @@ impl Residency {
             return Step::Declined(Decline::Cold);
         }
         self.cold = true;
-        self.left_behind = body.passes.then_some(offset);
+        self.left_behind = body.passes.then(|| LeftBehind::from(offset));
         self.run_ahead(body, offset, true, kind, io);
         Step::Waiting
     }
@@ -178,12 +177,9 @@ impl Residency {
 
     /// Drops what was warmed and lies so far behind that the socket has most likely let go of it.
     fn forget_behind(&mut self, body: &Body, offset: u64, io: &mut dyn Io) {
-        let Some(from) = self.left_behind else { return };
+        let Some(left_behind) = &mut self.left_behind else { return };
         let until = offset.saturating_sub(FORGET_BEHIND_BYTES) / WARM_BYTES * WARM_BYTES;
-        if until > from {
-            forget(&body.version, from..until, io);
-            self.left_behind = Some(until);
-        }
+        left_behind.forget(&body.version, until, 1, io);
     }
 
     fn window_at(&self, offset: u64) -> Option<&Window> {
@@ -223,14 +219,6 @@ impl Residency {
     pub(super) fn in_flight(&self) -> u32 {
         self.windows.iter().filter(|window| window.ticket.is_some()).count() as u32
     }
-}
-
-/// Has a part of a file dropped from the page cache, one that this body brought there.
-pub(super) fn forget(version: &Version, part: Range<u64>, io: &mut dyn Io) {
-    version.forget_resident();
-    let count = u32::try_from(part.end - part.start).unwrap_or(u32::MAX);
-    // A busy ring does without, and nobody is woken for its end.
-    let _ = io.start(Op::Forget { file: version.file.clone(), offset: part.start, count });
 }
 
 /// Whether the page cache has the begin of a span: its first window at least. None where that is

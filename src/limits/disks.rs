@@ -52,6 +52,10 @@ pub const FORGET_BEHIND_BYTES: u64 = 4 << 20;
 /// the kernel.
 pub const FORGET_BYTES: u64 = 1 << 20;
 
+/// Bytes of the largest piece of a page cache (a folio), which is kept or dropped whole: a huge
+/// page, where pages have 4 KiB.
+pub const FOLIO_BYTES_MAX: u64 = 2 << 20;
+
 /// How long a part that was found in the page cache is taken to be there.
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
 

@@ -1,0 +1,38 @@
+//! What a body has brought into the page cache that is to leave nothing there.
+
+use crate::cache::Version;
+use crate::limits::FOLIO_BYTES_MAX;
+use crate::ring::{Io, Op};
+
+/// What larger pages have as a divisor.
+const PAGE_BYTES: u64 = 4096;
+
+/// From where on the file was not in the page cache before, and how far it is not any more.
+#[derive(Debug)]
+pub(super) struct LeftBehind {
+    begin: u64,
+    dropped: u64,
+}
+
+impl LeftBehind {
+    /// From the page of `offset` on.
+    pub(super) fn from(offset: u64) -> Self {
+        let begin = offset / PAGE_BYTES * PAGE_BYTES;
+        Self { begin, dropped: begin }
+    }
+
+    /// Has what lies before `until` dropped, if that is `least` bytes more than the last time.
+    pub(super) fn forget(&mut self, version: &Version, until: u64, least: u64, io: &mut dyn Io) {
+        if until < self.dropped + least.max(1) {
+            return;
+        }
+        version.forget_resident();
+        // The kernel drops whole folios and no parts of them: one that lies across the end of the
+        // part before goes only now.
+        let offset = (self.dropped / FOLIO_BYTES_MAX * FOLIO_BYTES_MAX).max(self.begin);
+        let count = u32::try_from(until - offset).unwrap_or(u32::MAX);
+        // A busy ring does without, and nobody is woken for its end.
+        let _ = io.start(Op::Forget { file: version.file.clone(), offset, count });
+        self.dropped = until;
+    }
+}
