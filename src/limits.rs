@@ -199,9 +199,13 @@ pub const NOTICES_MAX: usize = 16_384;
 
 const _: () = assert!(WATCH_JOBS_MAX < JOBS_PER_MOUNT_MAX);
 
-/// Bytes of a body that is kept in memory: copied behind its head it costs less than a system call
-/// of its own, and some thousand fit a small budget.
+/// Bytes of a body that is kept in memory: sent with its head it costs less than a system call of
+/// its own, and some thousand fit a small budget.
 pub const HOT_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of such a body that is copied behind its head: both find room in the buffer of an answer,
+/// and several of them in one send. Larger ones are gathered by the kernel from where they are.
+pub const HOT_COPIED_BYTES_MAX: usize = 3 * 1024;
 
 /// Bodies that one worker reads at once to keep them.
 pub const HOT_READS_MAX: usize = 16;
@@ -292,7 +296,7 @@ const _: () = assert!(PROXY_HEADER_BYTES_MAX < LARGE_HEAD_BUFFER_BYTES);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES >= HEAD_BUFFER_BYTES + HEAD_BYTES_MAX + 64);
 const _: () = assert!(LARGE_HEAD_BUFFER_BYTES - HEAD_BYTES_MAX - 64 >= READ_BYTES_MIN);
 const _: () = assert!(BODY_BUFFER_BYTES >= GATHERED_BYTES_MAX);
-const _: () = assert!(HOT_BODY_BYTES_MAX + ANSWER_HEAD_BYTES_MAX <= GATHERED_BYTES_MAX);
+const _: () = assert!(HOT_COPIED_BYTES_MAX + ANSWER_HEAD_BYTES_MAX <= GATHERED_BYTES_MAX);
 const _: () = assert!(
     BODY_BUFFER_BYTES
         >= 2 * CONFIGURED_FIELDS_BYTES_MAX

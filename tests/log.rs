@@ -54,7 +54,7 @@ fn records_are_shown_in_columns_and_filtered() {
     assert!(out.starts_with("time  ") && out.lines().count() == 4, "{out}");
     assert!(!out.contains('\x1b'), "colour without a terminal");
     let row = out.lines().nth(1).unwrap();
-    for part in ["127.0.0.1", " 200 ", "sendfile", "complete", "GET /small.txt"] {
+    for part in ["127.0.0.1", " 200 ", "uring", "complete", "GET /small.txt"] {
         assert!(row.contains(part), "{part}: {row}");
     }
     let rows = |filters: &[&str]| {

@@ -1,11 +1,13 @@
 //! Plain building blocks without a descriptor and without a policy.
 //!
+//! - [`AlignedBuffer`]: memory that O_DIRECT can read to
 //! - [`Slab`]: values in stable places, found by a key with a generation
 //! - [`Instant`]: the clock as a value, so that no room but the ring reads one
 //! - [`Counter`], [`Gauge`], [`Histogram`]: figures written by one thread and read by any
 //! - [`Network`]: addresses that share a prefix
 //! - [`Random`]: numbers that depend on a seed alone
 
+pub mod aligned;
 mod clock;
 mod counter;
 mod histogram;
@@ -13,6 +15,7 @@ mod network;
 mod random;
 mod slab;
 
+pub use aligned::AlignedBuffer;
 pub use clock::{Instant, WallClock};
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, Percentiles, Spread};

@@ -1,4 +1,5 @@
-//! Small bodies in memory, so that a hot file leaves in one send with its head.
+//! Small bodies in aligned memory, so that a hot file leaves in one send with its head: copied
+//! behind it where both fit into the buffer of an answer, gathered by the kernel where not.
 //!
 //! A body is read by the ring once its file was asked for a second time, and kept with the
 //! version of the file: what is sent is only ever sent after statx has said that the file is
@@ -19,14 +20,22 @@ use super::open_files::OpenFiles;
 use super::stats::Stats;
 use super::version::Version;
 use crate::base::WallClock;
+use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX, HOT_SETTLED_SECONDS};
-use crate::ring::{Completion, Io, Op, Pool, Start, Ticket};
+use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket};
 
 /// The bytes of a whole file.
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) bytes: Rc<[u8]>,
+pub struct Body {
+    memory: AlignedBuffer,
+    len: usize,
     level: Rc<Level>,
+}
+
+impl Kept for Body {
+    fn bytes(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
 }
 
 /// How much is kept.
@@ -47,7 +56,7 @@ impl Level {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.level.change(-(self.bytes.len() as i64), -1);
+        self.level.change(-(self.memory.len() as i64), -1);
     }
 }
 
@@ -62,7 +71,7 @@ pub(super) struct Hot {
     wanted: Vec<Rc<Version>>,
     reading: HashMap<Ticket, Rc<Version>>,
     /// Read, and to be compared with what the file is now.
-    read: Vec<(Rc<Version>, Box<[u8]>)>,
+    read: Vec<(Rc<Version>, AlignedBuffer)>,
     stats: Arc<Stats>,
 }
 
@@ -83,7 +92,8 @@ impl Hot {
     }
 
     fn takes(&self, size: u64) -> bool {
-        (1..=HOT_BODY_BYTES_MAX as u64).contains(&size) && size <= self.bytes_max
+        (1..=HOT_BODY_BYTES_MAX as u64).contains(&size)
+            && size.next_multiple_of(ALIGNMENT_BYTES_MIN as u64) <= self.bytes_max
     }
 
     /// Has a body read, unless it is being read or so many are.
@@ -111,7 +121,12 @@ impl Hot {
         if let (Some(Op::Read { buffer, .. }), Ok(count)) = (completion.op, completion.result)
             && u64::from(count) == version.facts.size
         {
-            self.read.push((version, buffer[..count as usize].into()));
+            let room = (count as usize).next_multiple_of(ALIGNMENT_BYTES_MIN);
+            // Without memory it is sent as any other.
+            if let Ok(mut memory) = AlignedBuffer::new(room, ALIGNMENT_BYTES_MIN) {
+                memory[..count as usize].copy_from_slice(&buffer[..count as usize]);
+                self.read.push((version, memory));
+            }
         }
         None
     }
@@ -135,8 +150,8 @@ impl Hot {
         }
     }
 
-    fn keep(&mut self, version: &Rc<Version>, bytes: Box<[u8]>) {
-        let size = bytes.len() as u64;
+    fn keep(&mut self, version: &Rc<Version>, memory: AlignedBuffer) {
+        let size = memory.len() as u64;
         while self.level.bytes.get() + size > self.bytes_max {
             let Some(first) = self.kept.pop_front() else { return };
             let Some(other) = first.upgrade() else { continue };
@@ -151,7 +166,8 @@ impl Hot {
             self.kept.retain(|version| version.strong_count() > 0);
         }
         self.level.change(size as i64, 1);
-        version.keep(Some(Body { bytes: bytes.into(), level: Rc::clone(&self.level) }));
+        let len = version.facts.size as usize;
+        version.keep(Some(Rc::new(Body { memory, len, level: Rc::clone(&self.level) })));
         self.kept.push_back(Rc::downgrade(version));
         self.stats.hot_kept.add(1);
     }
@@ -160,7 +176,7 @@ impl Hot {
 impl OpenFiles {
     /// The whole body of a version that was just found to hold, if it is in memory. The second
     /// time that it is asked for has it put there.
-    pub fn body(&mut self, version: &Rc<Version>, wall: WallClock) -> Option<Rc<[u8]>> {
+    pub fn body(&mut self, version: &Rc<Version>, wall: WallClock) -> Option<Rc<Body>> {
         if !self.hot.takes(version.facts.size) {
             return None;
         }

@@ -28,7 +28,7 @@ pub struct Version {
     confirmed: Cell<Instant>,
     lines: RefCell<Option<(LinesKey, Lines)>>,
     /// The whole content, when it is kept in memory.
-    body: RefCell<Option<Body>>,
+    body: RefCell<Option<Rc<Body>>>,
     /// Whether the whole was asked for, and whether it was sent from memory since the eviction's
     /// hand passed.
     asked: Cell<bool>,
@@ -147,15 +147,15 @@ impl Version {
     }
 
     /// The content, if it is in memory.
-    pub(super) fn body(&self) -> Option<Rc<[u8]>> {
+    pub(super) fn body(&self) -> Option<Rc<Body>> {
         let body = self.body.borrow();
-        let bytes = Rc::clone(&body.as_ref()?.bytes);
+        let body = Rc::clone(body.as_ref()?);
         self.sent.set(true);
-        Some(bytes)
+        Some(body)
     }
 
     /// Keeps the content in memory, or no longer.
-    pub(super) fn keep(&self, body: Option<Body>) {
+    pub(super) fn keep(&self, body: Option<Rc<Body>>) {
         *self.body.borrow_mut() = body;
     }
 

@@ -25,9 +25,9 @@ use crate::http::response::{self, Frame, Persistence};
 use crate::http::sink::Sink;
 use crate::http::status::Status;
 use crate::http::target;
-use crate::limits::{DISCARD_BYTES_MAX, RESOLVE_WAITS_MAX};
+use crate::limits::{DISCARD_BYTES_MAX, HOT_COPIED_BYTES_MAX, RESOLVE_WAITS_MAX};
 use crate::resource::{Asked, At, HostId, Known, Page, Resolution};
-use crate::ring::Socket;
+use crate::ring::{Kept, Socket};
 
 /// A request whose answer is not put in yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -302,16 +302,21 @@ impl<'b> Reply<'_, 'b, '_> {
         };
         let extra = self.timed(&known.extra, choice);
         let frame = self.frame(&extra);
+        // What fits behind its head is cheaper copied there than gathered.
+        let copied = size <= HOT_COPIED_BYTES_MAX as u64;
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::whole(out, Status::Ok, lines, size, frame);
-            if let Some(body) = &body {
-                out.put(body);
+            if let Some(body) = body.as_ref().filter(|_| copied) {
+                out.put(body.bytes());
             }
         });
         match (&wrote, body) {
-            (Ok(()), Some(_)) => {
+            (Ok(()), Some(body)) => {
                 self.cx.engines.choices(choice.why).add(1);
                 self.cx.cache.put_body();
+                if !copied {
+                    self.outbox.put_kept(body);
+                }
             }
             (Ok(()), None) if is_get => self.put_span(version, span, choice),
             _ => {}

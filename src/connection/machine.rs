@@ -18,7 +18,7 @@ use crate::engines::Progress;
 use crate::http::body::{Discard, Framing, Progress as BodyProgress};
 use crate::http::head::{self, Parsed};
 use crate::http::refusal::Refusal;
-use crate::ring::{Completion, Op, Scatter, Socket, Start, Wake};
+use crate::ring::{Completion, Gather, Op, Scatter, Socket, Start, Wake};
 
 /// What a step of a connection came to.
 #[must_use]
@@ -189,9 +189,11 @@ impl Connection {
                 return self.took_in(parts, result, cx);
             }
             wake if matches!(self.phase, Phase::Body(..)) => return self.step_body(wake, cx),
-            Wake::Done(Completion { op: Some(Op::Send { bytes, .. }), result, .. }) => {
-                return self.sent(bytes, result, cx);
-            }
+            Wake::Done(Completion {
+                op: Some(op @ (Op::Send { .. } | Op::SendMsg { .. })),
+                result,
+                ..
+            }) => return self.sent(Gather::of_send(op), result, cx),
             Wake::Writable if matches!(self.phase, Phase::Standing) => {
                 self.phase = Phase::Parsing;
                 return self.send(cx);

@@ -17,7 +17,7 @@ use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
 use crate::limits::{GATHERED_BYTES_MAX, SEND_BYTES_MAX};
-use crate::ring::{Io, Kept, Lease, Outgoing, Pool};
+use crate::ring::{Gather, Io, Kept, Lease, Outgoing, Pool};
 
 /// A part of an answer.
 #[derive(Debug)]
@@ -264,9 +264,25 @@ impl Outbox {
         Some((bytes, span, !self.segments.is_empty()))
     }
 
+    /// What goes in one send with `first`, which [`Self::next`] has given: bytes that follow it.
+    /// Whether more follows behind them.
+    pub(super) fn gather(&mut self, first: Outgoing) -> (Gather, bool) {
+        let mut parts = Gather::from(first);
+        while let Some(Segment::Bytes(next)) = self.segments.front()
+            && parts.has_room()
+            && parts.len() + next.len() <= GATHERED_BYTES_MAX
+            && let Some(Segment::Bytes(next)) = self.segments.pop_front()
+        {
+            parts.push(next);
+        }
+        (parts, !self.segments.is_empty())
+    }
+
     /// Puts bytes back that were not sent whole.
-    pub(super) fn put_back(&mut self, bytes: Outgoing) {
-        self.segments.push_front(Segment::Bytes(bytes));
+    pub(super) fn put_back(&mut self, parts: Gather) {
+        for bytes in parts.into_iter().rev() {
+            self.segments.push_front(Segment::Bytes(bytes));
+        }
     }
 
     /// Puts back what was not sent of a span.

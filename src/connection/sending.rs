@@ -12,7 +12,7 @@ use super::recording;
 use super::stats::Farewell;
 use crate::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
-use crate::ring::{Deadline, Op, Outgoing, Start, Wake};
+use crate::ring::{Deadline, Gather, Op, Outgoing, Start, Wake};
 
 impl Connection {
     /// Sends what is owed next, or turns to what comes after.
@@ -33,12 +33,11 @@ impl Connection {
                 self.begin_body(bytes, part, more || self.is_part, cx)
             }
             (Some(bytes), None) => {
-                let op = Op::Send { socket: self.socket.clone(), bytes, more };
-                match cx.io.start(op) {
+                let (parts, more) = self.outbox.gather(bytes);
+                match cx.io.start(parts.send_to(self.socket.clone(), more)) {
                     Start::Submitted(_) => self.phase = Phase::Sending,
-                    Start::Busy(Op::Send { bytes, .. })
-                    | Start::Blocked(Op::Send { bytes, .. }, _) => {
-                        self.outbox.put_back(bytes);
+                    Start::Busy(op) | Start::Blocked(op, _) => {
+                        self.outbox.put_back(Gather::of_send(op));
                         self.phase = Phase::Starved;
                     }
                     other => unreachable!("a send belongs to the ring: {other:?}"),
@@ -64,22 +63,20 @@ impl Connection {
     /// Takes in the end of a send.
     pub(super) fn sent(
         &mut self,
-        mut bytes: Outgoing,
+        mut parts: Gather,
         result: Result<u32, Errno>,
         cx: &mut Context<'_>,
     ) -> Next {
         self.phase = Phase::Parsing;
         match result {
             Ok(count) => {
-                bytes.advance(count as usize);
-                if !bytes.is_empty() {
-                    self.outbox.put_back(bytes);
-                }
+                parts.advance(count as usize);
+                self.outbox.put_back(parts);
                 self.took(u64::from(count), cx);
                 self.send_rest(cx)
             }
             Err(Errno::AGAIN | Errno::INTR) => {
-                self.outbox.put_back(bytes);
+                self.outbox.put_back(parts);
                 self.send_rest(cx)
             }
             Err(_) => self.abort(Farewell::ClientAbort, cx),

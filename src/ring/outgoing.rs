@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::buffer::Lease;
+use super::handle::Socket;
+use super::op::Op;
 use crate::limits::GATHER_PARTS_MAX;
 
 /// Bytes to be sent: a range of a leased buffer or of shared memory.
@@ -104,58 +106,104 @@ impl Outgoing {
     }
 }
 
-/// Bytes from several places that leave in one send, in their order.
+/// Bytes from several places that leave in one send, in their order. One part takes no memory of
+/// its own: most answers have no more.
 #[derive(Debug, Default)]
-pub struct Gather {
-    /// Those that are not sent whole; none is empty.
-    parts: Vec<Outgoing>,
+pub struct Gather(Parts);
+
+/// Those that are not sent whole; none is empty.
+#[derive(Debug, Default)]
+enum Parts {
+    #[default]
+    None,
+    One(Outgoing),
+    Many(Vec<Outgoing>),
 }
 
 impl Gather {
     /// Puts a part behind the others; one without bytes is dropped. There are
     /// [`GATHER_PARTS_MAX`] at most.
     pub fn push(&mut self, part: Outgoing) {
-        if !part.is_empty() {
-            assert!(self.has_room(), "a gather send has a bounded number of parts");
-            self.parts.push(part);
+        if part.is_empty() {
+            return;
+        }
+        assert!(self.has_room(), "a gather send has a bounded number of parts");
+        self.0 = match std::mem::take(&mut self.0) {
+            Parts::None => Parts::One(part),
+            Parts::One(first) => Parts::Many(vec![first, part]),
+            Parts::Many(mut parts) => {
+                parts.push(part);
+                Parts::Many(parts)
+            }
+        };
+    }
+
+    /// The operation that sends it: one part by itself, several in one call.
+    pub fn send_to(self, socket: Socket, more: bool) -> Op {
+        match self.0 {
+            Parts::One(bytes) => Op::Send { socket, bytes, more },
+            parts => Op::SendMsg { socket, parts: Self(parts), more },
+        }
+    }
+
+    /// What such an operation has brought back.
+    pub fn of_send(op: Op) -> Self {
+        match op {
+            Op::Send { bytes, .. } => Self::from(bytes),
+            Op::SendMsg { parts, .. } => parts,
+            other => unreachable!("{other:?} has no parts to be sent"),
         }
     }
 
     /// Whether one more part finds room.
     pub fn has_room(&self) -> bool {
-        self.parts.len() < GATHER_PARTS_MAX
+        self.parts().len() < GATHER_PARTS_MAX
     }
 
     /// What is still to be sent.
     pub fn parts(&self) -> &[Outgoing] {
-        &self.parts
+        match &self.0 {
+            Parts::None => &[],
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Many(parts) => parts,
+        }
     }
 
     /// How many bytes are still to be sent.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(Outgoing::len).sum()
+        self.parts().iter().map(Outgoing::len).sum()
     }
 
     /// Whether all was sent.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.parts().is_empty()
     }
 
     /// Takes note that the kernel took `count` bytes, and lets go of the parts that are through.
     pub fn advance(&mut self, count: usize) {
         let mut left = count;
-        for part in &mut self.parts {
+        let parts = std::mem::take(self);
+        for mut part in parts {
             let of_part = left.min(part.len());
             part.advance(of_part);
             left -= of_part;
+            self.push(part);
         }
         assert_eq!(left, 0, "the kernel takes no more than it was given");
-        self.parts.retain(|part| !part.is_empty());
     }
+}
 
-    /// Takes out the one part that there is; none if there are several.
-    pub fn pop_single(&mut self) -> Option<Outgoing> {
-        if self.parts.len() == 1 { self.parts.pop() } else { None }
+impl IntoIterator for Gather {
+    type Item = Outgoing;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Outgoing>, std::vec::IntoIter<Outgoing>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self.0 {
+            Parts::None => (None, Vec::new()),
+            Parts::One(part) => (Some(part), Vec::new()),
+            Parts::Many(parts) => (None, parts),
+        };
+        one.into_iter().chain(many)
     }
 }
 

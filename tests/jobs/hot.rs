@@ -16,6 +16,7 @@ fn rig(hot_bytes: u64) -> Rig {
     for number in 0..20 {
         world.file(&format!("f{number}"), body(number));
     }
+    world.file("middle", vec![b'm'; 10_000]);
     world.file("large", vec![b'x'; 20_000]);
     world.pass(A_WHILE);
     Rig::with(world, true, hot_bytes)
@@ -64,6 +65,32 @@ fn a_hot_body_leaves_with_its_head_in_one_send() {
     assert_eq!(count(&rig, Technique::Send), sends + 2);
 }
 
+/// Asks for it through so small a window, and waits for all of the body.
+fn middle(rig: &mut Rig, window: usize) {
+    let client = rig.world.connect(rig.listener, 1 << 16, window);
+    client.write(b"GET /middle HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut got = Vec::new();
+    while !got.ends_with(&[b'm'; 10_000]) {
+        assert!(!rig.worker.turn().unwrap());
+        got.extend(client.read(window));
+    }
+    client.close();
+}
+
+#[test]
+fn a_larger_one_is_gathered_and_not_copied() {
+    let mut rig = rig(1 << 20);
+    heat(&mut rig, "/middle");
+    let (sends, gathers) = (count(&rig, Technique::Send), count(&rig, Technique::SendMsg));
+    middle(&mut rig, 1 << 20);
+    assert_eq!(count(&rig, Technique::SendMsg), gathers + 1);
+    assert_eq!(count(&rig, Technique::Send), sends);
+    // A small window takes it in parts, and the rest follows.
+    for window in [1, 100, 5000] {
+        middle(&mut rig, window);
+    }
+}
+
 #[test]
 fn what_is_asked_for_once_or_large_is_not_kept() {
     let mut rig = rig(1 << 20);
@@ -81,7 +108,7 @@ fn what_is_asked_for_once_or_large_is_not_kept() {
 fn a_change_is_seen_at_once_and_drops_the_bytes() {
     let mut rig = rig(1 << 20);
     heat(&mut rig, "/f1");
-    assert_eq!(rig.shard.cache.hot_bytes.read(), 100);
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 512, "whole sectors");
     rig.world.resize("f1", 40);
     assert_eq!(get(&mut rig, "/f1"), body(1)[..40]);
     // Changed just now, it is not kept again yet.
@@ -89,7 +116,7 @@ fn a_change_is_seen_at_once_and_drops_the_bytes() {
     assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
     rig.world.pass(A_WHILE);
     heat(&mut rig, "/f1");
-    assert_eq!(rig.shard.cache.hot_bytes.read(), 40);
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 512);
     rig.world.file("f1", "another");
     assert_eq!(get(&mut rig, "/f1"), "another");
     assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
@@ -113,11 +140,11 @@ fn a_body_that_was_read_short_or_not_at_all_is_not_kept() {
 
 #[test]
 fn bodies_stay_within_their_budget() {
-    let mut rig = rig(550);
+    let mut rig = rig(5 * 512 + 50);
     for round in 0..6 {
         for number in 0..20 {
             assert_eq!(get(&mut rig, &format!("/f{number}")), body(number), "{round}");
-            assert!(rig.shard.cache.hot_bytes.read() <= 550);
+            assert!(rig.shard.cache.hot_bytes.read() <= 5 * 512);
         }
     }
     assert!(rig.shard.cache.hot_kept.read() > 5);

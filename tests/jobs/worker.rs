@@ -23,7 +23,7 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(crate) struct Rig {
     pub(crate) world: World,
     pub(crate) worker: Worker<Simulated>,
-    listener: ListenerId,
+    pub(crate) listener: ListenerId,
     pub(crate) control: Arc<Control>,
     pub(crate) bell: u32,
     pub(crate) shard: Shard,

@@ -40,7 +40,7 @@ pub(super) const DIRECT_CACHE: Key = Key::one(
     "direct-cache",
     "SIZE",
     "Memory for blocks of files that the engines direct and auto keep, in all workers; taken as \
-     it is used [default: 256MiB, or eight blocks for each worker]",
+     it is used; if it is not given, eight blocks for each worker at least [default: 256MiB]",
     |all, written, _| {
         all.server.direct_cache = as_usize(written.size(DIRECT_BLOCK.0..=1 << 40)?);
         Ok(())
