@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod doctor;
 pub mod engines;
+pub mod eviction;
 pub mod http;
 pub mod lab;
 pub mod limits;

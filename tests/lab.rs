@@ -142,6 +142,7 @@ fn every_lap_races_and_the_json_is_of_its_schema() {
     let crossover = report.crossover.as_ref().unwrap();
     assert!(!crossover.sends.is_empty() && !crossover.wrong, "{:?}", crossover.missing);
     assert!(crossover.small_bytes_max.is_some());
+    assert!(report.keeping.iter().all(|one| one.s3_fifo >= one.lru) && report.keeping.len() == 3);
     // The validator sees what it should.
     let mut odd = value.clone();
     odd["laps"][0]["depth"] = 0.into();

@@ -38,10 +38,10 @@ pub use reader::{Answer, BlockReader, Blocks};
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};
 use self::foresight::{Foresight, StreamId};
-use super::eviction::{Policy, S3Fifo};
 use super::stats::Stats;
 use super::version::Version;
 use crate::base::Instant;
+use crate::eviction::{Policy, S3Fifo};
 use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
 use crate::ring::{Deadline, Io, Owner, Start, Ticket, Wake};
 

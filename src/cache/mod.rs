@@ -8,10 +8,9 @@
 //! time. Lengths and validators come from statx of the very descriptor that is sent.
 //!
 //! [`Blocks`] keeps what the engine `direct` has read of files, block by block, in a pool of a
-//! fixed size; [`eviction`] chooses who gives way in it.
+//! fixed size; [`crate::eviction`] chooses who gives way in it.
 
 mod blocks;
-pub mod eviction;
 mod freshness;
 mod hot;
 mod load;

@@ -28,6 +28,7 @@ mod crossover;
 mod csv;
 mod fault;
 mod inspect;
+mod keeping;
 mod laps;
 mod list;
 mod machine;
@@ -46,6 +47,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use crossover::{Crossing, Crossover, NEVER};
 pub use csv::csv;
 pub use fault::{Fault, LapError};
+pub use keeping::Keeping;
 pub use list::list;
 pub use options::Options;
 pub use plot::svg;
@@ -125,6 +127,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Fau
         fastest,
         warnings,
         crossover,
+        keeping: if whole { keeping::measure(seed) } else { Vec::new() },
     })
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::crossover::Crossover;
+use super::keeping::Keeping;
 use super::statistics::Spread;
 
 /// The version of the JSON: it changes when a name goes away or changes its meaning.
@@ -34,6 +35,9 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The sizes by which the engine `auto` goes; none if only some techniques were raced.
     pub crossover: Option<Crossover>,
+    /// How much caches keep by their policies; nothing if only some techniques were raced.
+    #[serde(default)]
+    pub keeping: Vec<Keeping>,
 }
 
 /// The machine.

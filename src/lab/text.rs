@@ -1,6 +1,7 @@
 //! A report for people: a table with bars, the doubts, and who was fastest.
 
 use super::crossover::{Crossover, NEVER};
+use super::keeping::Keeping;
 use super::laps::Group;
 use super::report::{Figures, LapReport, Report, Verdict};
 
@@ -31,6 +32,9 @@ pub fn text(report: &Report, colour: bool) -> String {
     }
     if let Some(crossover) = &report.crossover {
         text.push_str(&sizes_for_auto(crossover, paint));
+    }
+    if !report.keeping.is_empty() {
+        text.push_str(&kept(&report.keeping, paint));
     }
     for warning in &report.warnings {
         text.push_str(&format!("\n{} {warning}", paint.yellow("note:")));
@@ -86,6 +90,27 @@ fn sizes_for_auto(crossover: &Crossover, paint: Paint) -> String {
     }
     for missing in &crossover.missing {
         text.push_str(&format!("  not measured: {missing}\n"));
+    }
+    text
+}
+
+/// What caches of one size keep, by their policies.
+fn kept(keeping: &[Keeping], paint: Paint) -> String {
+    let mut text = format!("\n{}\n", paint.bold("what a cache answers (nothing is read for it)"));
+    text.push_str(
+        &paint.dim(&format!(
+            "  {:<18} {:>8} {:>10} {:>10}\n",
+            "requests", "entries", "S3-FIFO", "LRU"
+        )),
+    );
+    for one in keeping {
+        text.push_str(&format!(
+            "  {:<18} {:>8} {:>8.1} % {:>8.1} %\n",
+            one.trace,
+            one.entries,
+            100.0 * one.s3_fifo,
+            100.0 * one.lru
+        ));
     }
     text
 }

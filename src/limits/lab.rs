@@ -57,4 +57,7 @@ pub const LAB_SEND_BYTES_MAX: u64 = 1 << 20;
 /// The largest cold body that is measured.
 pub const LAB_COLD_BYTES_MAX: u64 = 8 << 20;
 
+/// Entries of the caches whose policies are compared: a twentieth of the names that are asked for.
+pub const LAB_CACHE_ENTRIES: usize = 500;
+
 const _: () = assert!(LAB_SIZE_MAX / 512 <= LAB_BLOCKS_MAX);

@@ -38,13 +38,14 @@ pub(crate) const ROOMS: &[Room] = &[
     room("sys", &["limits", "base"]),
     room("http", &["limits", "base"]),
     room("predict", &["limits", "base"]),
+    room("eviction", &["limits", "base"]),
     // 2
     room("techniques", &["limits", "base", "sys"]),
     // 3
     room("ring", &["limits", "base", "sys", "techniques"]),
     // 4
     room("batch", &["limits", "base", "sys", "techniques", "ring", "predict"]),
-    room("cache", &["limits", "base", "sys", "ring", "http", "predict"]),
+    room("cache", &["limits", "base", "sys", "ring", "http", "predict", "eviction"]),
     room("access_log", &["limits", "base", "sys", "techniques", "ring", "http"]),
     // 5
     room("resource", &["limits", "base", "sys", "http", "ring", "cache"]),
@@ -54,7 +55,7 @@ pub(crate) const ROOMS: &[Room] = &[
         "connection",
         &["limits", "base", "http", "ring", "cache", "resource", "engines", "access_log"],
     ),
-    room("lab", &["limits", "base", "sys", "techniques", "ring", "batch", "predict"]),
+    room("lab", &["limits", "base", "sys", "techniques", "ring", "batch", "predict", "eviction"]),
     room("doctor", &["limits", "base", "sys", "techniques", "ring", "batch", "predict", "engines"]),
     // 7
     limited("telemetry", &["limits", "base"], "Stats", BELOW_TELEMETRY),

@@ -7,8 +7,8 @@ use super::block::{self, BlockId, Loan};
 use super::reader::Answer;
 use super::{Entry, Inner, Origin, State};
 use crate::base::Instant;
-use crate::cache::eviction::Policy;
 use crate::cache::version::Version;
+use crate::eviction::Policy;
 use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
 use crate::ring::Owner;
 

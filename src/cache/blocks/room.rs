@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::block::BlockId;
 use super::{Entry, Inner, Origin, State};
-use crate::cache::eviction::Policy;
+use crate::eviction::Policy;
 use crate::limits::DIRECT_WAIT;
 use crate::ring::{Deadline, Io, Lease, Pool};
 

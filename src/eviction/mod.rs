@@ -6,6 +6,8 @@
 //! asked for often. The names of those that went are remembered for a while: who comes back is
 //! taken into the main queue at once. A hit only counts, it moves nothing.
 
+pub mod traces;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
@@ -218,7 +220,7 @@ impl<K: Copy + Eq + Hash> Policy<K> for Lru<K> {
 /// The share of a trace's requests that a cache of so many entries answers, 0 to 1.
 ///
 /// ```
-/// use pitcrew::cache::eviction::{Lru, S3Fifo, hit_ratio};
+/// use pitcrew::eviction::{Lru, S3Fifo, hit_ratio};
 /// // A loop that is longer than the cache: whoever forgets the oldest first never hits.
 /// let trace = || (0..1000).map(|number| number % 12);
 /// assert_eq!(hit_ratio(&mut Lru::new(), 10, trace()), 0.0);
