@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, thread};
 
-use common::{ENGINES, Launch, Response, Scratch, Server, get};
+use common::browser::Browser;
+use common::{ENGINES, Launch, Response, Scratch, Server, get, skipped};
 use serde_json::Value;
 
 const JSON: &str = "Accept: application/json\r\n";
@@ -156,7 +157,7 @@ fn a_directory_that_may_not_be_read_is_not_there() {
     if fs::read_dir(root.join("closed")).is_ok() {
         let tried = Command::new("setpriv").args([powers, "true"]).status();
         if !tried.is_ok_and(|status| status.success()) {
-            return common::skipped("a closed directory", "setpriv cannot take powers away");
+            return skipped("a closed directory", "setpriv cannot take powers away");
         }
         launch = launch.through(&["setpriv", powers]);
     }
@@ -324,4 +325,65 @@ fn rules_hold_for_listings() {
     let mut wire = server.connect();
     wire.send(format!("GET /sub/ HTTP/1.1\r\nHost: b.example\r\n{JSON}\r\n").as_bytes());
     assert_eq!(names(&wire.response().unwrap()), ["b.txt", "clip.mp4", "inside"]);
+}
+
+/// What has the focus: the text and the address of a link.
+fn focus(browser: &Browser) -> String {
+    let said = browser.value("document.activeElement?.textContent ?? ''");
+    said.as_str().unwrap().trim().to_owned()
+}
+
+/// Goes from link to link by the keyboard until one says so, and follows it.
+fn follow(browser: &Browser, link: &str) {
+    const TAB: &str = "\u{E004}";
+    const ENTER: &str = "\u{E007}";
+    for _ in 0..20 {
+        browser.press(TAB);
+        if focus(browser) == link {
+            let outline = browser.value("getComputedStyle(document.activeElement).outlineStyle");
+            assert_ne!(outline, "none", "the focus is seen");
+            return browser.press(ENTER);
+        }
+    }
+    panic!("the keyboard does not reach {link}");
+}
+
+#[test]
+fn a_listing_is_used_by_the_keyboard_in_light_and_dark() {
+    let Some(browser) = Browser::start() else {
+        return skipped("a listing in a browser", "no chromium or no chromedriver");
+    };
+    let root = tree();
+    // Browsers ask every site for it.
+    root.write("favicon.ico", "");
+    let server = serve(root.path(), &[]);
+    let shown = |first: &str, second: &str| {
+        let rows = "[...document.querySelectorAll('tbody td:first-child')]";
+        let files = format!("{rows}.map(cell => cell.textContent.trim()).filter(name => ");
+        let wanted = format!("['{first}', '{second}']");
+        browser.until(&format!(
+            "JSON.stringify({files}{wanted}.includes(name))) === JSON.stringify({wanted})"
+        ));
+    };
+    browser.open(&server.url("/dir/"));
+    shown("a.txt", "b.txt");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("listing-page");
+    fs::create_dir_all(&place).unwrap();
+    for (scheme, width) in [("dark", 390), ("light", 390), ("dark", 1280), ("light", 1280)] {
+        browser.show_as(scheme, width);
+        browser.picture(&place.join(format!("{scheme}-{width}.png")));
+    }
+    follow(&browser, "Size");
+    browser.until("location.search === '?sort=size&order=asc'");
+    shown("a.txt", "b.txt");
+    follow(&browser, "Size \u{2191}");
+    browser.until("location.search === '?sort=size&order=desc'");
+    shown("b.txt", "a.txt");
+    let sorted = "document.querySelector('th[aria-sort=descending]').textContent.includes('Size')";
+    browser.until(sorted);
+    follow(&browser, "sub/");
+    browser.until("location.pathname === '/dir/sub/'");
+    follow(&browser, "inner.txt");
+    browser.until("location.pathname === '/dir/sub/inner.txt'");
+    browser.has_no_complaint();
 }

@@ -1,8 +1,6 @@
 //! The figures as they are asked for: forms, who may read them, where, and what a scraper may do.
 #![allow(clippy::unwrap_used)]
 
-#[path = "telemetry/browser.rs"]
-mod browser;
 mod common;
 #[path = "telemetry/dashboards.rs"]
 mod dashboards;

@@ -5,6 +5,7 @@
 //! - [`Wire`]: one connection; a parser that accepts only what RFC 9112 allows
 //! - [`multipart`]: bodies of several parts, read as strictly
 //! - [`Pattern`], [`Digest`]: bytes and their hashes, streamed, so that no large body is held
+//! - [`browser`]: a real browser, by WebDriver
 //! - [`Scratch`]: a root below the target directory, gone with the value
 //!
 //! No test asserts a time. [`PATIENCE`] only turns a hang into a failure.
@@ -12,6 +13,7 @@
 // Each test program uses a part of this room.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
+pub mod browser;
 mod confine;
 mod content;
 pub mod multipart;

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
-use super::browser::Browser;
+use crate::common::browser::Browser;
 use crate::common::{Scratch, Server, Wire, eventually, figure, get, skipped};
 
 /// Figures that do not move by looking at them, by their paths.
@@ -60,11 +59,6 @@ fn hide(browser: &Browser, hidden: bool) {
     browser.value(&script);
 }
 
-fn no_complaint(browser: &Browser) {
-    let said = browser.console();
-    assert!(said.is_empty(), "the console says {said:#?}");
-}
-
 #[test]
 fn the_page_lives_with_its_server() {
     let Some(browser) = Browser::start() else {
@@ -87,7 +81,7 @@ fn the_page_lives_with_its_server() {
     });
     it_agrees(&browser, &server);
     it_stops_when_nobody_looks(&browser);
-    no_complaint(&browser);
+    browser.has_no_complaint();
     server.signal(Signal::TERM);
     server.signal(Signal::INT);
     server.wait();
@@ -118,39 +112,25 @@ fn it_moves(browser: &Browser) {
     let lines = "[...document.querySelectorAll('.chart')].every(chart => \
         [...chart.querySelectorAll('path')].some(path => path.getAttribute('d').includes('L')))";
     browser.until(lines);
-    no_complaint(browser);
+    browser.has_no_complaint();
 }
 
 fn it_is_drawn_for_every_place(browser: &Browser) {
     // So that there is something to see in the pictures.
     browser.until("charts[0].points.length >= 25");
-    let wide = json!({ "width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": false });
-    let narrow = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true });
-    for (name, scheme, metrics) in [
-        ("light", "light", &wide),
-        ("dark", "dark", &wide),
-        ("narrow", "light", &narrow),
-        ("narrow-dark", "dark", &narrow),
+    for (name, scheme, width) in [
+        ("narrow", "light", 390),
+        ("narrow-dark", "dark", 390),
+        ("dark", "dark", 1280),
+        ("light", "light", 1280),
     ] {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        browser.command("Emulation.setEmulatedMedia", json!({ "features": features }));
-        browser.command("Emulation.setDeviceMetricsOverride", metrics.clone());
-        let ground = browser.value("getComputedStyle(document.body).backgroundColor");
-        assert_eq!(is_light(&ground), scheme == "light", "{name}: {ground}");
-        let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
-        browser.until(fits);
+        browser.show_as(scheme, width);
         browser.picture(&pictures().join(format!("{name}.png")));
     }
-    browser.command("Emulation.setDeviceMetricsOverride", wide);
     // What is drawn is said, too.
     let named = "[...document.querySelectorAll('[role=img]')].length > 0 && \
         [...document.querySelectorAll('[role=img]')].every(one => one.getAttribute('aria-label'))";
     browser.until(named);
-}
-
-fn is_light(colour: &Value) -> bool {
-    let digits = colour.as_str().unwrap().trim_start_matches(|c: char| !c.is_ascii_digit());
-    digits.split(',').next().unwrap().parse::<u32>().unwrap() > 128
 }
 
 fn it_listens_to_keys(browser: &Browser) {

@@ -9,11 +9,11 @@ use reqwest::blocking::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::common::{PATIENCE, eventually};
+use super::{PATIENCE, eventually};
 
 /// A browser with one window; it ends with the value.
 #[derive(Debug)]
-pub(crate) struct Browser {
+pub struct Browser {
     driver: Child,
     client: Client,
     session: String,
@@ -23,7 +23,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// None where there is no browser or no driver of it.
-    pub(crate) fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let program = ["chromium", "google-chrome"].into_iter().find(|name| is_there(name))?;
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
@@ -69,43 +69,63 @@ impl Browser {
         Some(browser)
     }
 
-    pub(crate) fn open(&self, url: &str) {
+    pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
 
     /// What an expression of JavaScript is in the page.
-    pub(crate) fn value(&self, expression: &str) -> Value {
+    pub fn value(&self, expression: &str) -> Value {
         let script = format!("return ({expression})");
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// Waits until an expression is true.
-    pub(crate) fn until(&self, expression: &str) {
+    pub fn until(&self, expression: &str) {
         eventually(expression, || (self.value(expression) == true).then_some(()));
     }
 
     /// Presses a key where the focus is.
-    pub(crate) fn press(&self, key: &str) {
+    pub fn press(&self, key: &str) {
         let actions = json!([{ "type": "key", "id": "keys", "actions": [
             { "type": "keyDown", "value": key }, { "type": "keyUp", "value": key } ] }]);
         self.post("/actions", &json!({ "actions": actions }));
     }
 
     /// A command of the DevTools protocol.
-    pub(crate) fn command(&self, name: &str, parameters: Value) -> Value {
+    pub fn command(&self, name: &str, parameters: Value) -> Value {
         self.post("/goog/cdp/execute", &json!({ "cmd": name, "params": parameters }))
     }
 
     /// What the console has said since it was last asked, by level.
-    pub(crate) fn console(&self) -> Vec<(String, String)> {
+    pub fn console(&self) -> Vec<(String, String)> {
         let all = self.post("/se/log", &json!({ "type": "browser" }));
         let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         let entries = all.as_array().expect("a log is a list");
         entries.iter().map(|entry| (text(entry, "level"), text(entry, "message"))).collect()
     }
 
+    /// Shows the page as where light or dark colours are preferred, and so wide.
+    pub fn show_as(&self, scheme: &str, width: u32) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+        let mobile = width < 600;
+        let metrics =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile });
+        self.command("Emulation.setDeviceMetricsOverride", metrics);
+        let ground = self.value("getComputedStyle(document.body).backgroundColor");
+        assert_eq!(is_light(&ground), scheme == "light", "{scheme}: {ground}");
+        // Nothing sticks out to the side.
+        self.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
+    }
+
+    /// Nothing was said in the console.
+    pub fn has_no_complaint(&self) {
+        let said = self.console();
+        assert!(said.is_empty(), "the console says {said:#?}");
+    }
+
     /// The whole page as a picture.
-    pub(crate) fn picture(&self, to: &Path) {
+    pub fn picture(&self, to: &Path) {
         let height = self.value("document.documentElement.scrollHeight");
         let width = self.value("document.documentElement.clientWidth");
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
@@ -140,6 +160,11 @@ impl Drop for Browser {
         let _ = kill_process(Pid::from_child(&self.driver), Signal::TERM);
         let _ = self.driver.wait();
     }
+}
+
+fn is_light(colour: &Value) -> bool {
+    let digits = colour.as_str().unwrap().trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(',').next().unwrap().parse::<u32>().unwrap() > 128
 }
 
 fn which(name: &str) -> Option<String> {
