@@ -108,7 +108,7 @@ macro_rules! scenario {
 }
 
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 17] = [
+pub(crate) const BUILT_IN: [(&str, &str); 18] = [
     scenario!("small"),
     scenario!("small16"),
     scenario!("medium"),
@@ -123,6 +123,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 17] = [
     scenario!("listing"),
     scenario!("downloads"),
     scenario!("slow_readers"),
+    scenario!("saturated_disk"),
     scenario!("cold_random"),
     scenario!("cold_large"),
     scenario!("cold_bounded"),

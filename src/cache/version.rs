@@ -165,7 +165,7 @@ impl Version {
     }
 
     /// Whether this was asked before.
-    pub(super) fn is_asked_again(&self) -> bool {
+    pub fn is_asked_again(&self) -> bool {
         self.asked.replace(true)
     }
 

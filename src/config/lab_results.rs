@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::address::join;
 use super::key::{Key, Section};
+use crate::limits::LAB_COLD_BYTES_MAX;
 use crate::server::options::{Lap, Thresholds};
 
 /// The key that names the file.
@@ -83,10 +84,13 @@ pub(super) fn read(path: &Path) -> Result<Told, String> {
 fn thresholds(told: &Value) -> Thresholds {
     let usual = Thresholds::default();
     let size = |name: &str, usual| told[name].as_u64().unwrap_or(usual);
+    // Below a byte there is nothing to read.
+    let large = size("large_bytes_min", usual.large_bytes_min).max(1);
     Thresholds {
         small_bytes_max: size("small_bytes_max", usual.small_bytes_max),
-        // Below a byte there is nothing to read.
-        large_bytes_min: size("large_bytes_min", usual.large_bytes_min).max(1),
+        large_bytes_min: large,
+        // Where buffered reads are faster at every size, others gain nothing.
+        once_bytes_min: if large > LAB_COLD_BYTES_MAX { large } else { usual.once_bytes_min },
         ..usual
     }
 }
@@ -143,6 +147,8 @@ mod tests {
         assert_eq!((both.small_bytes_max, both.large_bytes_min), (0, 262_144));
         let usual = Thresholds::default();
         assert_eq!(told("null"), usual);
+        let never = told(r#"{ "large_bytes_min": 4611686018427387904 }"#);
+        assert_eq!(never.direct_bytes_min(), 1 << 62);
         let one = told(r#"{ "small_bytes_max": 4096, "large_bytes_min": null }"#);
         assert_eq!(one, Thresholds { small_bytes_max: 4096, ..usual });
     }

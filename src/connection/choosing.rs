@@ -35,6 +35,7 @@ impl Reply<'_, '_, '_> {
             may_block: io.mount_kind(version.facts.mount).may_block(),
             direct,
             kept,
+            again: resident == Some(false) && version.is_asked_again(),
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
             rate: self.outbox.drain.rate(),

@@ -10,7 +10,8 @@
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is large and cold, and can be read past the page cache | `direct` | `cold` |
-//! | it is the same, but there is no room in the block cache | `uring` | `no_block` |
+//! | it is cold, not small, and nobody has asked for its file before | `direct` | `once` |
+//! | it is one of these two, but there is no room in the block cache | `uring` | `no_block` |
 //! | it is cold otherwise | `uring` | `cold` |
 //! | it is small | `uring` | `small` |
 //! | the client takes it slowly | `sendfile` | `slow_client` |
@@ -33,6 +34,9 @@ pub struct Thresholds {
     /// Bytes from which a cold body is read past the page cache: it would push out of there what
     /// others ask for, and several reads in flight outrun the kernel's read-ahead.
     pub large_bytes_min: u64,
+    /// Bytes from which a cold body is read so the first time that its file is asked for: most
+    /// files of a large set are asked for once, and the page cache is for the others.
+    pub once_bytes_min: u64,
     /// Bytes a second below which a client is slow: what it takes its time with is not kept in
     /// buffers that others wait for.
     pub slow_rate_max: u64,
@@ -40,7 +44,19 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { small_bytes_max: 16 << 10, large_bytes_min: 1 << 20, slow_rate_max: 1 << 20 }
+        Self {
+            small_bytes_max: 16 << 10,
+            large_bytes_min: 1 << 20,
+            once_bytes_min: 48 << 10,
+            slow_rate_max: 1 << 20,
+        }
+    }
+}
+
+impl Thresholds {
+    /// Bytes from which bodies may be read past the page cache.
+    pub fn direct_bytes_min(&self) -> u64 {
+        self.large_bytes_min.min(self.once_bytes_min)
     }
 }
 
@@ -58,6 +74,8 @@ pub struct Facts {
     pub direct: bool,
     /// Whether its begin is in the block cache.
     pub kept: bool,
+    /// Whether its file was asked for before, as far as that is remembered.
+    pub again: bool,
     /// Whether all buffers for bodies are leased.
     pub no_buffer: bool,
     /// Whether somebody waits already for room in the block cache.
@@ -81,6 +99,8 @@ pub enum Reason {
     Unknown,
     /// Not in the page cache.
     Cold,
+    /// The same, and asked for the first time.
+    Once,
     /// A read may block.
     MayBlock,
     /// The client is slow.
@@ -95,13 +115,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fixed,
         Self::Hot,
         Self::Small,
         Self::Resident,
         Self::Unknown,
         Self::Cold,
+        Self::Once,
         Self::MayBlock,
         Self::SlowClient,
         Self::NoBuffer,
@@ -118,6 +139,7 @@ impl Reason {
             Self::Resident => "resident",
             Self::Unknown => "unknown",
             Self::Cold => "cold",
+            Self::Once => "once",
             Self::MayBlock => "may_block",
             Self::SlowClient => "slow_client",
             Self::NoBuffer => "no_buffer",
@@ -147,7 +169,8 @@ pub struct Choice {
 /// ```
 pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let by = |kind, why| Choice { kind, why };
-    let large = facts.count >= thresholds.large_bytes_min;
+    let large = facts.direct && facts.count >= thresholds.large_bytes_min;
+    let once = facts.direct && !facts.again && facts.count >= thresholds.once_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
     match facts.resident {
@@ -155,8 +178,9 @@ pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
         None if facts.may_block => by(Kind::Uring, Reason::MayBlock),
         Some(false) if facts.may_block => by(Kind::Uring, Reason::MayBlock),
         Some(false) if slow && !small => by(Kind::Sendfile, Reason::SlowClient),
-        Some(false) if large && facts.direct && facts.no_block => by(Kind::Uring, Reason::NoBlock),
-        Some(false) if large && facts.direct => by(Kind::Direct, Reason::Cold),
+        Some(false) if (large || once) && facts.no_block => by(Kind::Uring, Reason::NoBlock),
+        Some(false) if large => by(Kind::Direct, Reason::Cold),
+        Some(false) if once => by(Kind::Direct, Reason::Once),
         Some(false) => by(Kind::Uring, Reason::Cold),
         _ if small && facts.no_buffer => by(Kind::Sendfile, Reason::NoBuffer),
         _ if small => by(Kind::Uring, Reason::Small),
@@ -188,7 +212,8 @@ mod tests {
     #[test]
     fn each_row_of_the_table_is_chosen() {
         let resident = |count| Facts { resident: Some(true), ..facts(count) };
-        let cold = |count| Facts { resident: Some(false), direct: true, ..facts(count) };
+        let once = |count| Facts { resident: Some(false), direct: true, ..facts(count) };
+        let cold = |count| Facts { again: true, ..once(count) };
         let no_direct = Facts { direct: false, ..cold(LARGE) };
         let blocks = |facts| Facts { may_block: true, ..facts };
         let slow = |facts| Facts { rate: Some(1000), ..facts };
@@ -203,6 +228,11 @@ mod tests {
             (cold(SMALL), Kind::Uring, Reason::Cold),
             (cold(LARGE - 1), Kind::Uring, Reason::Cold),
             (cold(LARGE), Kind::Direct, Reason::Cold),
+            (once(LARGE), Kind::Direct, Reason::Cold),
+            (once(MIDDLE), Kind::Direct, Reason::Once),
+            (once(SMALL), Kind::Uring, Reason::Cold),
+            (Facts { direct: false, ..once(MIDDLE) }, Kind::Uring, Reason::Cold),
+            (Facts { no_block: true, ..once(MIDDLE) }, Kind::Uring, Reason::NoBlock),
             (no_direct, Kind::Uring, Reason::Cold),
             (blocks(facts(LARGE)), Kind::Uring, Reason::MayBlock),
             (blocks(cold(LARGE)), Kind::Uring, Reason::MayBlock),

@@ -215,11 +215,12 @@ impl Schedule {
         let thresholds = Thresholds {
             small_bytes_max: *random.pick(&[0, 500, 16 << 10]),
             large_bytes_min: *random.pick(&[1, 5000, 1 << 20]),
+            once_bytes_min: *random.pick(&[1, 5000, 1 << 20]),
             slow_rate_max: *random.pick(&[0, 1 << 20, u64::MAX]),
         };
         let direct_from = match engine {
             Kind::Direct => Some(1),
-            Kind::Auto => Some(thresholds.large_bytes_min),
+            Kind::Auto => Some(thresholds.direct_bytes_min()),
             _ => None,
         };
         let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
