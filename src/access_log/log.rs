@@ -189,7 +189,7 @@ impl Log {
 
     fn count_mirror(&self, record: &Record<'_>) {
         match record.mirror {
-            None => {}
+            None | Some(Mirrored { owed: false, .. }) => {}
             Some(Mirrored { bytes: 0, .. }) => self.stats.mirror_dropped.add(1),
             Some(Mirrored { whole: true, .. }) => self.stats.mirrored.add(1),
             Some(Mirrored { whole: false, .. }) => self.stats.mirrored_partly.add(1),

@@ -127,6 +127,8 @@ pub struct Record<'a> {
 /// How much of a body was mirrored, from its first byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mirrored {
+    /// Whether there was anything to mirror: a body, and one of a file.
+    pub owed: bool,
     /// Bytes.
     pub bytes: u64,
     /// Whether that is all that was sent, and all that was owed.

@@ -244,8 +244,9 @@ impl Template {
                 Part::Literal(bytes) => out.put(bytes),
                 Part::Variable(Variable::Mirror) => match record.mirror {
                     None => self.put_absent(out),
+                    Some(Mirrored { owed: false, .. }) => out.put(b"none"),
                     Some(Mirrored { bytes: 0, .. }) => out.put(b"dropped"),
-                    Some(Mirrored { bytes, whole }) => {
+                    Some(Mirrored { bytes, whole, .. }) => {
                         out.put(if whole { b"complete:0-" } else { b"partial:0-" });
                         out.put_decimal(bytes - 1);
                         out.push(b':');

@@ -9,7 +9,7 @@ use super::problem::{Problem, Source};
 use super::rules::Places;
 use crate::limits::CONFIGURED_FIELDS_BYTES_MAX;
 use crate::resource::options::{Glob, Host, Options as SiteOptions};
-use crate::server::options::clash;
+use crate::server::options::{Kind, clash};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ pub(super) fn find(
     let server = &settings.server;
     let own = server.telemetry.paths_of_site();
     found.own_paths(settings, &sources);
+    found.mirror(settings, &sources);
     found.host(&server.site, site, &own);
     found.names(&server.hosts, hosts);
     for (host, places) in server.hosts.iter().zip(hosts) {
@@ -105,6 +106,33 @@ impl Conflicts {
             for root in roots.iter().filter(|root| root.join(&path[1..]).exists()) {
                 self.warn(&source(key), hidden(path, root, key));
             }
+        }
+    }
+
+    /// Bodies that are to be mirrored and are not, or that nobody learns of.
+    fn mirror(&mut self, settings: &Settings, source: &impl Fn(&str) -> Source) {
+        let server = &settings.server;
+        let log = &server.access_log;
+        if log.mirror.paths.is_empty() {
+            return;
+        }
+        if !log.is_on() {
+            let message = "nothing is mirrored without an access log; set access-log";
+            self.warn(&source("mirror"), message.to_owned());
+        }
+        if server.engine != Kind::Splice {
+            let message = format!(
+                "nothing is mirrored by the engine {}; set engine = \"splice\"",
+                server.engine
+            );
+            self.warn(&source("mirror"), message);
+        }
+        if log.is_on() && !log.format.tells_mirror() {
+            let message = "the digests of mirrored bodies are in no record: the format has no \
+                           $mirror; set access-log-format = \"json\", or name it in the template";
+            let key = source("access-log-format");
+            let key = if key == Source::Default { source("mirror") } else { key };
+            self.warn(&key, message.to_owned());
         }
     }
 

@@ -69,6 +69,9 @@ pub(super) struct Owed {
     pub(super) client: Option<SocketAddr>,
 }
 
+/// What stands for the engine of an answer whose body no engine moves.
+pub(super) const IN_MEMORY: &str = "memory";
+
 /// What an answer is, once it is whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
@@ -225,7 +228,7 @@ impl Outbox {
             starts_at,
             ends_at: self.put,
             first_byte: None,
-            engine: "memory",
+            engine: IN_MEMORY,
             asked: None,
             in_parts: self.segments.len() > 2,
             mirror: None,

@@ -3,7 +3,7 @@
 use super::answer::Answered;
 use super::context::Context;
 use super::machine::Connection;
-use super::outbox::{Outbox, Owed};
+use super::outbox::{Ended, IN_MEMORY, Outbox, Owed};
 use super::stats::Farewell;
 use crate::access_log::{Asked, Log, Mirrored, Record};
 use crate::engines::Kind;
@@ -34,6 +34,13 @@ pub(super) fn mirrored(outbox: &mut Outbox, bytes: u64, cx: &mut Context<'_>) {
     *so_far += bytes;
     let log = cx.log.as_mut().expect("only the log has bodies mirrored");
     log.mirrored(*stream, u32::try_from(bytes).expect("a turn moves less than 4 GiB"));
+}
+
+/// Whether the body of an answer is one that could be mirrored: there is one, and it is not the
+/// notice of a refusal.
+fn owes_file(answer: &Ended, engine: &str) -> bool {
+    let served = matches!(answer.status.code(), 200 | 206);
+    answer.body > 0 && (served || engine != IN_MEMORY)
 }
 
 impl Connection {
@@ -88,7 +95,8 @@ impl Connection {
             coding: answer.coding.token(),
             mirror: wanted.then(|| {
                 let bytes = mirrored.unwrap_or(0);
-                Mirrored { bytes, whole: bytes == body_sent && bytes == answer.body }
+                let whole = bytes == body_sent && bytes == answer.body;
+                Mirrored { owed: mirrored.is_some() || owes_file(&answer, engine), bytes, whole }
             }),
             connection: self.number,
             request: self.recorded,
