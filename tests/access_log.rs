@@ -512,3 +512,236 @@ fn a_mirrored_body_has_the_digest_of_its_file() {
     let line: Value = serde_json::from_str(&lines(&log, 2)[1]).unwrap();
     assert_eq!(line["mirror"], "", "it was not to be mirrored");
 }
+
+#[test]
+fn what_has_no_file_to_mirror_says_so() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let options = ["--engine", "splice", "--mirror", "/**", "--access-log-format", "json"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    assert_eq!(ask(&server, "/none", "").status, 404);
+    let line: Value = serde_json::from_str(&lines(&log, 1)[0]).unwrap();
+    assert_eq!(line["mirror"], "none", "{line}");
+    assert_eq!(server.figure(&["access_log", "mirror_dropped"]), 0);
+}
+
+#[test]
+fn a_mirror_that_nobody_would_see_is_warned_of() {
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let told = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
+        command.args(["check", "--mirror", "/**"]).args(options).arg(scratch.join("root"));
+        let output = command.current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let with_log = |engine, format| {
+        told(&["--engine", engine, "--access-log", "stdout", "--access-log-format", format])
+    };
+    assert!(with_log("copy", "json").contains("nothing is mirrored by the engine copy"));
+    assert!(with_log("splice", "combined").contains("$mirror"));
+    assert!(told(&["--engine", "splice"]).contains("without an access log"));
+    assert_eq!(with_log("splice", "json"), "");
+}
+
+/// A server whose log goes to a FIFO, and the reader of that, which has read nothing yet.
+fn with_a_reader_that_reads_nothing(scratch: &Scratch, full: &str) -> (Server, File) {
+    let fifo = scratch.join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let opening = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || File::open(fifo).unwrap()
+    });
+    let options = ["--access-log-full", full, "--access-log-wait", "60s"];
+    let path = ["--access-log", fifo.to_str().unwrap()];
+    let server = server(scratch, &[&options[..], &path].concat());
+    (server, opening.join().unwrap())
+}
+
+/// A request with a record of some kilobytes.
+fn long_request(number: usize) -> Vec<u8> {
+    get(&format!("/a.txt?n={number}&x={}", "x".repeat(4000)), "")
+}
+
+const MORE_THAN_PIPES_HOLD: usize = 600;
+
+#[test]
+fn a_dead_reader_never_slows_an_answer_under_drop() {
+    let scratch = Scratch::new();
+    let (server, _reader) = with_a_reader_that_reads_nothing(&scratch, "drop");
+    let mut wire = server.connect();
+    for number in 0..MORE_THAN_PIPES_HOLD {
+        wire.send(&long_request(number));
+        assert_eq!(wire.response().unwrap().status, 200);
+    }
+    // Nobody has read a byte, and nobody waited: what found no room is counted.
+    assert!(server.figure(&["access_log", "dropped"]) > 0);
+    assert_eq!(server.figure(&["access_log", "waits"]), 0);
+}
+
+#[test]
+fn requests_wait_for_the_log_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let (server, reader) = with_a_reader_that_reads_nothing(&scratch, "wait");
+    let mut wire = server.connect();
+    let answered = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&answered);
+    let asking = std::thread::spawn(move || {
+        for number in 0..MORE_THAN_PIPES_HOLD {
+            wire.send(&long_request(number));
+            assert_eq!(wire.response().unwrap().status, 200);
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // Reading begins when nothing is answered any more; each record comes, and once.
+    let mut before = u64::MAX;
+    eventually("requests wait", || {
+        let now = answered.load(Ordering::Relaxed);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    assert!(before < MORE_THAN_PIPES_HOLD as u64, "nobody waited");
+    let reading = std::thread::spawn(move || {
+        let mut numbers = HashMap::new();
+        for line in BufReader::new(reader).lines() {
+            let line = line.unwrap();
+            let Some((_, rest)) = line.split_once("?n=") else { continue };
+            let number: usize = rest.split_once('&').unwrap().0.parse().unwrap();
+            *numbers.entry(number).or_insert(0) += 1;
+            if numbers.len() == MORE_THAN_PIPES_HOLD {
+                break;
+            }
+        }
+        numbers
+    });
+    asking.join().unwrap();
+    let numbers = reading.join().unwrap();
+    assert!(numbers.values().all(|count| *count == 1));
+    assert_eq!(server.figure(&["access_log", "dropped"]), 0);
+    assert!(server.figure(&["access_log", "waits"]) > 0);
+}
+
+#[test]
+fn where_splice_is_refused_it_writes_and_says_so_once() {
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let (out, told) = (scratch.join("out"), scratch.join("told"));
+    // splice(2) refuses a file that was opened to append.
+    let append = fs::OpenOptions::new().create(true).append(true).open(&out).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pitcrew"))
+        .args(["--workers", "1", "--listen", "127.0.0.1:0", "--access-log", "stdout"])
+        .args(["--access-log-flush", "0"])
+        .arg(scratch.join("root"))
+        .current_dir("/")
+        .env("NO_COLOR", "1")
+        .stdout(append)
+        .stderr(File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    let address: SocketAddr = eventually("it listens", || {
+        let all = text(&out);
+        let (line, _) = all.split_once("listening on http://")?.1.split_once('\n')?;
+        line.trim_end_matches('/').parse().ok()
+    });
+    let mut wire = Wire::tcp(address);
+    for _ in 0..3 {
+        wire.send(&get("/a.txt", ""));
+        wire.response().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let records = || text(&out).matches("\"GET /a.txt HTTP/1.1\" 200 6").count();
+    eventually("the records are written", || (records() == 3).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(text(&told).matches("splice(2) is refused").count(), 1, "{}", text(&told));
+}
+
+#[test]
+fn two_servers_share_a_file_that_is_emptied_meanwhile() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let path = ["--access-log", log.to_str().unwrap()];
+    let both = [server(&scratch, &path), server(&scratch, &path)];
+    let mut kept = String::new();
+    let mut total = 0;
+    for _ in 0..3 {
+        let stop = AtomicBool::new(false);
+        total += std::thread::scope(|scope| {
+            let loading: Vec<_> = both
+                .iter()
+                .map(|server| (server.address(), &stop))
+                .map(|(address, stop)| scope.spawn(move || load(address, stop)))
+                .collect();
+            lines(&log, 100);
+            // Whoever keeps to the lock takes everything and empties the file under load.
+            kept += &take(&log);
+            stop.store(true, Ordering::Relaxed);
+            loading.into_iter().map(|one| one.join().unwrap()).sum::<u64>()
+        });
+    }
+    for server in both {
+        assert_eq!(server.figure(&["access_log", "dropped"]), 0);
+        drop(server);
+    }
+    kept += &text(&log);
+    assert!(kept.lines().all(|line| line.ends_with("\"-\" \"-\"")), "a line is torn");
+    let found = kept.lines().filter(|line| line.contains("?n=")).count() as u64;
+    assert_eq!(found, total, "a record is missing or stands there twice");
+}
+
+/// Takes the content of a log away under its lock.
+fn take(log: &Path) -> String {
+    let file = File::options().read(true).write(true).open(log).unwrap();
+    pitcrew::sys::lock::exclusive(&file).unwrap();
+    let all = text(log);
+    file.set_len(0).unwrap();
+    pitcrew::sys::lock::release(&file).unwrap();
+    all
+}
+
+#[test]
+fn archives_by_time_lose_and_double_nothing() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("logs")).unwrap();
+    let log = scratch.join("logs/access.log");
+    let options = ["--access-log-rotate-every", "1s"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    let stop = AtomicBool::new(false);
+    let files = || {
+        let found = fs::read_dir(scratch.join("logs")).unwrap();
+        found.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let answers = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(server.address(), &stop));
+        eventually("two archives", || (files().len() > 2).then_some(()));
+        stop.store(true, Ordering::Relaxed);
+        loading.join().unwrap()
+    });
+    server.figure_until(&["log_sinks", "1", "records"], |records| records >= answers);
+    assert_whole(&server, answers, &files());
+}
+
+#[test]
+fn a_log_that_may_not_be_written_is_told_once_and_found_later() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let log = scratch.join("access.log");
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o400)).unwrap();
+    let arguments = ["--workers", "1", "--access-log", log.to_str().unwrap()];
+    let mut launch = Launch::new(&arguments).root(&scratch.join("root"));
+    if rustix::process::geteuid().is_root() {
+        // The mode of a file does not bind who has these capabilities.
+        launch = launch.through(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+    }
+    let server = launch.start();
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 2);
+    assert_eq!(ask(&server, "/a.txt?n=kept", "").status, 200);
+    assert_eq!(server.stderr().matches("may not write there").count(), 1);
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+    eventually("what waited is written", || text(&log).contains("n=kept").then_some(()));
+}
