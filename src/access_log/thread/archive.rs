@@ -4,12 +4,12 @@
 //! `access.log.20261231T235959Z.000`, so that names sort by age.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ftruncate, openat, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, fdatasync, ftruncate, openat, renameat_with};
 use rustix::io::Errno;
 
 use super::file::seconds_of;
@@ -32,7 +32,13 @@ pub(super) fn span(rotation: &Rotation, second: i64) -> u64 {
 }
 
 /// Archives what is in the file. Says whether the file was emptied; else it has another name now.
-pub(super) fn make(path: &Path, file: &OwnedFd, rotation: &Rotation) -> Result<bool, String> {
+/// What is durable stays so.
+pub(super) fn make(
+    path: &Path,
+    file: &OwnedFd,
+    rotation: &Rotation,
+    durable: bool,
+) -> Result<bool, String> {
     match rotation.archive {
         Archive::Rename => {
             named(path, |archive| renameat_with(CWD, path, CWD, archive, RenameFlags::NOREPLACE))
@@ -40,7 +46,7 @@ pub(super) fn make(path: &Path, file: &OwnedFd, rotation: &Rotation) -> Result<b
             Ok(false)
         }
         Archive::Copy => {
-            copy(path, file).map_err(|why| format!("it cannot be archived: {why}"))?;
+            copy(path, file, durable).map_err(|why| format!("it cannot be archived: {why}"))?;
             Ok(true)
         }
     }
@@ -69,7 +75,7 @@ fn named<T>(path: &Path, mut with: impl FnMut(&Path) -> Result<T, Errno>) -> Res
 
 /// Copies inside the kernel, which shares the bytes where the file system can, and empties the
 /// file. Until the copy has its name, the log is whole.
-fn copy(path: &Path, file: &OwnedFd) -> Result<(), String> {
+fn copy(path: &Path, file: &OwnedFd, durable: bool) -> Result<(), String> {
     let from = File::open(path).map_err(|error| error.to_string())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let made = named(path, |archive| {
@@ -88,6 +94,10 @@ fn copy(path: &Path, file: &OwnedFd) -> Result<(), String> {
             let _ = fs::remove_file(&archive);
             return Err(format!("{:?}", stopped.error));
         }
+    }
+    if durable {
+        // What was on the device is taken from it only when the copy is there.
+        fdatasync(&to).map_err(said)?;
     }
     ftruncate(file, 0).map_err(said)
 }
@@ -169,7 +179,8 @@ fn compress(archive: &Path) -> io::Result<()> {
     let to = File::create(&part)?;
     let mut coder = flate2::write::GzEncoder::new(to, flate2::Compression::default());
     io::copy(&mut from, &mut coder)?;
-    coder.finish()?.flush()?;
+    // The archive that it replaces may have been on the device.
+    coder.finish()?.sync_data()?;
     fs::rename(&part, &whole)?;
     fs::remove_file(archive)
 }
@@ -215,12 +226,12 @@ mod tests {
         fs::write(&log, "one\ntwo\n").unwrap();
         let file = OwnedFd::from(File::options().write(true).open(&log).unwrap());
         let rotation = Rotation { archive: Archive::Copy, ..Rotation::default() };
-        assert_eq!(make(&log, &file, &rotation), Ok(true));
+        assert_eq!(make(&log, &file, &rotation, true), Ok(true));
         assert_eq!(fs::read(&log).unwrap(), b"");
         let made = archives(&log).unwrap();
         assert_eq!(fs::read(&made[0]).unwrap(), b"one\ntwo\n");
         fs::write(&log, "three\n").unwrap();
-        assert_eq!(make(&log, &file, &Rotation::default()), Ok(false));
+        assert_eq!(make(&log, &file, &Rotation::default(), false), Ok(false));
         assert_eq!((archives(&log).unwrap().len(), log.exists()), (2, false));
     }
 }

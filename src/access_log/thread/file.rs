@@ -196,7 +196,8 @@ impl LogFile {
 
     /// Archives it under the lock, so that nobody writes to it meanwhile.
     fn archive(&mut self, rotation: &Rotation, told: &mut Begun) -> Result<(), String> {
-        let emptied = match archive::make(&self.path, &self.fd, rotation) {
+        let durable = self.durability != Durability::None;
+        let emptied = match archive::make(&self.path, &self.fd, rotation, durable) {
             Ok(emptied) => emptied,
             Err(why) => {
                 // A file that grows too long is better than records that are lost.
