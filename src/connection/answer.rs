@@ -323,7 +323,7 @@ impl<'b> Reply<'_, 'b, '_> {
         }
         let body = if self.head.method == Method::Get { size } else { 0 };
         let ended = self.ended(Status::Ok, body);
-        self.end(wrote, Ended { coding: self.coding, rate: known.rate, ..ended })
+        self.end(wrote, Ended { coding: self.coding, rate: known.rate, of_file: true, ..ended })
     }
 
     fn partial(&mut self, version: &Rc<Version>, known: &Known, span: Span) -> Answered {
@@ -339,7 +339,8 @@ impl<'b> Reply<'_, 'b, '_> {
         }
         let range = Some((span.start, span.len));
         let ended = self.ended(Status::PartialContent, span.len);
-        self.end(wrote, Ended { coding: self.coding, range, rate: known.rate, ..ended })
+        let (coding, rate) = (self.coding, known.rate);
+        self.end(wrote, Ended { coding, range, rate, of_file: true, ..ended })
     }
 
     /// Several parts, each with its head (RFC 9110 section 15.3.7.2).
@@ -370,7 +371,7 @@ impl<'b> Reply<'_, 'b, '_> {
             self.outbox.put_shared(closing.into());
         }
         let ended = self.ended(Status::PartialContent, length);
-        self.end(wrote, Ended { coding: self.coding, rate: known.rate, ..ended })
+        self.end(wrote, Ended { coding: self.coding, rate: known.rate, of_file: true, ..ended })
     }
 
     pub(super) fn frame<'e>(&self, extra: &'e [u8]) -> Frame<'e>

@@ -70,7 +70,7 @@ pub(super) struct Owed {
 }
 
 /// What stands for the engine of an answer whose body no engine moves.
-pub(super) const IN_MEMORY: &str = "memory";
+const IN_MEMORY: &str = "memory";
 
 /// What an answer is, once it is whole.
 #[derive(Clone, Copy, Debug)]
@@ -85,12 +85,15 @@ pub(super) struct Ended {
     pub(super) range: Option<(u64, u64)>,
     /// Bytes a second that it may have; 0 is no limit.
     pub(super) rate: u64,
+    /// Whether its body is one of a file, which could be mirrored: no notice and no listing.
+    pub(super) of_file: bool,
 }
 
 impl Ended {
     /// An answer with a body that is neither coded nor a range.
     pub(super) fn new(status: Status, begun: Instant, body: u64) -> Self {
-        Self { status, begun, body, coding: Coding::Identity, range: None, rate: 0 }
+        let (coding, range) = (Coding::Identity, None);
+        Self { status, begun, body, coding, range, rate: 0, of_file: false }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the access log is told: of each answer that has ended, however it did.
 
 use super::answer::Answered;
-use super::context::Context;
+use super::context::{Context, Door};
 use super::machine::Connection;
-use super::outbox::{Ended, IN_MEMORY, Outbox, Owed};
+use super::outbox::{Outbox, Owed};
 use super::stats::Farewell;
 use crate::access_log::{Asked, Log, Mirrored, Record};
 use crate::engines::Kind;
@@ -34,13 +34,6 @@ pub(super) fn mirrored(outbox: &mut Outbox, bytes: u64, cx: &mut Context<'_>) {
     *so_far += bytes;
     let log = cx.log.as_mut().expect("only the log has bodies mirrored");
     log.mirrored(*stream, u32::try_from(bytes).expect("a turn moves less than 4 GiB"));
-}
-
-/// Whether the body of an answer is one that could be mirrored: there is one, and it is not the
-/// notice of a refusal.
-fn owes_file(answer: &Ended, engine: &str) -> bool {
-    let served = matches!(answer.status.code(), 200 | 206);
-    answer.body > 0 && (served || engine != IN_MEMORY)
 }
 
 impl Connection {
@@ -96,7 +89,7 @@ impl Connection {
             mirror: wanted.then(|| {
                 let bytes = mirrored.unwrap_or(0);
                 let whole = bytes == body_sent && bytes == answer.body;
-                Mirrored { owed: mirrored.is_some() || owes_file(&answer, engine), bytes, whole }
+                Mirrored { owed: answer.of_file && answer.body > 0, bytes, whole }
             }),
             connection: self.number,
             request: self.recorded,
@@ -114,8 +107,12 @@ impl Connection {
         }
     }
 
-    /// Whether the next request has to wait until its record would find room.
+    /// Whether the next request has to wait until its record would find room. Who looks after the
+    /// server by a listener for telemetry does not: that the log is full is what it wants to see.
     pub(super) fn waits_for_the_log(&mut self, cx: &mut Context<'_>) -> bool {
+        if cx.door == Door::Telemetry {
+            return false;
+        }
         let (owner, now) = (cx.owner, cx.io.now());
         cx.log.as_mut().is_some_and(|log| log.holds_back(owner, now))
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::answer::{Answered, Reply, Request, answered};
 use super::notice::{self, Notice};
+use super::outbox::Ended;
 use crate::cache::{Lookup, Version};
 use crate::http::head::Method;
 use crate::http::media::Media;
@@ -79,7 +80,7 @@ impl Reply<'_, '_, '_> {
             }
         }
         let body = if self.head.method == Method::Head { 0 } else { size };
-        self.end(wrote, self.ended(status, body))
+        self.end(wrote, Ended { of_file: true, ..self.ended(status, body) })
     }
 
     /// No range lies in a file of `total` bytes.
