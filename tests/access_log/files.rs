@@ -1,0 +1,284 @@
+//! Log files: rotation, durability, other writers, and disks in bad times.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
+
+use crate::common::{self, Launch, Scratch, Server, eventually, get, skipped};
+use crate::{ask, assert_whole, lines, load, server, text, told};
+
+#[test]
+fn a_file_that_is_rotated_from_outside_loses_and_doubles_nothing() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let server = server(&scratch, &["--access-log", log.to_str().unwrap()]);
+    let stop = AtomicBool::new(false);
+    let address = server.address();
+    let (answers, files) = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(address, &stop));
+        let mut files: Vec<PathBuf> = Vec::new();
+        for (number, signal) in [Signal::USR1, Signal::HUP, Signal::USR1].into_iter().enumerate() {
+            lines(&log, 50);
+            let moved = scratch.join(&format!("access.log.{number}"));
+            fs::rename(&log, &moved).unwrap();
+            server.signal(signal);
+            eventually("the log is opened again", || log.exists().then_some(()));
+            files.push(moved);
+        }
+        lines(&log, 50);
+        stop.store(true, Ordering::Relaxed);
+        files.push(log.clone());
+        (loading.join().unwrap(), files)
+    });
+    assert_whole(&server, answers, &files);
+}
+
+#[test]
+fn archives_by_size_lose_and_double_nothing() {
+    for how in ["rename", "copy"] {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.join("logs")).unwrap();
+        let log = scratch.join("logs/access.log");
+        let options = ["--access-log-rotate-size", "16KiB", "--access-log-archive", how];
+        let path = ["--access-log", log.to_str().unwrap()];
+        let server = server(&scratch, &[&options[..], &path].concat());
+        let stop = AtomicBool::new(false);
+        let address = server.address();
+        let archives = || {
+            let found = fs::read_dir(scratch.join("logs")).unwrap();
+            found.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        let answers = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| load(address, &stop));
+            eventually("some archives", || (archives().len() > 4).then_some(()));
+            stop.store(true, Ordering::Relaxed);
+            loading.join().unwrap()
+        });
+        server.figure_until(&["log_sinks", "1", "records"], |records| records >= answers);
+        assert_whole(&server, answers, &archives());
+    }
+}
+
+#[test]
+fn archives_by_time_lose_and_double_nothing() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("logs")).unwrap();
+    let log = scratch.join("logs/access.log");
+    let options = ["--access-log-rotate-every", "1s"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    let stop = AtomicBool::new(false);
+    let files = || {
+        let found = fs::read_dir(scratch.join("logs")).unwrap();
+        found.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let answers = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(server.address(), &stop));
+        eventually("two archives", || (files().len() > 2).then_some(()));
+        stop.store(true, Ordering::Relaxed);
+        loading.join().unwrap()
+    });
+    server.figure_until(&["log_sinks", "1", "records"], |records| records >= answers);
+    assert_whole(&server, answers, &files());
+}
+
+#[test]
+fn archives_are_compressed_and_kept_to_a_count() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("logs")).unwrap();
+    let log = scratch.join("logs/access.log");
+    let options = ["--access-log-rotate-size", "4KiB", "--access-log-keep", "2"];
+    let path = ["--access-log-compress", "--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(server.address(), &stop));
+        server.figure_until(&["log_sinks", "1", "reopened"], |count| count > 5);
+        stop.store(true, Ordering::Relaxed);
+        loading.join().unwrap();
+    });
+    eventually("two archives are left, compressed", || {
+        let names = fs::read_dir(scratch.join("logs")).unwrap();
+        let names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let compressed = names.iter().filter(|name| name.ends_with(".gz")).count();
+        (names.len() == 3 && compressed == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_durable_record_survives_a_kill() {
+    for (durability, flags) in [("data", 0o10_000), ("full", 0o4_010_000)] {
+        let scratch = Scratch::new();
+        let log = scratch.join("access.log");
+        let path = ["--access-log", log.to_str().unwrap()];
+        let options = ["--access-log-durability", durability];
+        let mut server = server(&scratch, &[&options[..], &path].concat());
+        // A plain descriptor tells the kind of file before the durable one is opened.
+        eventually("the log is durable", || {
+            (open_flags(&server, &log) & 0o4_010_000 == flags).then_some(())
+        });
+        let stop = AtomicBool::new(false);
+        let address = server.address();
+        let durable = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| load(address, &stop));
+            let durable = server.figure_until(&["log_sinks", "1", "durable"], |last| last > 200);
+            let told = server.telemetry();
+            assert!(common::figure(&told, &["log_sinks", "1", "synchronous"]) > 0);
+            server.signal(Signal::KILL);
+            stop.store(true, Ordering::Relaxed);
+            loading.join().unwrap();
+            durable
+        });
+        server.wait();
+        let all = text(&log);
+        let whole = all.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        assert!(whole.lines().count() as u64 >= durable, "{durable} records were durable");
+        let told = told(whole.lines().filter(|line| line.contains("?n=")).map(str::to_owned));
+        assert!(told.values().all(|count| *count == 1), "a record stands there twice");
+    }
+}
+
+/// The flags that the server's descriptor of a file was opened with.
+fn open_flags(server: &Server, path: &Path) -> u32 {
+    let descriptors = format!("/proc/{}/fd", server.id());
+    let told = eventually("the log is open", || {
+        let all = fs::read_dir(&descriptors).unwrap().map(|entry| entry.unwrap().path());
+        let mut found = all.filter(|fd| fs::read_link(fd).is_ok_and(|to| to == path));
+        let number = found.next()?.file_name()?.to_str()?.to_owned();
+        // It may be closed by now.
+        fs::read_to_string(format!("/proc/{}/fdinfo/{number}", server.id())).ok()
+    });
+    let flags = told.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap()
+}
+
+#[test]
+fn two_servers_share_a_file_that_is_emptied_meanwhile() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let path = ["--access-log", log.to_str().unwrap()];
+    let both = [server(&scratch, &path), server(&scratch, &path)];
+    let mut kept = String::new();
+    let mut total = 0;
+    for _ in 0..3 {
+        let stop = AtomicBool::new(false);
+        total += std::thread::scope(|scope| {
+            let loading: Vec<_> = both
+                .iter()
+                .map(|server| (server.address(), &stop))
+                .map(|(address, stop)| scope.spawn(move || load(address, stop)))
+                .collect();
+            lines(&log, 100);
+            // Whoever keeps to the lock takes everything and empties the file under load.
+            kept += &take(&log);
+            stop.store(true, Ordering::Relaxed);
+            loading.into_iter().map(|one| one.join().unwrap()).sum::<u64>()
+        });
+    }
+    for server in both {
+        assert_eq!(server.figure(&["access_log", "dropped"]), 0);
+        drop(server);
+    }
+    kept += &text(&log);
+    assert!(kept.lines().all(|line| line.ends_with("\"-\" \"-\"")), "a line is torn");
+    let found = kept.lines().filter(|line| line.contains("?n=")).count() as u64;
+    assert_eq!(found, total, "a record is missing or stands there twice");
+}
+
+/// Takes the content of a log away under its lock.
+fn take(log: &Path) -> String {
+    let file = File::options().read(true).write(true).open(log).unwrap();
+    pitcrew::sys::lock::exclusive(&file).unwrap();
+    let all = text(log);
+    file.set_len(0).unwrap();
+    pitcrew::sys::lock::release(&file).unwrap();
+    all
+}
+
+#[test]
+fn a_directory_that_goes_and_comes_back_is_written_again() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("logs")).unwrap();
+    let log = scratch.join("logs/access.log");
+    let server = server(&scratch, &["--access-log", log.to_str().unwrap()]);
+    ask(&server, "/a.txt", "");
+    lines(&log, 1);
+    fs::remove_dir_all(scratch.join("logs")).unwrap();
+    ask(&server, "/a.txt?n=kept", "");
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 2);
+    assert_eq!(server.stderr().matches("its directory is not there").count(), 1);
+    fs::create_dir(scratch.join("logs")).unwrap();
+    eventually("what waited is written", || text(&log).contains("n=kept").then_some(()));
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_serving_goes_on() {
+    let scratch = Scratch::new();
+    let disk = scratch.join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&disk)
+        .output()
+        .unwrap();
+    if !mount.status.success() {
+        return skipped("a full disk", "a small file system cannot be mounted here");
+    }
+    let ballast = disk.join("ballast");
+    let log = disk.join("access.log");
+    let run = || {
+        let mut server = server(&scratch, &["--access-log", log.to_str().unwrap()]);
+        fs::write(&ballast, vec![0; 48 << 10]).unwrap();
+        let stop = AtomicBool::new(false);
+        let address = server.address();
+        let answers = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| load(address, &stop));
+            server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+            stop.store(true, Ordering::Relaxed);
+            loading.join().unwrap()
+        });
+        assert_eq!(ask(&server, "/a.txt?n=after", "").status, 200);
+        assert_eq!(server.stderr().matches("no space is left").count(), 1);
+        fs::remove_file(&ballast).unwrap();
+        let enlarged = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&disk).status();
+        assert!(enlarged.unwrap().success());
+        eventually("what waited is written", || text(&log).contains("n=after").then_some(()));
+        server.signal(Signal::TERM);
+        server.wait();
+        let missing = text(&log).lines().filter(|line| line.starts_with('#')).count();
+        let told = told(text(&log).lines().filter(|line| line.contains("?n=")).map(str::to_owned));
+        assert!(told.values().all(|count| *count == 1));
+        assert!(missing > 0 || told.len() as u64 == answers + 1, "{} of {answers}", told.len());
+    };
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    let _ = Command::new("umount").args(["-l"]).arg(&disk).status();
+    if let Err(panic) = ran {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn a_log_that_may_not_be_written_is_told_once_and_found_later() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let log = scratch.join("access.log");
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o400)).unwrap();
+    let arguments = ["--workers", "1", "--access-log", log.to_str().unwrap()];
+    let mut launch = Launch::new(&arguments).root(&scratch.join("root"));
+    if rustix::process::geteuid().is_root() {
+        // The mode of a file does not bind who has these capabilities.
+        launch = launch.through(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+    }
+    let server = launch.start();
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 2);
+    assert_eq!(ask(&server, "/a.txt?n=kept", "").status, 200);
+    assert_eq!(server.stderr().matches("may not write there").count(), 1);
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+    eventually("what waited is written", || text(&log).contains("n=kept").then_some(()));
+}

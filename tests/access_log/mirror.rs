@@ -1,0 +1,77 @@
+//! Bodies that are doubled into the log.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::common::{self, Scratch};
+use crate::{ask, lines, server};
+
+#[test]
+fn a_mirrored_body_has_the_digest_of_its_file() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("bodies")).unwrap();
+    let log = scratch.join("access.log");
+    scratch.pattern("root/large", 7, 3 << 20);
+    let store = scratch.join("bodies");
+    let options = ["--engine", "splice", "--mirror", "/large", "--mirror-digest", "sha256"];
+    let more = ["--access-log-format", "json", "--mirror-store", store.to_str().unwrap()];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &more, &path].concat());
+    let file = fs::read(scratch.join("root/large")).unwrap();
+    assert!(ask(&server, "/large", "").body == file, "the answer is the file");
+    let line: Value = serde_json::from_str(&lines(&log, 1)[0]).unwrap();
+    let word = line["mirror"].as_str().unwrap();
+    let sum = Command::new("sha256sum").arg(scratch.join("root/large")).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let digest = sum.split(' ').next().unwrap();
+    let told = server.telemetry();
+    let figure = |name| common::figure(&told, &["access_log", name]);
+    if figure("mirrored") == 1 {
+        let begin = format!("complete:0-{}:sha256={digest}:", file.len() - 1);
+        let name = word.strip_prefix(&begin).unwrap_or_else(|| panic!("{word}"));
+        assert!(fs::read(store.join(name)).unwrap() == file, "the stored body is the file");
+    } else {
+        // The log thread was too slow for a body of that size: the record says how far it came.
+        assert!(word.starts_with("partial:0-"), "{word}");
+        assert_eq!(figure("mirrored_partly"), 1);
+    }
+    assert!(figure("mirrored_bytes") > 0);
+    assert_eq!(ask(&server, "/a.txt", "").body, b"hello\n");
+    let line: Value = serde_json::from_str(&lines(&log, 2)[1]).unwrap();
+    assert_eq!(line["mirror"], "", "it was not to be mirrored");
+}
+
+#[test]
+fn what_has_no_file_to_mirror_says_so() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let options = ["--engine", "splice", "--mirror", "/**", "--access-log-format", "json"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    assert_eq!(ask(&server, "/none", "").status, 404);
+    let line: Value = serde_json::from_str(&lines(&log, 1)[0]).unwrap();
+    assert_eq!(line["mirror"], "none", "{line}");
+    assert_eq!(server.figure(&["access_log", "mirror_dropped"]), 0);
+}
+
+#[test]
+fn a_mirror_that_nobody_would_see_is_warned_of() {
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let told = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
+        command.args(["check", "--mirror", "/**"]).args(options).arg(scratch.join("root"));
+        let output = command.current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let with_log = |engine, format| {
+        told(&["--engine", engine, "--access-log", "stdout", "--access-log-format", format])
+    };
+    assert!(with_log("copy", "json").contains("nothing is mirrored by the engine copy"));
+    assert!(with_log("splice", "combined").contains("$mirror"));
+    assert!(told(&["--engine", "splice"]).contains("without an access log"));
+    assert_eq!(with_log("splice", "json"), "");
+}
