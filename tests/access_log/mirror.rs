@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::common::{self, Scratch};
+use crate::common::{self, Scratch, get};
 use crate::{ask, lines, server};
 
 #[test]
@@ -44,15 +45,44 @@ fn a_mirrored_body_has_the_digest_of_its_file() {
 }
 
 #[test]
+fn who_leaves_has_a_mirror_that_says_how_far_it_came() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    scratch.pattern("root/large", 7, 16 << 20);
+    let options = ["--engine", "splice", "--mirror", "/large", "--mirror-digest", "sha256"];
+    let path = ["--access-log-format", "json", "--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    let mut leaving = server.connect();
+    leaving.send(&get("/large", ""));
+    leaving.head().unwrap();
+    drop(leaving);
+    let line: Value = serde_json::from_str(&lines(&log, 1)[0]).unwrap();
+    assert_eq!(line["farewell"], "client_abort", "{line}");
+    let word = line["mirror"].as_str().unwrap();
+    let (range, digest) = word.strip_prefix("partial:0-").unwrap().split_once(":sha256=").unwrap();
+    let last: usize = range.parse().unwrap();
+    let file = fs::read(scratch.join("root/large")).unwrap();
+    let sum = Sha256::digest(&file[..=last]);
+    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, sum, "the digest is of the bytes that the record names");
+}
+
+#[test]
 fn what_has_no_file_to_mirror_says_so() {
     let scratch = Scratch::new();
     let log = scratch.join("access.log");
     let options = ["--engine", "splice", "--mirror", "/**", "--access-log-format", "json"];
-    let path = ["--access-log", log.to_str().unwrap()];
+    let path = ["--listing", "--access-log", log.to_str().unwrap()];
     let server = server(&scratch, &[&options[..], &path].concat());
-    assert_eq!(ask(&server, "/none", "").status, 404);
-    let line: Value = serde_json::from_str(&lines(&log, 1)[0]).unwrap();
-    assert_eq!(line["mirror"], "none", "{line}");
+    scratch.write("root/empty", "");
+    // A notice, and what is made in memory: a listing is no file.
+    for (number, (target, status)) in
+        [("/none", 404), ("/", 200), ("/empty", 200)].iter().enumerate()
+    {
+        assert_eq!(ask(&server, target, "").status, *status);
+        let line: Value = serde_json::from_str(&lines(&log, number + 1)[number]).unwrap();
+        assert_eq!((&line["target"], &line["mirror"]), (&(*target).into(), &"none".into()));
+    }
     assert_eq!(server.figure(&["access_log", "mirror_dropped"]), 0);
 }
 

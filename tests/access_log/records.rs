@@ -1,9 +1,12 @@
 //! What a record tells, and of which answers there is one.
 
-use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::common::{self, ENGINES, Launch, Scratch, get};
+use crate::common::{self, ENGINES, Launch, Scratch, get, skipped};
 use crate::{ask, lines, server, text};
 
 #[test]
@@ -110,4 +113,46 @@ fn records_of_many_requests_share_a_system_call() {
     let records = figure(&["access_log", "records"]);
     let writes = figure(&["techniques", "pipe_write", "operations"]);
     assert!(records >= 500 && writes * 4 < records, "{writes} writes for {records} records");
+}
+
+#[test]
+fn the_kernel_sees_no_call_for_each_record() {
+    let runs = Command::new("strace").arg("--version").stdout(Stdio::null()).status();
+    if !runs.is_ok_and(|status| status.success()) {
+        return skipped("the kernel's view of the log", "strace is not there");
+    }
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let (log, seen) = (scratch.join("access.log"), scratch.join("seen"));
+    let arguments = ["--workers", "1", "--access-log", log.to_str().unwrap()];
+    let server = Launch::new(&arguments).root(&scratch.join("root")).start();
+    // Everything that the log is written by, in the worker and in the log thread.
+    let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,splice,tee,fcntl,fstat,newfstatat,\
+        lseek,poll,ppoll,futex";
+    let mut watching = Command::new("strace")
+        .args(["-f", "-e", calls, "-p", &server.id().to_string(), "-o"])
+        .arg(&seen)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It says so once it has stopped every thread and let it go again.
+    let mut told = BufReader::new(watching.stderr.take().unwrap()).lines();
+    told.next();
+    std::thread::spawn(move || told.for_each(drop));
+    const RECORDS: usize = 3200;
+    let mut wire = server.connect();
+    for _ in 0..RECORDS / 16 {
+        wire.send(&get("/a.txt", "").repeat(16));
+        for _ in 0..16 {
+            wire.response().unwrap();
+        }
+    }
+    lines(&log, RECORDS);
+    kill_process(Pid::from_child(&watching), Signal::INT).unwrap();
+    watching.wait().unwrap();
+    let seen = text(&seen);
+    let splices = seen.lines().filter(|line| line.contains("splice(")).count();
+    assert!(splices > 0, "it was written in another way: {seen}");
+    let calls = seen.lines().filter(|line| line.contains('(')).count();
+    assert!(calls * 8 < RECORDS, "{calls} calls for {RECORDS} records");
 }
