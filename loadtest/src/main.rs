@@ -8,6 +8,7 @@ compile_error!("pitcrew and its load test run on Linux");
 mod arguments;
 mod background;
 mod confines;
+mod extra;
 mod failure;
 mod figures;
 mod fio;
@@ -38,6 +39,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use arguments::{Arguments, Comparison, IN_NAMESPACE};
+use extra::Entrant;
 use failure::{Failure, during};
 use machine::Machine;
 use network::{Kind, Network};
@@ -77,7 +79,7 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let plans: Vec<Vec<(Contestant, bool)>> = scenarios
+    let plans: Vec<Vec<Entrant>> = scenarios
         .iter()
         .map(|scenario| contestants(arguments, scenario))
         .collect::<Result<_, _>>()?;
@@ -167,10 +169,10 @@ fn raise_descriptors() {
 
 fn look_at_machine(
     scratch: &Scratch,
-    plans: &[Vec<(Contestant, bool)>],
+    plans: &[Vec<Entrant>],
     pitcrew: &Path,
 ) -> io::Result<Machine> {
-    let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
+    let all = || plans.iter().flatten().map(|one| &one.contestant);
     let mut programs = Vec::new();
     if all().any(|one| matches!(one, Contestant::Pitcrew(_))) {
         programs.push((pitcrew, "--version"));

@@ -109,6 +109,10 @@ fn section(out: &mut String, number: usize, outcome: &Outcome) {
         draw(out, chart, outcome);
     }
     out.push_str("</div>\n");
+    let added = outcome.added_table();
+    if !added.is_empty() {
+        let _ = writeln!(out, "<pre>{}</pre>", text(&added));
+    }
     if let Some((cost, rate)) = outcome.control() {
         let _ = writeln!(
             out,

@@ -41,6 +41,8 @@ pub(crate) struct Brief<'a> {
     pub(crate) prefix: &'a Path,
     /// The cores it may use, one worker for each.
     pub(crate) cores: &'a [usize],
+    /// The access log that it writes, if it can and shall.
+    pub(crate) log: Option<&'a Path>,
 }
 
 /// How a peer is started: a configuration file, and the arguments with `CONFIG` for its path.
@@ -159,7 +161,11 @@ fn launch(configuration: String, arguments: &[&str]) -> Launch {
 }
 
 fn nginx(brief: &Brief<'_>, directives: &str) -> Launch {
-    let Brief { address, root, prefix, cores } = brief;
+    let Brief { address, root, prefix, cores, log } = brief;
+    let log = match log {
+        Some(log) => format!("{} combined buffer=64k", log.display()),
+        None => "off".to_owned(),
+    };
     // Without a user the worker of a root's master could not read the scratch directory.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let mut masks = String::new();
@@ -176,7 +182,7 @@ worker_cpu_affinity{masks};
 worker_rlimit_nofile 32768;
 events {{ worker_connections 16384; use epoll; multi_accept on; }}
 http {{
-    access_log off;
+    access_log {log};
     {directives}
     tcp_nodelay on;
     keepalive_timeout 300s;
@@ -221,7 +227,7 @@ mimetype.assign = ( \"\" => \"application/octet-stream\" )
 }
 
 fn h2o(brief: &Brief<'_>) -> Launch {
-    let Brief { address, root, cores, prefix } = brief;
+    let Brief { address, root, cores, prefix, .. } = brief;
     let user = if rustix::process::geteuid().is_root() { "user: root\n" } else { "" };
     let (root, host, port) = (root.display(), address.ip(), address.port());
     let (threads, prefix) = (cores.len(), prefix.display());
@@ -294,7 +300,7 @@ mod tests {
 
     fn brief<'a>(cores: &'a [usize]) -> Brief<'a> {
         let address = "127.0.0.1:1".parse().unwrap();
-        Brief { address, root: Path::new("/x"), prefix: Path::new("/y"), cores }
+        Brief { address, root: Path::new("/x"), prefix: Path::new("/y"), cores, log: None }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
+use crate::extra::{Entrant, entrants};
 use crate::failure::{Failure, during};
 use crate::peers::PeerKind;
 use crate::scenario::{BUILT_IN, Generator, Scenario};
@@ -24,11 +25,11 @@ pub(crate) fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>, Failure>
     names.iter().map(|name| Scenario::find(name).map_err(Failure::Usage)).collect()
 }
 
-/// Who takes part in a scenario, and at last the first one again as a control.
+/// Who takes part in a scenario, with what it has beside serving, and the control.
 pub(crate) fn contestants(
     arguments: &Arguments,
     scenario: &Scenario,
-) -> Result<Vec<(Contestant, bool)>, Failure> {
+) -> Result<Vec<Entrant>, Failure> {
     let mut all = Vec::new();
     let is_known = |name: &String| name == "none" || name == "all" || PeerKind::is_name(name);
     if let Some(name) = arguments.peers.iter().find(|name| !is_known(name)) {
@@ -41,7 +42,7 @@ pub(crate) fn contestants(
             continue;
         }
         if machine::program(peer.program()).is_some() {
-            all.push((Contestant::Peer(*peer), false));
+            all.push(Contestant::Peer(*peer));
         } else if peer.program() == "nginx" {
             // What everybody is set against is never left out in silence.
             let text = format!("nginx is missing; install it with `{}`", peer.install());
@@ -61,7 +62,7 @@ pub(crate) fn contestants(
             Contestant::Peer(kind) => kind.program(),
             Contestant::Pitcrew(_) => "pitcrew",
         };
-        all.dedup_by_key(|(one, _)| program(one));
+        all.dedup_by_key(|one| program(one));
     }
     let engines = match &arguments.engines {
         Some(names) => names.clone(),
@@ -69,23 +70,20 @@ pub(crate) fn contestants(
         None => scenario.engines.clone(),
     };
     for engine in engines.into_iter().filter(|name| name != "none") {
-        all.push((Contestant::Pitcrew(engine), false));
+        all.push(Contestant::Pitcrew(engine));
     }
-    let Some((first, _)) = all.first().cloned() else {
+    if all.is_empty() {
         let text = format!("nobody takes part in {}: name engines or peers", scenario.name);
         return Err(Failure::Usage(text));
-    };
-    if !arguments.smoke {
-        all.push((first, true));
     }
-    Ok(all)
+    Ok(entrants(all, scenario, !arguments.smoke))
 }
 
 /// Finds every program that is needed. Returns the server's.
 pub(crate) fn tools(
     arguments: &Arguments,
     scenarios: &[Scenario],
-    plans: &[Vec<(Contestant, bool)>],
+    plans: &[Vec<Entrant>],
 ) -> Result<PathBuf, Failure> {
     for (generator, name, install) in [
         (Generator::Wrk, "wrk", "apt-get install wrk"),
@@ -98,7 +96,7 @@ pub(crate) fn tools(
             return Err(Failure::Missing(text));
         }
     }
-    let all = || plans.iter().flatten().map(|(contestant, _)| contestant);
+    let all = || plans.iter().flatten().map(|one| &one.contestant);
     match pitcrew_program(arguments.pitcrew.as_deref()) {
         Err(_) if !all().any(|one| matches!(one, Contestant::Pitcrew(_))) => Ok("pitcrew".into()),
         answer => answer,
@@ -158,24 +156,18 @@ mod tests {
         let arguments = Arguments::parse_from(line.split(' '));
         let scenario = Scenario::find("small").unwrap();
         let all = contestants(&arguments, &scenario).unwrap();
-        all.into_iter().map(|(one, control)| format!("{}{control}", one.name())).collect()
+        all.iter().map(Entrant::name).collect()
     }
 
     #[test]
     fn the_first_one_runs_again_at_the_end() {
         assert_eq!(
             names("loadtest --engines uring,copy"),
-            [
-                "nginxfalse",
-                "nginx-copyfalse",
-                "pitcrew uringfalse",
-                "pitcrew copyfalse",
-                "nginxtrue"
-            ]
+            ["nginx", "nginx-copy", "pitcrew uring", "pitcrew copy", "nginx again"]
         );
         assert_eq!(
             names("loadtest --engines uring --peers none"),
-            ["pitcrew uringfalse", "pitcrew uringtrue"]
+            ["pitcrew uring", "pitcrew uring again"]
         );
         assert_eq!(names("loadtest --engines none --peers nginx-copy").len(), 2);
         assert_eq!(names("loadtest --smoke").len(), 1 + ENGINES.len());

@@ -46,7 +46,9 @@ pub(crate) struct Ratio {
 impl Outcome {
     /// The lane that the others are set against: the cheapest peer, or the first engine.
     pub(crate) fn measure(&self) -> Option<&Lane> {
-        let counted = |lane: &&Lane| lane.peer && !lane.control && lane.cost().is_some();
+        let counted = |lane: &&Lane| {
+            lane.peer && !lane.control && lane.extra.is_none() && lane.cost().is_some()
+        };
         let cost = |lane: &Lane| lane.cost().map_or(f64::INFINITY, |cost| cost.median);
         let peers = self.lanes.iter().filter(counted);
         peers.min_by(|a, b| cost(a).total_cmp(&cost(b))).or_else(|| self.lanes.first())
@@ -101,7 +103,7 @@ impl Outcome {
         let to = measure.map_or("", |lane| lane.name.as_str());
         let _ = writeln!(
             out,
-            "{:<17} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5} {:>6}  \
+            "{:<22} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5} {:>6}  \
              cost to {to}",
             "server",
             "req/s",
@@ -117,7 +119,7 @@ impl Outcome {
             "MiB"
         );
         for lane in &self.lanes {
-            let _ = write!(out, "{:<17} ", lane.name);
+            let _ = write!(out, "{:<22} ", lane.name);
             let Some(cost) = lane.cost() else {
                 let _ = writeln!(out, "void");
                 continue;
@@ -156,6 +158,7 @@ impl Outcome {
             out.push('\n');
         }
         self.beside(&mut out);
+        out.push_str(&self.added_table());
         self.notes(&mut out);
         out
     }
@@ -254,6 +257,7 @@ impl Outcome {
             "extent": self.extent,
             "servers": self.lanes,
             "ratios": ratios,
+            "added": self.added_json(),
         })
     }
 }
@@ -321,6 +325,7 @@ mod tests {
         Lane {
             name: name.to_owned(),
             control,
+            extra: None,
             peer: name.starts_with("nginx"),
             configuration: String::new(),
             started_bytes: 4 << 20,

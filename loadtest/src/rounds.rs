@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::background::{Carried, Crowd};
+use crate::extra::{self, Entrant, Extra};
 use crate::figures::{self, Figures, PerRequest};
 use crate::generator::{self, Idlers, Load, Task};
 use crate::http::Client;
@@ -32,6 +33,8 @@ pub(crate) struct Lane {
     pub(crate) name: String,
     /// Whether it is the first one again, for the noise.
     pub(crate) control: bool,
+    /// What it does beside serving.
+    pub(crate) extra: Option<Extra>,
     /// Whether it is a peer, not pitcrew.
     pub(crate) peer: bool,
     /// How it was started.
@@ -105,7 +108,7 @@ impl std::fmt::Display for Void {
 /// Starts all servers, compares every body, and runs the rounds.
 pub(crate) fn run(
     scenario: &Scenario,
-    contestants: &[(Contestant, bool)],
+    entrants: &[Entrant],
     ground: &Ground<'_>,
     generator_core: usize,
     extent: Extent,
@@ -114,16 +117,17 @@ pub(crate) fn run(
     let site = Site::new(ground.scratch, scenario)?;
     let mut servers = Vec::new();
     let mut lanes = Vec::new();
-    for (number, (contestant, control)) in contestants.iter().enumerate() {
-        let server = ground.start(contestant, &site, number)?;
+    for (number, entrant) in entrants.iter().enumerate() {
+        let server = ground.start(entrant, &site, number)?;
         let started_bytes = server.process.resident_bytes()?;
-        let name = contestant.name();
+        let name = entrant.name();
         let head_bytes = compare_bodies(&server, &site, interrupted)
             .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))?;
         lanes.push(Lane {
-            name: if *control { format!("{name} again") } else { name },
-            control: *control,
-            peer: matches!(contestant, Contestant::Peer(_)),
+            name,
+            control: entrant.control,
+            extra: entrant.extra,
+            peer: matches!(entrant.contestant, Contestant::Peer(_)),
             configuration: server.configuration.clone(),
             started_bytes,
             head_bytes,
@@ -133,8 +137,8 @@ pub(crate) fn run(
         servers.push(server);
     }
     let field = Field { scenario, site, ground, generator_core, interrupted };
-    for ((contestant, _), server) in contestants.iter().zip(&mut servers) {
-        field.round(contestant, server, 1, 0)?;
+    for (entrant, server) in entrants.iter().zip(&mut servers) {
+        field.round(&entrant.contestant, server, 1, 0)?;
     }
     for number in 1..=extent.rounds {
         let mut order: Vec<usize> = (0..servers.len()).collect();
@@ -142,7 +146,7 @@ pub(crate) fn run(
             order.reverse();
         }
         for index in order {
-            let contestant = &contestants[index].0;
+            let contestant = &entrants[index].contestant;
             let round = field.round(contestant, &mut servers[index], extent.seconds, number)?;
             lanes[index].rounds.push(round);
         }
@@ -218,11 +222,18 @@ impl Field<'_> {
             Some(_) => Some(generator::run(&task)?.0),
             None => None,
         };
+        if let Some(log) = &server.log {
+            extra::empty(log)?;
+        }
         // The figures are asked for outside of what is measured.
         let figures_before = figures(server)?;
         let usage_before = server.process.usage()?;
         let slab_before = machine::slab_bytes();
         let (load, idlers, others) = self.generate(&task)?;
+        let unlogged = match &server.log {
+            Some(log) => extra::settle(log, load.requests)?,
+            None => None,
+        };
         let beside = alone.zip(others).map(|(alone, others)| Beside { alone, others });
         let used = server.process.usage()?.since(&usage_before);
         let (resident_bytes, slab_after) =
@@ -235,6 +246,7 @@ impl Field<'_> {
         let both = figures_before.zip(figures_after);
         let ring = both.as_ref().map(|(before, after)| after.since(before, load.requests));
         let mut void = self.objection(&load, &used);
+        void = void.or(unlogged.map(Void::NotItself));
         if let Some(Beside { alone, others }) = &beside {
             void = void.or_else(|| self.objection(alone, &used)).or_else(|| idle(others));
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::background::Background;
 use crate::confines::Bounds;
+use crate::extra::Extra;
 use crate::peers::PeerKind;
 
 /// One scenario.
@@ -55,6 +56,9 @@ pub(crate) struct Scenario {
     /// What others ask for meanwhile. Each round is then measured alone first.
     #[serde(default)]
     pub(crate) background: Option<Background>,
+    /// What each server that can do it is measured with a second time.
+    #[serde(default)]
+    pub(crate) extras: Vec<Extra>,
     /// Engines that take part if none are named; all if it is empty.
     #[serde(default)]
     pub(crate) engines: Vec<String>,
@@ -108,7 +112,7 @@ macro_rules! scenario {
 }
 
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 18] = [
+pub(crate) const BUILT_IN: [(&str, &str); 21] = [
     scenario!("small"),
     scenario!("small16"),
     scenario!("medium"),
@@ -121,6 +125,9 @@ pub(crate) const BUILT_IN: [(&str, &str); 18] = [
     scenario!("steady"),
     scenario!("idle"),
     scenario!("listing"),
+    scenario!("access_log"),
+    scenario!("durable_log"),
+    scenario!("mirrored"),
     scenario!("downloads"),
     scenario!("slow_readers"),
     scenario!("saturated_disk"),
@@ -204,7 +211,7 @@ mod tests {
             let scenario = Scenario::find(name).unwrap();
             assert_eq!(scenario.name, name);
             assert!(scenario.measures.len() > 40 && scenario.meaningless.len() > 40, "{name}");
-            assert!(!scenario.peers.is_empty(), "{name}");
+            assert!(!scenario.peers.is_empty() || !scenario.extras.is_empty(), "{name}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::confines::{Bounds, Confines};
+use crate::extra::{self, Entrant};
 use crate::machine;
 use crate::peers::{Brief, Launch, PeerKind};
 use crate::process::{LOOK, Process};
@@ -47,6 +48,8 @@ impl Contestant {
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// The access log that it writes.
+    pub(crate) log: Option<PathBuf>,
     /// How it was started: a command line, and a configuration if it has one.
     pub(crate) configuration: String,
     /// Goes away when the process has ended.
@@ -76,16 +79,22 @@ impl Ground<'_> {
     /// `number` keeps the files of several servers apart.
     pub(crate) fn start(
         &self,
-        contestant: &Contestant,
+        entrant: &Entrant,
         site: &Site,
         number: usize,
     ) -> io::Result<Server> {
-        match contestant {
-            Contestant::Pitcrew(engine) => self.start_pitcrew(engine, site, number),
+        let log = entrant.extra.map(|_| extra::log_of(self.scratch.path(), number));
+        match &entrant.contestant {
+            Contestant::Pitcrew(engine) => {
+                let more = entrant.extra.zip(log.as_deref());
+                let more = more.map(|(extra, log)| extra.arguments(log)).unwrap_or_default();
+                let server = self.start_pitcrew(engine, &more, site, number)?;
+                Ok(Server { log, ..server })
+            }
             Contestant::Peer(kind) => {
                 let mut tries = 1;
                 loop {
-                    match self.start_peer(*kind, site, number) {
+                    match self.start_peer(*kind, log.as_deref(), site, number) {
                         Err(error) if tries < PORT_TRIES && is_in_use(&error) => {}
                         other => return other,
                     }
@@ -99,12 +108,18 @@ impl Ground<'_> {
         self.scratch.path().join(format!("server-{number}.log"))
     }
 
-    fn start_pitcrew(&self, engine: &str, site: &Site, number: usize) -> io::Result<Server> {
+    fn start_pitcrew(
+        &self,
+        engine: &str,
+        more: &[String],
+        site: &Site,
+        number: usize,
+    ) -> io::Result<Server> {
         let mut command = self.command(self.pitcrew);
         let (listen, workers) = (format!("{}:0", self.host), self.cores.len().to_string());
         let fixed = ["--engine", engine, "--listen", &listen, "--workers", &workers];
-        let arguments: Vec<&str> =
-            fixed.into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
+        let further = self.arguments.iter().chain(more).map(String::as_str);
+        let arguments: Vec<&str> = fixed.into_iter().chain(further).collect();
         command.args(&arguments).arg(site.root());
         // Neither a configuration file nor the environment may change what is measured.
         command.current_dir(self.scratch.path());
@@ -126,7 +141,13 @@ impl Ground<'_> {
             });
             if let Some(address) = ready {
                 let configuration = format!("pitcrew {} ROOT", arguments.join(" "));
-                return Ok(Server { process, address, configuration, _confines: confines });
+                return Ok(Server {
+                    process,
+                    address,
+                    log: None,
+                    configuration,
+                    _confines: confines,
+                });
             }
             if process.ended()?.is_some() {
                 return Err(process.fault("ended at once"));
@@ -138,7 +159,13 @@ impl Ground<'_> {
         }
     }
 
-    fn start_peer(&self, kind: PeerKind, site: &Site, number: usize) -> io::Result<Server> {
+    fn start_peer(
+        &self,
+        kind: PeerKind,
+        log: Option<&Path>,
+        site: &Site,
+        number: usize,
+    ) -> io::Result<Server> {
         // A peer cannot be asked which port it got, so a free one is looked for first.
         let address = TcpListener::bind((self.host, 0));
         let address = match address {
@@ -148,7 +175,7 @@ impl Ground<'_> {
         };
         let prefix = self.scratch.path().join(format!("{}-{number}", kind.name()));
         fs::create_dir_all(&prefix)?;
-        let brief = Brief { address, root: site.root(), prefix: &prefix, cores: self.cores };
+        let brief = Brief { address, root: site.root(), prefix: &prefix, cores: self.cores, log };
         let Launch { configuration, arguments } = kind.launch(&brief);
         let file = prefix.join("configuration");
         fs::write(&file, &configuration)?;
@@ -173,7 +200,14 @@ impl Ground<'_> {
                 if process.ended()?.is_none() {
                     let root = site.root().display().to_string();
                     let configuration = configuration.replace(&root, "ROOT");
-                    return Ok(Server { process, address, configuration, _confines: confines });
+                    let log = log.map(Path::to_owned);
+                    return Ok(Server {
+                        process,
+                        address,
+                        log,
+                        configuration,
+                        _confines: confines,
+                    });
                 }
             }
             if process.ended()?.is_some() {
