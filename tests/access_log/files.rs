@@ -190,7 +190,7 @@ fn two_servers_share_a_file_that_is_emptied_meanwhile() {
     let both = [server(&scratch, &path), server(&scratch, &path)];
     let mut kept = String::new();
     let mut total = 0;
-    for _ in 0..3 {
+    for _ in 0..12 {
         let stop = AtomicBool::new(false);
         total += std::thread::scope(|scope| {
             let loading: Vec<_> = both
