@@ -496,3 +496,39 @@ fn an_option_that_nothing_reads_is_seen() {
     let found = figures::unread(&sources);
     assert_eq!(found, ["src/ring/options.rs:4: nothing reads Options.unused"]);
 }
+
+// --- bad times ---------------------------------------------------------------------------------
+
+/// The rows of the table of faults whose last cell names no file with such a test in it.
+fn unproven(table: &str) -> Vec<String> {
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let is_proven = |row: &str| {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut words = cell.split('`').filter(|word| !word.trim().is_empty());
+        let (Some(file), Some(test)) = (words.next(), words.next()) else { return false };
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        lines
+            .windows(2)
+            .any(|two| two[0] == "#[test]" && two[1].starts_with(&format!("fn {test}(")))
+    };
+    rows.filter(|row| !is_proven(row)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_fault_of_the_table_has_its_test() {
+    let table = std::fs::read_to_string(root().join("tests/FAULTS.md")).unwrap();
+    assert!(table.lines().count() > 30, "the rows are not where they were");
+    nothing("a row without its test", unproven(&table));
+}
+
+#[test]
+fn a_row_without_its_test_is_seen() {
+    let head = "| fault | made | must | test |\n| --- | --- | --- | --- |\n";
+    for cell in ["`tests/tidy.rs` `no_such_test`", "`tests/none.rs` `root`", "`tests/tidy.rs`", ""]
+    {
+        assert_eq!(unproven(&format!("{head}| a | b | c | {cell} |\n")).len(), 1, "{cell}");
+    }
+    let right = "`tests/tidy.rs` `every_fault_of_the_table_has_its_test`";
+    assert!(unproven(&format!("{head}| a | b | c | {right} |\n")).is_empty());
+}
