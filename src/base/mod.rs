@@ -20,5 +20,7 @@ pub use clock::{Instant, WallClock};
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, Percentiles, Spread};
 pub use network::Network;
+#[cfg(test)]
+pub(crate) use network::ip;
 pub use random::Random;
 pub use slab::{Key, Slab};

@@ -58,10 +58,6 @@ impl fmt::Display for Network {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
     #[test]
     fn a_network_holds_its_addresses_and_no_others() {
         let network = Network::new(ip("10.1.0.0"), 16).unwrap();

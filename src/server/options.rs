@@ -412,10 +412,7 @@ fn same_scope(one: &SocketAddr, other: &SocketAddr) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
+    use crate::base::ip;
 
     #[test]
     fn figures_are_for_this_machine_by_default() {
