@@ -29,5 +29,5 @@ pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question, Vi
 pub use machine::{Connection, Turn};
 pub use options::{Bounds, Options};
 pub use relief::{Given, Scarce};
-pub use seats::Seats;
+pub use seats::{Seats, Taken};
 pub use stats::{Farewell, Stage, Stats};

@@ -11,12 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Parts of the table, each with a lock of its own, so that workers seldom meet.
 const PARTS: usize = 16;
 
+/// The seats that are taken. One that is kept over configurations still knows the connections of
+/// the earlier ones.
+#[derive(Clone, Debug, Default)]
+pub struct Taken(Arc<[Mutex<HashMap<IpAddr, u32>>; PARTS]>);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Seats {
     /// Connections of one address at most.
     count_max: u32,
-    taken: [Mutex<HashMap<IpAddr, u32>>; PARTS],
+    taken: Taken,
 }
 
 /// One connection of an address, until it is dropped.
@@ -29,8 +34,13 @@ pub(super) struct Seat {
 impl Seats {
     /// So many for each address, or for each network of IPv6 that one customer is given.
     pub fn new(count_max: u32) -> Self {
+        Self::beside(&Taken::default(), count_max)
+    }
+
+    /// The same, where those that are taken already count too.
+    pub fn beside(taken: &Taken, count_max: u32) -> Self {
         assert!(count_max > 0, "0 stands for no limit, and needs no table");
-        Self { count_max, taken: Default::default() }
+        Self { count_max, taken: taken.clone() }
     }
 
     /// A seat for an address; none if all of its seats are taken.
@@ -51,7 +61,7 @@ impl Seats {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(ip) => ip.octets()[7],
         };
-        let part = &self.taken[usize::from(low) % PARTS];
+        let part = &self.taken.0[usize::from(low) % PARTS];
         // Nothing in between could have panicked and left a count wrong.
         part.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,10 +101,7 @@ fn customer(ip: IpAddr) -> IpAddr {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
+    use crate::base::ip;
 
     #[test]
     fn an_address_has_so_many_seats_and_a_network_of_ipv6_too() {
@@ -114,5 +121,16 @@ mod tests {
             drop((second, third));
             assert!(seats.taken.iter().all(|part| part.lock().unwrap().is_empty()));
         }
+    }
+
+    #[test]
+    fn seats_that_were_taken_under_another_limit_count() {
+        let taken = Taken::default();
+        let earlier = Arc::new(Seats::beside(&taken, 5));
+        let held: Vec<_> = (0..3).map(|_| earlier.take(ip("192.0.2.1")).unwrap()).collect();
+        let later = Arc::new(Seats::beside(&taken, 2));
+        assert!(later.take(ip("192.0.2.1")).is_none());
+        drop(held);
+        assert!(later.take(ip("192.0.2.1")).is_some());
     }
 }

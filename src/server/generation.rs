@@ -110,7 +110,7 @@ impl Generation {
         let mut log_ends = log_ends.into_iter();
         let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
         let per_address = options.connections_per_address;
-        let seats = (per_address > 0).then(|| Arc::new(Seats::new(per_address)));
+        let seats = (per_address > 0).then(|| Arc::new(Seats::beside(&places.seats, per_address)));
         if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
             // Here, where no thread is bound to a processor yet.
             ring::start_helpers();
@@ -290,6 +290,7 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
 
 fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
     let options = start.options;
+    let numbered = Arc::clone(&start.shards.numbered);
     let log = start.log.map(|(pipe, ledger)| {
         let pipe = Tap::from(reactor.adopt(pipe));
         Log::new(Arc::new(options.access_log.clone()), pipe, ledger, Arc::clone(&shard.access_log))
@@ -341,7 +342,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             start.started,
         )),
         log,
-        number: (start.number, options.workers),
+        numbered,
         shard,
         nonce: nonce(),
         reactor,

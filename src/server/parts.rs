@@ -1,6 +1,7 @@
 //! What a worker is made of.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::control::Control;
@@ -52,8 +53,8 @@ pub struct Parts<K: Kernel> {
     pub shard: Shard,
     /// Its side of the access log, if there is one.
     pub log: Option<Log>,
-    /// Its number among the workers, and how many there are.
-    pub number: (usize, usize),
+    /// How many connections have a number, in all workers of all configurations.
+    pub numbered: Arc<AtomicU64>,
     /// Where numbers come from that nobody can foresee.
     pub nonce: Box<dyn FnMut() -> u128>,
 }

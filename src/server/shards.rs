@@ -1,23 +1,32 @@
 //! Where workers count: a place for each, which an ended worker leaves, with what it has counted,
-//! to one of a later configuration. So counters only grow, and reloads do not add places.
+//! to one of a later configuration. So counters only grow, and reloads do not add places. And what
+//! else workers of all configurations share: the numbers of connections, and who has how many.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::connection::Taken;
 use crate::telemetry::Shard;
 
 /// All places, for whoever reads the figures.
 #[derive(Debug, Default)]
-pub(super) struct Shards(RwLock<Arc<[Shard]>>);
+pub(super) struct Shards {
+    places: RwLock<Arc<[Shard]>>,
+    /// How many connections have a number.
+    pub(super) numbered: Arc<AtomicU64>,
+    /// The connections of each address.
+    pub(super) seats: Taken,
+}
 
 impl Shards {
     /// The places there are now. A lock that only a reload holds, and only to put a list in.
     pub(super) fn all(&self) -> Arc<[Shard]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.places.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A place that nobody has.
     pub(super) fn take(&self) -> Shard {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.places.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(free) = all.iter().find(|shard| shard.is_left()) {
             free.take_up();
             return free.clone();

@@ -9,6 +9,7 @@ mod draining;
 mod relief;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -76,9 +77,8 @@ pub struct Worker<K: Kernel> {
     relief_owner: Owner,
     /// When connections may be asked again to give way.
     relief_at: Instant,
-    number: (usize, usize),
-    /// Connections that were welcomed.
-    welcomed: u64,
+    /// How many connections have a number, in all workers.
+    numbered: Arc<AtomicU64>,
     bell: Socket,
     control: Arc<Control>,
     site: Site,
@@ -166,8 +166,7 @@ impl<K: Kernel> Worker<K> {
             log_owner,
             relief_owner,
             relief_at: Instant::default(),
-            number: parts.number,
-            welcomed: 0,
+            numbered: parts.numbered,
             bell: parts.bell,
             control: parts.control,
             site: parts.site,

@@ -165,7 +165,7 @@ impl Machine {
             shard: shard.clone(),
             // The same boundary each time, so that courses can be compared.
             log: None,
-            number: (0, 1),
+            numbered: Arc::default(),
             nonce: Box::new(|| 0x5eed),
             reactor,
         };

@@ -129,7 +129,7 @@ impl Rig {
             endpoint: Box::new(()),
             shard: shard.clone(),
             log: None,
-            number: (0, 1),
+            numbered: Arc::default(),
             nonce: Box::new(|| 1),
             reactor,
         };

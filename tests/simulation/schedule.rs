@@ -270,7 +270,7 @@ impl Schedule {
             endpoint: Box::new(Answers),
             shard: shard.clone(),
             log: Some(log),
-            number: (0, 1),
+            numbered: Arc::default(),
             nonce: {
                 let mut numbers = Random::new(seed);
                 Box::new(move || u128::from(numbers.next()))

@@ -1,6 +1,8 @@
 //! How a worker accepts: as fast as connections come, or, where those beyond the limit are to wait
 //! in the kernel's queue, one at a time and none while there are as many as may be.
 
+use std::sync::atomic::Ordering;
+
 use rustix::io::Errno;
 
 use super::{Role, Worker, place};
@@ -93,9 +95,8 @@ impl<K: Kernel> Worker<K> {
         stats.open.set(open);
         stats.open_max.raise(open);
         let mut connection = Box::new(Connection::new(Socket::from(handle), door));
-        let (number, workers) = self.number;
-        connection.set_number(self.welcomed * workers as u64 + number as u64 + 1);
-        self.welcomed += 1;
+        // Nothing else is told by it, so no order with anything is needed.
+        connection.set_number(self.numbered.fetch_add(1, Ordering::Relaxed) + 1);
         if turned_away {
             connection.turn_away();
         }

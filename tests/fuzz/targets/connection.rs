@@ -98,7 +98,7 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
         endpoint: Box::new(()),
         shard,
         log: None,
-        number: (0, 1),
+        numbered: Arc::default(),
         nonce: Box::new(|| 0x5eed),
         reactor,
     };
