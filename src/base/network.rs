@@ -53,6 +53,12 @@ impl fmt::Display for Network {
     }
 }
 
+/// An address as tests write it.
+#[cfg(test)]
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

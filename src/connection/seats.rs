@@ -119,7 +119,7 @@ mod tests {
             let third = seats.take(ip(one)).unwrap();
             assert!(seats.take(ip(one)).is_none());
             drop((second, third));
-            assert!(seats.taken.iter().all(|part| part.lock().unwrap().is_empty()));
+            assert!(seats.taken.0.iter().all(|part| part.lock().unwrap().is_empty()));
         }
     }
 
