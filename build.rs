@@ -9,7 +9,7 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let suffix = commit().map_or(String::new(), |commit| format!(" ({commit})"));
-    println!("cargo::rustc-env=PITCREW_VERSION_SUFFIX={suffix}");
+    println!("cargo::rustc-env=VERSION_SUFFIX={suffix}");
 }
 
 fn commit() -> Option<String> {

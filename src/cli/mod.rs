@@ -28,7 +28,7 @@ pub use top::Top;
 pub const COMMANDS: [&str; 5] = ["check", "doctor", "top", "lab", "log"];
 
 /// The version, and the commit when it is known.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PITCREW_VERSION_SUFFIX"));
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("VERSION_SUFFIX"));
 
 const EXAMPLES: &str = "\
 Examples:
