@@ -7,6 +7,7 @@
 
 mod buffer;
 mod desk;
+mod entry;
 mod facts;
 mod handle;
 mod helpers;
@@ -19,6 +20,7 @@ mod op;
 mod outgoing;
 mod pipe;
 mod reactor;
+mod restrictions;
 mod setup;
 pub mod simulated;
 mod stats;
@@ -40,6 +42,7 @@ pub use op::{
 pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};
 pub use reactor::{Options, Owner, OwnerIo, Reactor};
+pub use restrictions::OPERATIONS;
 pub use setup::{Setup, SetupFault};
 pub use stats::{PoolStats, Stats, Technique, TechniqueStats};
 pub use transfer::{Buffer, Direction, SharedFile, Transfer};

@@ -29,13 +29,20 @@ impl Setup {
     }
 }
 
-/// Sets up a ring in the best way that the kernel knows; with `flagged`, it says by a flag when
-/// completions wait for the thread to enter.
-pub(super) fn set_up(
-    entries: u32,
-    completions: Option<u32>,
-    flagged: bool,
-) -> std::io::Result<(IoUring, Setup)> {
+/// How a ring is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) entries: u32,
+    pub(super) completions: Option<u32>,
+    /// It says by a flag when completions wait for the thread to enter.
+    pub(super) flagged: bool,
+    /// It does nothing until it is enabled.
+    pub(super) disabled: bool,
+}
+
+/// Sets up a ring in the best way that the kernel knows.
+pub(super) fn set_up(wanted: Wanted) -> std::io::Result<(IoUring, Setup)> {
+    let Wanted { entries, completions, flagged, disabled } = wanted;
     let mut last = None;
     for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
         let mut builder = IoUring::builder();
@@ -49,6 +56,9 @@ pub(super) fn set_up(
         };
         if flagged && setup != Setup::Plain {
             builder.setup_taskrun_flag();
+        }
+        if disabled {
+            builder.setup_r_disabled();
         }
         match builder.build(entries) {
             Ok(ring) => return Ok((ring, setup)),

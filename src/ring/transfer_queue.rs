@@ -21,7 +21,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
 
 use super::buffer::{BufferPool, Lease};
-use super::setup::set_up;
+use super::setup::{Wanted, set_up};
 use super::transfer::{Direction, SharedFile, Transfer};
 use super::uring::register_regions;
 use crate::base::{Key, Slab};
@@ -130,7 +130,12 @@ impl TransferQueue {
     /// What could not be set up.
     pub fn new(setup: &TransferSetup) -> Result<Self, TransferSetupFault> {
         let ring = match setup.polled {
-            None => set_up(setup.depth, setup.completions, true).map(|(ring, _)| ring),
+            None => {
+                // It is for programs, which know what they ask for.
+                let (entries, completions) = (setup.depth, setup.completions);
+                let wanted = Wanted { entries, completions, flagged: true, disabled: false };
+                set_up(wanted).map(|(ring, _)| ring)
+            }
             Some(idle) => set_up_polled(setup, idle),
         };
         let ring = ring.map_err(TransferSetupFault::Ring)?;

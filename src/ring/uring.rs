@@ -13,18 +13,20 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
-use rustix::fs::{AtFlags, OFlags, ResolveFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::time::ClockId;
 
 use super::desk::Desk;
+use super::entry::{POLL_IN, POLL_OUT, POLL_PRIORITY, open_how, poll, send_flags};
 use super::handle::Closing;
 use super::inline::{self, STAT_MASK, facts_on};
 use super::io::{Event, Kernel, QueueFull, Wait};
-use super::op::{How, Op};
+use super::op::Op;
 use super::pipe::{Pipe, adopt_ends};
-use super::setup::{Setup, SetupFault, set_up};
+use super::restrictions::restrict;
+use super::setup::{Setup, SetupFault, Wanted, set_up};
 use crate::base::{Instant, WallClock};
 use crate::limits::{GATHER_PARTS_MAX, RING_THREADS_MAX, WARM_BYTES};
 
@@ -84,6 +86,8 @@ fn no_message() -> libc::msghdr {
 pub struct Uring {
     ring: IoUring,
     setup: Setup,
+    /// Why it does whatever it is asked for, if it does.
+    unrestricted: Option<std::io::Error>,
     scratch: Box<[Scratch]>,
     /// Entries queued since the last hand-over.
     queued: usize,
@@ -100,18 +104,37 @@ impl std::fmt::Debug for Uring {
 }
 
 impl Uring {
-    /// Sets up a ring for the calling thread.
+    /// Sets up a ring for the calling thread, which does only what [`super::OPERATIONS`] names.
     pub fn new() -> Result<Self, SetupFault> {
-        let (ring, setup) = set_up(ENTRIES, Some(COMPLETIONS), false).map_err(SetupFault)?;
+        let wanted = |disabled| {
+            let completions = Some(COMPLETIONS);
+            Wanted { entries: ENTRIES, completions, flagged: false, disabled }
+        };
+        let (mut ring, mut setup) = set_up(wanted(true)).map_err(SetupFault)?;
+        // A kernel that keeps its own bound (before 5.15) has fewer threads for mounts that hang.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [RING_THREADS_MAX, 0]);
+        let restricted = restrict(&ring);
+        // One that is refused its restrictions may not be enabled either, behind a filter.
+        if let Err(error) = ring.submitter().register_enable_rings() {
+            if restricted.is_ok() {
+                return Err(SetupFault(error));
+            }
+            (ring, setup) = set_up(wanted(false)).map_err(SetupFault)?;
+            let _ = ring.submitter().register_iowq_max_workers(&mut [RING_THREADS_MAX, 0]);
+        }
         let empty = Scratch {
             vectors: [NO_VECTOR; VECTORS],
             message: no_message(),
             how: types::OpenHow::new(),
         };
-        // A kernel that keeps its own bound (before 5.15) has fewer threads for mounts that hang.
-        let _ = ring.submitter().register_iowq_max_workers(&mut [RING_THREADS_MAX, 0]);
         let scratch = vec![empty; ENTRIES as usize].into();
-        Ok(Self { ring, setup, scratch, queued: 0, overflowed: false, desk: Desk::default() })
+        let (unrestricted, desk) = (restricted.err(), Desk::default());
+        Ok(Self { ring, setup, unrestricted, scratch, queued: 0, overflowed: false, desk })
+    }
+
+    /// Why the kernel lets this ring do more than the server asks of it; none if it does not.
+    pub fn unrestricted(&self) -> Option<&std::io::Error> {
+        self.unrestricted.as_ref()
     }
 
     /// How the ring was set up.
@@ -407,36 +430,41 @@ pub(super) fn register_regions(
     unsafe { ring.submitter().register_buffers(&vectors) }
 }
 
-const POLL_IN: u32 = 1;
-const POLL_PRIORITY: u32 = 2;
-const POLL_OUT: u32 = 4;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
 
-fn poll(fd: i32, events: u32) -> squeue::Entry {
-    opcode::PollAdd::new(types::Fd(fd), events).build()
-}
-
-fn send_flags(more: bool) -> i32 {
-    let mut flags = rustix::net::SendFlags::NOSIGNAL;
-    if more {
-        flags |= rustix::net::SendFlags::MORE;
+    #[test]
+    fn a_ring_refuses_what_the_server_never_asks_for() {
+        let Ok(mut ring) = Uring::new() else {
+            return eprintln!("SKIPPED: no io_uring here");
+        };
+        if let Some(error) = ring.unrestricted() {
+            return eprintln!("SKIPPED: no restrictions of rings here: {error}");
+        }
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let fd = types::Fd(one.as_raw_fd());
+        let flagged = poll(other.as_raw_fd(), POLL_OUT).flags(squeue::Flags::IO_DRAIN);
+        let refused = [
+            opcode::Nop::new().build(),
+            opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build(),
+            opcode::Write::new(fd, b"x".as_ptr(), 1).build(),
+            flagged,
+        ];
+        let mut events = Vec::new();
+        for (token, entry) in (0..).zip(refused) {
+            ring.push(entry.user_data(token)).unwrap();
+            ring.enter(Wait::Forever, &mut events).unwrap();
+        }
+        let results: Vec<_> = events.iter().map(|event| event.result).collect();
+        assert_eq!(results, [Err(Errno::ACCESS); 4]);
+        ring.push(poll(other.as_raw_fd(), POLL_OUT).user_data(9)).unwrap();
+        events.clear();
+        ring.enter(Wait::Forever, &mut events).unwrap();
+        assert_eq!(events[0].result, Ok(POLL_OUT));
+        // Nor does it take other things that can be registered.
+        let refused = ring.ring.submitter().register_files(&[one.as_raw_fd()]);
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(Errno::ACCESS.raw_os_error()));
     }
-    flags.bits() as i32
-}
-
-/// Always for reading, without blocking on a FIFO, without becoming a controlling terminal, and
-/// never leaving the directory.
-fn open_how(how: How) -> types::OpenHow {
-    if how.anywhere {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return types::OpenHow::new().flags(u64::from(flags.bits()));
-    }
-    let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    if how.direct {
-        flags |= OFlags::DIRECT;
-    }
-    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    if how.no_links {
-        resolve |= ResolveFlags::NO_SYMLINKS;
-    }
-    types::OpenHow::new().flags(u64::from(flags.bits())).resolve(resolve.bits())
 }

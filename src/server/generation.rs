@@ -276,6 +276,13 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
              costs more"
         );
     }
+    if let Some(error) = uring.unrestricted() {
+        tracing::warn!(
+            worker = start.number,
+            %error,
+            "this kernel takes no restrictions of a ring, so the ring does whatever it is asked for"
+        );
+    }
     let options = budgets::of_ring(&start.options);
     // Registered memory is pinned, all of it: only who reads into it with every body pays that.
     let registers = start.options.engine.reads_into_buffers();

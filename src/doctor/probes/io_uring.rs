@@ -1,32 +1,14 @@
 //! Whether io_uring is there, what it can do, and exactly what keeps it away.
 
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::{IoUring, Probe};
 use serde_json::json;
 
 use crate::doctor::machine;
 use crate::doctor::report::Finding;
 use crate::doctor::scene::Scene;
 use crate::engines::Kind;
-use crate::ring::{Setup, Uring};
+use crate::ring::{OPERATIONS, Setup, Uring};
 use crate::sys::probe::{self, Blocked};
-
-/// The operations that the server asks of a ring, and the first kernel with each of them.
-const OPERATIONS: &[(&str, u8, &str)] = &[
-    ("accept", opcode::Accept::CODE, "5.5"),
-    ("async_cancel", opcode::AsyncCancel::CODE, "5.5"),
-    ("close", opcode::Close::CODE, "5.6"),
-    ("fadvise", opcode::Fadvise::CODE, "5.6"),
-    ("openat2", opcode::OpenAt2::CODE, "5.6"),
-    ("poll_add", opcode::PollAdd::CODE, "5.1"),
-    ("read", opcode::Read::CODE, "5.6"),
-    ("read_fixed", opcode::ReadFixed::CODE, "5.1"),
-    ("readv", opcode::Readv::CODE, "5.1"),
-    ("send", opcode::Send::CODE, "5.6"),
-    ("sendmsg", opcode::SendMsg::CODE, "5.3"),
-    ("send_zc", opcode::SendZc::CODE, "6.0"),
-    ("shutdown", opcode::Shutdown::CODE, "5.11"),
-    ("statx", opcode::Statx::CODE, "5.6"),
-];
 
 pub(in crate::doctor) fn look(_: &Scene<'_>) -> Vec<Finding> {
     let finding = match probe::io_uring() {
