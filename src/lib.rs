@@ -16,6 +16,7 @@ pub mod limits;
 pub mod predict;
 pub mod resource;
 pub mod ring;
+pub mod sandbox;
 pub mod server;
 pub mod sys;
 pub mod techniques;

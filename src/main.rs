@@ -316,7 +316,7 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
     let by = config::KEYS.iter().find(|key| key.name == "engine").map(|key| all.source(key));
     let by = by.map(ToString::to_string).unwrap_or_default();
     tracing::info!(by, "engine {engine}: {}", engine.help());
-    let mut again = Again { given, log: all.settings.log };
+    let mut again = Again { given, log: all.settings.log, files: files(all) };
     let end = server::run(&all.settings.server, given.quiet, &mut again);
     let end = end.map_err(|fault| match fault {
         Fault::Root(error) => refuse_root(given, &error),
@@ -337,6 +337,12 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
 struct Again<'a> {
     given: &'a Serve,
     log: Log,
+    files: Vec<PathBuf>,
+}
+
+/// What was read for a configuration.
+fn files(all: &Effective) -> Vec<PathBuf> {
+    all.file.iter().chain(&all.settings.lab_results).cloned().collect()
 }
 
 impl server::Reload for Again<'_> {
@@ -356,7 +362,12 @@ impl server::Reload for Again<'_> {
         if all.settings.log != self.log {
             tracing::warn!("log-level and log-format change with a restart only");
         }
+        self.files = files(&all);
         Some(all.settings.server)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 }
 
@@ -364,6 +375,7 @@ impl server::Reload for Again<'_> {
 fn code(fault: &Fault) -> Exit {
     match fault {
         Fault::Root(_) => Exit::Root,
+        Fault::Sandbox(_) | Fault::Outside(_) => Exit::Configuration,
         Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
         Fault::Ring(_) => Exit::Ring,
         Fault::System(..) | Fault::Worker(_) => Exit::Internal,

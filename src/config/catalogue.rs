@@ -18,6 +18,7 @@ use super::address::{allow, join, listen_all};
 use super::hand_over;
 use super::key::{Key, Section};
 use super::lab_results;
+use super::privileges;
 use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
@@ -30,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 72] = [
+pub static KEYS: [Key; 74] = [
     Key::one(
         Section::Serving,
         "root",
@@ -68,6 +69,8 @@ pub static KEYS: [Key; 72] = [
     .many()
     .common(),
     hand_over::HAND_OVER,
+    privileges::USER,
+    privileges::SANDBOX,
     engines::ENGINE,
     engines::SERVER_TIMING,
     Key::one(

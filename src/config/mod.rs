@@ -26,6 +26,7 @@ mod log;
 mod loops;
 mod nearest;
 mod print;
+mod privileges;
 mod problem;
 mod rules;
 mod shapes;

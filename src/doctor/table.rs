@@ -31,6 +31,12 @@ pub static PROBES: &[Probe] = &[
         look: probes::io_uring::look,
     },
     Probe {
+        name: "sandbox",
+        looks_at: "Landlock, seccomp filters and restrictions of rings",
+        remedy: "run Linux 6.12 or newer, with landlock among its lsm=",
+        look: probes::sandbox::look,
+    },
+    Probe {
         name: "memlock",
         looks_at: "the limit of locked memory, and memory registered with a ring",
         remedy: "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers \

@@ -14,6 +14,7 @@ mod parts;
 mod reports;
 mod run;
 mod shards;
+mod standing;
 mod succession;
 mod watcher;
 mod worker;

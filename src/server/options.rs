@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::access_log::Options as LogOptions;
@@ -17,6 +18,7 @@ use crate::limits::{
     CONNECTIONS_PER_ADDRESS, GATHERED_ANSWERS_MAX, HEAD_RATE, PIPES_MAX, SEND_RATE,
 };
 use crate::resource::options::{Host, Options as SiteOptions};
+pub use crate::sandbox::Mode as Sandbox;
 pub use crate::sys::Listen;
 pub use crate::telemetry::Lap;
 
@@ -119,6 +121,10 @@ pub struct Options {
     pub access_log: LogOptions,
     /// Where a successor asks for the listeners: the path of a unix socket.
     pub hand_over: Option<PathBuf>,
+    /// Who the server is once it listens: a name, or UID:GID.
+    pub user: Option<String>,
+    /// What the server gives up once it listens.
+    pub sandbox: Sandbox,
     /// What the techniques did when they were last raced on this machine.
     pub laps: Vec<Lap>,
 }
@@ -174,6 +180,8 @@ impl Default for Options {
             telemetry: Telemetry::default(),
             access_log: LogOptions::default(),
             hand_over: None,
+            user: None,
+            sandbox: Sandbox::default(),
             laps: Vec::new(),
         }
     }
@@ -218,7 +226,11 @@ pub const WORKERS_MAX: usize = 256;
 /// One worker for each processor that this process may use, [`WORKERS_MAX`] at most, and one
 /// when the number cannot be learnt.
 pub fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX))
+    /// Asked once: a confined process cannot read the limits of its control group again.
+    static COUNT: LazyLock<usize> = LazyLock::new(|| {
+        std::thread::available_parallelism().map_or(1, |count| count.get().min(WORKERS_MAX))
+    });
+    *COUNT
 }
 
 /// What the page cache keeps of large files that were sent.

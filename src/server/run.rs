@@ -13,10 +13,12 @@ use std::time::Instant;
 use super::control::State;
 use super::generation::Generation;
 use super::listening::{self, note_descriptors};
-use super::options::Options;
+use super::options::{Options, Sandbox};
 use super::shards::Shards;
+use super::standing;
 use super::succession::{Predecessor, Succession};
 use crate::limits::{DRAIN_LOOK, GENERATIONS_MAX, WORKERS_LOOK};
+use crate::sandbox::{Confined, Refused};
 use crate::sys::notify::ServiceManager;
 use crate::sys::probe::Blocked;
 use crate::sys::root::RootError;
@@ -41,6 +43,10 @@ pub enum Fault {
     Worker(String),
     /// The server whose place is to be taken, or the place where this one waits for its successor.
     HandOver(PathBuf, String),
+    /// The process cannot be confined as it was asked to.
+    Sandbox(Refused),
+    /// A later configuration needs what the process has given up.
+    Outside(String),
 }
 
 impl fmt::Display for Fault {
@@ -52,6 +58,12 @@ impl fmt::Display for Fault {
             Self::Ring(error) => error.fmt(out),
             Self::System(what, error) => write!(out, "{what}: {error}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
+            Self::Sandbox(refused) => refused.fmt(out),
+            Self::Outside(what) => write!(
+                out,
+                "{what}; start the server anew, or hand over to a new process, or set \
+                 sandbox = \"off\""
+            ),
             Self::HandOver(path, what) => write!(out, "hand-over '{}': {what}", path.display()),
         }
     }
@@ -74,6 +86,9 @@ pub enum End {
 pub trait Reload {
     /// Reads the configuration again. Whoever is asked says himself what is wrong with it.
     fn load(&mut self) -> Option<Options>;
+
+    /// The files that were read for the last one that was right, and will be read again.
+    fn files(&self) -> Vec<PathBuf>;
 }
 
 /// Serves until a signal ends it, or a successor takes its place.
@@ -95,6 +110,7 @@ pub fn run(options: &Options, quiet: bool, reload: &mut dyn Reload) -> Result<En
     let listeners = taken.renewed(options)?;
     drop(taken);
     note_descriptors(options, descriptors);
+    let confined = standing::confine(options, &reload.files())?;
     let (shards, started) = (Arc::new(Shards::default()), Instant::now());
     // Where nobody but the main thread counts.
     let own = shards.take();
@@ -117,6 +133,8 @@ pub fn run(options: &Options, quiet: bool, reload: &mut dyn Reload) -> Result<En
         finishing: Vec::new(),
         ending: None,
         reload_wanted: false,
+        confined,
+        identity: (options.user.clone(), options.sandbox),
     };
     server.serve(reload)
 }
@@ -136,6 +154,9 @@ struct Server {
     /// How it will have ended.
     ending: Option<End>,
     reload_wanted: bool,
+    confined: Confined,
+    /// The user and the mode of the sandbox that it was started with.
+    identity: (Option<String>, Sandbox),
 }
 
 impl Server {
@@ -227,7 +248,9 @@ impl Server {
     fn renew(&mut self, reload: &mut dyn Reload) {
         self.manager.reloading();
         tracing::info!("reading the configuration again");
-        let taken = reload.load().is_some_and(|options| self.try_to_serve(&options));
+        let options = reload.load();
+        let files = reload.files();
+        let taken = options.is_some_and(|options| self.try_to_serve(&options, &files));
         if taken {
             self.own.configuration.reloads.add(1);
         } else {
@@ -237,8 +260,15 @@ impl Server {
         self.manager.ready();
     }
 
-    fn try_to_serve(&mut self, options: &Options) -> bool {
+    fn try_to_serve(&mut self, options: &Options, files: &[PathBuf]) -> bool {
         let refused = |fault: &Fault| tracing::error!("{fault}");
+        if let Err(fault) = standing::check(&self.confined, options, files) {
+            refused(&fault);
+            return false;
+        }
+        if self.identity != (options.user.clone(), options.sandbox) {
+            tracing::warn!("user and sandbox change with a restart only");
+        }
         let listeners = match self.succession.listeners().renewed(options) {
             Ok(listeners) => listeners,
             Err(fault) => {

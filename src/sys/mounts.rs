@@ -1,21 +1,47 @@
 //! The mounts of this process, as /proc/self/mountinfo lists them (proc_pid_mountinfo(5)). The list
 //! is the kernel's own: reading it asks no file system and waits for none.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
 const LIST: &str = "/proc/self/mountinfo";
+
+/// The list, open, for a process that may not open it any more.
+static KEPT: OnceLock<File> = OnceLock::new();
+
+/// Keeps the list open from now on.
+pub fn keep() {
+    if let Ok(list) = File::open(LIST) {
+        // It is kept already, then.
+        let _ = KEPT.set(list);
+    }
+}
+
+fn list() -> io::Result<Vec<u8>> {
+    let Some(kept) = KEPT.get() else { return std::fs::read(LIST) };
+    // At an offset, since several threads may read; the kernel writes it anew from the first byte.
+    let (mut all, mut part) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        match kept.read_at(&mut part, all.len() as u64)? {
+            0 => return Ok(all),
+            count => all.extend_from_slice(&part[..count]),
+        }
+    }
+}
 
 /// The name of the file system that a mount is of; none if there is no such mount any more.
 ///
 /// # Errors
 /// When the list cannot be read, as where /proc is not mounted.
 pub fn file_system(mount: u64) -> io::Result<Option<Box<[u8]>>> {
-    let list = std::fs::read(LIST)?;
+    let list = list()?;
     let found = lines(&list).find(|line| line.number == mount);
     Ok(found.map(|line| line.file_system.into()))
 }
@@ -34,7 +60,7 @@ pub fn of(fd: BorrowedFd<'_>) -> Option<u64> {
 /// When the list cannot be read, or the directory has no absolute path.
 pub fn beneath(directory: &Path) -> io::Result<Vec<(Box<[u8]>, u64)>> {
     let directory = directory.canonicalize()?;
-    let list = std::fs::read(LIST)?;
+    let list = list()?;
     Ok(beneath_in(&list, directory.as_os_str().as_bytes()))
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use rustix::fs::OFlags;
 
@@ -21,9 +22,19 @@ const TRIGGER: &[u8] = b"some 100000 2000000\0";
 /// # Errors
 /// Where the kernel was built without PSI, or has it turned off, or /proc may not be written to.
 pub fn memory() -> io::Result<OwnedFd> {
-    let own = own_group().and_then(|path| watch(&path).ok());
-    own.map_or_else(|| watch(&PathBuf::from("/proc/pressure/memory")), Ok)
+    let own = OWN.as_ref().and_then(|path| watch(path).ok());
+    own.map_or_else(|| watch(&PathBuf::from(MACHINE)), Ok)
 }
+
+/// The files that triggers are written to.
+pub fn files() -> impl Iterator<Item = PathBuf> {
+    OWN.iter().cloned().chain([PathBuf::from(MACHINE)])
+}
+
+const MACHINE: &str = "/proc/pressure/memory";
+
+/// Looked up once: a process does not change its group, and may not be able to look later.
+static OWN: LazyLock<Option<PathBuf>> = LazyLock::new(own_group);
 
 fn watch(path: &PathBuf) -> io::Result<OwnedFd> {
     let flags = OFlags::NONBLOCK.bits() as i32;

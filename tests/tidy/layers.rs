@@ -39,6 +39,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("http", &["limits", "base"]),
     room("predict", &["limits", "base"]),
     room("eviction", &["limits", "base"]),
+    room("sandbox", &["limits", "base", "sys"]),
     // 2
     room("techniques", &["limits", "base", "sys"]),
     // 3
@@ -56,7 +57,10 @@ pub(crate) const ROOMS: &[Room] = &[
         &["limits", "base", "http", "ring", "cache", "resource", "engines", "access_log"],
     ),
     room("lab", &["limits", "base", "sys", "techniques", "ring", "batch", "predict", "eviction"]),
-    room("doctor", &["limits", "base", "sys", "techniques", "ring", "batch", "predict", "engines"]),
+    room(
+        "doctor",
+        &["limits", "base", "sys", "sandbox", "techniques", "ring", "batch", "predict", "engines"],
+    ),
     // 7
     limited("telemetry", &["limits", "base"], "Stats", BELOW_TELEMETRY),
     // 8
@@ -75,6 +79,7 @@ const BELOW_TELEMETRY: &[&str] = &[
     "sys",
     "http",
     "predict",
+    "sandbox",
     "techniques",
     "ring",
     "batch",
@@ -93,6 +98,7 @@ const BELOW_SERVER: &[&str] = &[
     "sys",
     "http",
     "predict",
+    "sandbox",
     "techniques",
     "ring",
     "batch",
@@ -108,6 +114,7 @@ const BELOW_CONFIG: &[&str] = &[
     "sys",
     "http",
     "predict",
+    "sandbox",
     "techniques",
     "ring",
     "batch",
@@ -128,6 +135,7 @@ const EVERYTHING: &[&str] = &[
     "sys",
     "http",
     "predict",
+    "sandbox",
     "techniques",
     "ring",
     "batch",
@@ -146,7 +154,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Rooms that may call the kernel by name, and files outside of them.
-const AT_THE_KERNEL: &[&str] = &["sys", "techniques", "ring", "lab", "doctor", "config"];
+const AT_THE_KERNEL: &[&str] = &["sys", "sandbox", "techniques", "ring", "lab", "doctor", "config"];
 const FILES_AT_THE_KERNEL: &[&str] = &["access_log/thread/"];
 
 /// Rooms that start threads. The lab has laps of several threads, and receivers at the other ends
@@ -233,7 +241,7 @@ fn calls_kernel(path: &[String]) -> bool {
     }
     matches!(
         path.as_slice(),
-        ["rustix" | "libc" | "io_uring" | "socket2", ..]
+        ["rustix" | "libc" | "io_uring" | "socket2" | "landlock" | "seccompiler", ..]
             | ["std", "fs", ..]
             | ["std", "os", "unix" | "linux", "fs" | "net", ..]
             | ["std", "net", "TcpStream" | "TcpListener" | "UdpSocket", ..]

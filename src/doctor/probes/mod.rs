@@ -14,4 +14,5 @@ pub(super) mod memlock;
 pub(super) mod permissions;
 pub(super) mod pipes;
 pub(super) mod reflink;
+pub(super) mod sandbox;
 pub(super) mod variants;

@@ -1,0 +1,127 @@
+//! Becoming another user, once and for all.
+
+use std::fmt;
+use std::fs;
+
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// Who the process becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    uid: u32,
+    gid: u32,
+    /// Other groups that name the user.
+    groups: Vec<u32>,
+}
+
+/// Why there is no such user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserError(String);
+
+impl fmt::Display for UserError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UserError {}
+
+impl User {
+    /// Reads a name, or numbers as `UID` or `UID:GID`. Names are looked for in /etc/passwd and
+    /// /etc/group alone: other services answer by code that is loaded into the process.
+    ///
+    /// # Errors
+    /// A sentence that names what is missing.
+    pub fn look_up(text: &str) -> Result<Self, UserError> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::find(text, &read("/etc/passwd"), &read("/etc/group"))
+    }
+
+    fn find(text: &str, users: &str, groups: &str) -> Result<Self, UserError> {
+        let (name, group) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
+        let gid = match group.map(str::parse::<u32>) {
+            None => None,
+            Some(Ok(gid)) => Some(gid),
+            Some(Err(_)) => {
+                return Err(UserError(format!("'{text}': write a name, UID or UID:GID")));
+            }
+        };
+        let number = name.parse::<u32>().ok();
+        let row = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|row| {
+            let uid = row.get(2).and_then(|uid| uid.parse::<u32>().ok());
+            row.first() == Some(&name) || number.is_some() && uid == number
+        });
+        let numbers = row.as_ref().and_then(|row| {
+            Some((row.get(2)?.parse::<u32>().ok()?, row.get(3)?.parse::<u32>().ok()?))
+        });
+        let (uid, gid) = match (number, numbers, gid) {
+            (_, Some((uid, own)), gid) => (uid, gid.unwrap_or(own)),
+            (Some(uid), None, Some(gid)) => (uid, gid),
+            (Some(uid), None, None) => (uid, uid),
+            (None, None, _) => {
+                let what = format!(
+                    "there is no user '{name}' in /etc/passwd; make one, or write \
+                                    UID:GID"
+                );
+                return Err(UserError(what));
+            }
+        };
+        let named = row.map_or("", |row| row[0]);
+        let member = |line: &&str| {
+            let mut names = line.rsplit(':').next().unwrap_or("").split(',');
+            !named.is_empty() && group.is_none() && names.any(|one| one == named)
+        };
+        let groups = groups.lines().filter(member);
+        let groups = groups.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
+        Ok(Self { uid, gid, groups })
+    }
+
+    /// Becomes this user, with this user's groups alone. Root's capabilities go with it.
+    ///
+    /// # Errors
+    /// A sentence, for a process that may not.
+    pub(super) fn become_it(&self) -> Result<(), String> {
+        if geteuid().as_raw() == self.uid && !geteuid().is_root() {
+            return Ok(());
+        }
+        if !geteuid().is_root() {
+            return Err(format!(
+                "only root becomes another user, and this is user {}; start the server as root, \
+                 or leave the option out",
+                geteuid().as_raw()
+            ));
+        }
+        let said = |what: &str| {
+            let what = what.to_owned();
+            move |errno: rustix::io::Errno| format!("{what} cannot be taken: {errno}")
+        };
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let groups: Vec<_> = self.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&groups).map_err(said("the groups"))?;
+        set_thread_res_gid(gid, gid, gid).map_err(said("the group"))?;
+        set_thread_res_uid(uid, uid, uid).map_err(said("the user"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:34:www:/var/www:/bin/false\n";
+    const GROUPS: &str = "root:x:0:\nlog:x:7:syslog,www-data\nother:x:8:www-data2\n";
+
+    #[test]
+    fn users_are_named_or_numbered() {
+        let find = |text| User::find(text, USERS, GROUPS);
+        let www = User { uid: 33, gid: 34, groups: vec![7] };
+        assert_eq!(find("www-data"), Ok(www.clone()));
+        assert_eq!(find("33"), Ok(www));
+        assert_eq!(find("33:99"), Ok(User { uid: 33, gid: 99, groups: vec![] }));
+        assert_eq!(find("500:600"), Ok(User { uid: 500, gid: 600, groups: vec![] }));
+        assert_eq!(find("500").unwrap().gid, 500);
+        assert!(find("nobody-such").unwrap_err().to_string().contains("no user 'nobody-such'"));
+        assert!(find("www-data:log").is_err());
+    }
+}
