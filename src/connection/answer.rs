@@ -92,7 +92,9 @@ pub(super) fn answer(
     let host = cx.site.host(head.authority);
     let again = std::mem::replace(&mut request.resolved, true);
     let (varies, coding, begun) = (false, Coding::Identity, request.begun);
-    let mut reply = Reply { head, host, keep, varies, coding, begun, again, outbox, cx };
+    let file_again = None;
+    let mut reply =
+        Reply { head, host, keep, varies, coding, begun, again, file_again, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
@@ -160,6 +162,8 @@ pub(super) struct Reply<'a, 'b, 'h> {
     pub(super) begun: Instant,
     /// Whether the request was resolved before, and is looked at again.
     again: bool,
+    /// Whether the file was asked for before this request, once that was asked.
+    pub(super) file_again: Option<bool>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
 }
@@ -363,7 +367,7 @@ impl<'b> Reply<'_, 'b, '_> {
                 let mut part = Vec::with_capacity(256);
                 multipart::part_head(&mut part, &boundary, index == 0, lines, *span, total);
                 self.outbox.put_shared(part.into());
-                let choice = self.choose(version, *span);
+                let choice = if index == 0 { choice } else { self.choose(version, *span) };
                 self.put_span(version, *span, choice);
             }
             let mut closing = Vec::with_capacity(64);

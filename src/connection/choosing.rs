@@ -29,13 +29,15 @@ impl Reply<'_, '_, '_> {
             true => engines::begins_resident(version, span.start, span.len, io),
             false => None,
         };
+        let again = resident == Some(false)
+            && *self.file_again.get_or_insert_with(|| version.is_asked_again());
         let facts = Facts {
             count: span.len,
             resident,
             may_block: io.mount_kind(version.facts.mount).may_block(),
             direct,
             kept,
-            again: resident == Some(false) && version.is_asked_again(),
+            again,
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
             rate: self.outbox.drain.rate(),

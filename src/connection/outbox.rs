@@ -296,9 +296,11 @@ impl Outbox {
         self.segments.push_front(Segment::Span(rest));
     }
 
-    /// Bytes a second that the answer may have whose bytes go next; 0 is no limit.
+    /// Bytes a second that the slowest answer may have of those that are owed; 0 is no limit. An
+    /// answer without a limit may stand before it, and they leave in one send.
     pub(super) fn rate(&self) -> u64 {
-        self.owed.front().map_or(0, |owed| owed.answer.rate)
+        let rates = self.owed.iter().map(|owed| owed.answer.rate);
+        rates.filter(|rate| *rate > 0).min().unwrap_or(0)
     }
 
     /// Takes note that the kernel took `count` bytes.

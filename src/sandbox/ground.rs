@@ -79,7 +79,9 @@ impl Ground {
 
     /// The directory of a file, of its name and of what its name leads to.
     fn beside(&mut self, what: Use, file: &Path) {
-        let named = std::path::absolute(file).ok();
+        // Names of descriptors and devices, such as /dev/stdout, are not made anew.
+        let is_made = |path: &PathBuf| !["/dev", "/proc"].iter().any(|one| path.starts_with(one));
+        let named = std::path::absolute(file).ok().filter(is_made);
         let target = file.canonicalize().ok();
         for path in named.iter().chain(&target) {
             if let Some(parent) = path.parent() {

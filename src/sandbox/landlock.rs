@@ -1,7 +1,8 @@
 //! Landlock: what is not beneath a directory of the ground cannot be opened, by whatever path and
 //! through whatever descriptor of a directory. What is open stays open.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
@@ -45,6 +46,10 @@ pub(super) fn prepare(ground: &Ground) -> Result<Rules, String> {
         if !facts.is_dir() {
             access &= AccessFs::from_file(NEWEST);
         }
+        if !facts.is_dir() && facts.file_type().is_fifo() && is_nameless(path) {
+            // A pipe of somebody else, by /dev/stdout or /proc: no rule is needed for it.
+            continue;
+        }
         ruleset = match ruleset.add_rule(PathBeneath::new(fd, access)) {
             Ok(ruleset) => ruleset,
             Err(error) => return Err(format!("'{}': {error}", path.display())),
@@ -52,6 +57,11 @@ pub(super) fn prepare(ground: &Ground) -> Result<Rules, String> {
         places.push(Place { what: *what, device: facts.dev(), inode: facts.ino() });
     }
     Ok(Rules { ruleset, places })
+}
+
+/// Whether what a path leads to has no name in a directory.
+fn is_nameless(path: &Path) -> bool {
+    path.canonicalize().is_err()
 }
 
 fn rights(what: Use) -> BitFlags<AccessFs> {

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::fs;
 
-use rustix::process::{Gid, Uid, geteuid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
 
 /// Who the process becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,7 @@ impl User {
     /// # Errors
     /// A sentence that names what is missing.
     pub fn look_up(text: &str) -> Result<Self, UserError> {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Self::find(text, &read("/etc/passwd"), &read("/etc/group"))
+        Self::find(text, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
     fn find(text: &str, users: &str, groups: &str) -> Result<Self, UserError> {
@@ -74,6 +76,9 @@ impl User {
         };
         let groups = groups.lines().filter(member);
         let groups = groups.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
+        if uid == 0 {
+            return Err(UserError(format!("'{text}' is root; name a user that may do less")));
+        }
         Ok(Self { uid, gid, groups })
     }
 
@@ -82,14 +87,17 @@ impl User {
     /// # Errors
     /// A sentence, for a process that may not.
     pub(super) fn become_it(&self) -> Result<(), String> {
-        if geteuid().as_raw() == self.uid && !geteuid().is_root() {
-            return Ok(());
+        if geteuid().as_raw() == self.uid && getegid().as_raw() == self.gid {
+            return gives_up_capabilities();
         }
         if !geteuid().is_root() {
             return Err(format!(
-                "only root becomes another user, and this is user {}; start the server as root, \
-                 or leave the option out",
-                geteuid().as_raw()
+                "only root becomes {}:{}, and this is user {}:{}; start the server as root, or \
+                 leave the option out",
+                self.uid,
+                self.gid,
+                geteuid().as_raw(),
+                getegid().as_raw()
             ));
         }
         let said = |what: &str| {
@@ -100,8 +108,26 @@ impl User {
         let groups: Vec<_> = self.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         set_thread_groups(&groups).map_err(said("the groups"))?;
         set_thread_res_gid(gid, gid, gid).map_err(said("the group"))?;
-        set_thread_res_uid(uid, uid, uid).map_err(said("the user"))
+        set_thread_res_uid(uid, uid, uid).map_err(said("the user"))?;
+        gives_up_capabilities()
     }
+}
+
+/// A file of users. What is not UTF-8 in it, a name or a remark, is nobody's who is asked for.
+fn read(path: &str) -> Result<String, UserError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(UserError(format!("{path}: {error}"))),
+    }
+}
+
+/// Who starts the process may have given it some, beyond those of its user.
+fn gives_up_capabilities() -> Result<(), String> {
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none)
+        .map_err(|errno| format!("the capabilities cannot be given up: {errno}"))
 }
 
 #[cfg(test)]
@@ -123,5 +149,7 @@ mod tests {
         assert_eq!(find("500").unwrap().gid, 500);
         assert!(find("nobody-such").unwrap_err().to_string().contains("no user 'nobody-such'"));
         assert!(find("www-data:log").is_err());
+        assert!(find("root").unwrap_err().to_string().contains("is root"));
+        assert!(find("0:5").is_err());
     }
 }

@@ -117,10 +117,17 @@ pub fn run(options: &Options, quiet: bool, reload: &mut dyn Reload) -> Result<En
     let serving = Generation::start(options, &listeners, &shards, started);
     let serving = serving.map_err(|(fault, _)| fault)?;
     listeners.announce(options, quiet);
+    let succeeds = predecessor.is_some();
     if let Some(predecessor) = predecessor {
         predecessor.replace(&manager)?;
     }
-    let succession = Succession::open(options.hand_over.as_deref(), listeners)?;
+    let mut succession = Succession::new(listeners);
+    match succession.open(options.hand_over.as_deref()) {
+        Ok(()) => {}
+        // The other one has gone: somebody has to serve.
+        Err(fault) if succeeds => tracing::error!("{fault}; nobody can take the place of this one"),
+        Err(fault) => return Err(fault),
+    }
     manager.ready();
     let mut server = Server {
         signals,

@@ -136,22 +136,26 @@ pub(super) struct Succession {
 }
 
 impl Succession {
-    /// Waits at the path, if there is one, on a thread of its own.
-    pub(super) fn open(path: Option<&Path>, listeners: Listeners) -> Result<Self, Fault> {
+    /// Of a server that listens on these, and that nobody can take the place of.
+    pub(super) fn new(listeners: Listeners) -> Self {
         let listeners = Arc::new(Mutex::new(listeners));
-        let all = Self { listeners, successor: Arc::default(), place: Arc::default() };
-        let Some(path) = path else { return Ok(all) };
+        Self { listeners, successor: Arc::default(), place: Arc::default() }
+    }
+
+    /// Waits at the path, if there is one, on a thread of its own.
+    pub(super) fn open(&mut self, path: Option<&Path>) -> Result<(), Fault> {
+        let Some(path) = path else { return Ok(()) };
         let (waiting, place) = Waiting::open(path).map_err(|error| {
             Fault::HandOver(path.to_owned(), format!("it cannot be waited there: {error}"))
         })?;
-        *lock(&all.place) = Some(place);
-        let (listeners, successor) = (Arc::clone(&all.listeners), Arc::clone(&all.successor));
-        let place = Arc::clone(&all.place);
+        *lock(&self.place) = Some(place);
+        let (listeners, successor) = (Arc::clone(&self.listeners), Arc::clone(&self.successor));
+        let place = Arc::clone(&self.place);
         std::thread::Builder::new()
             .name("hand-over".to_owned())
             .spawn(move || wait(&waiting, &place, &listeners, &successor))
             .map_err(|e| Fault::System("a thread cannot be started", e))?;
-        Ok(all)
+        Ok(())
     }
 
     /// What is listened on now.

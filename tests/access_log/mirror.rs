@@ -6,6 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use rustix::process::Signal;
+
 use crate::common::{self, Scratch, get};
 use crate::{ask, lines, server};
 
@@ -104,4 +106,29 @@ fn a_mirror_that_nobody_would_see_is_warned_of() {
     assert!(with_log("splice", "combined").contains("$mirror"));
     assert!(told(&["--engine", "splice"]).contains("without an access log"));
     assert_eq!(with_log("splice", "json"), "");
+}
+
+#[test]
+fn what_is_stored_is_never_overwritten() {
+    let scratch = Scratch::new();
+    let (store, log) = (scratch.join("bodies"), scratch.join("access.log"));
+    fs::create_dir(&store).unwrap();
+    scratch.write("root/b.txt", "another\n");
+    let (store_path, log_path) = (store.to_str().unwrap(), log.to_str().unwrap());
+    let options = ["--engine", "splice", "--mirror", "/**", "--mirror-store", store_path];
+    let server = server(&scratch, &[&options[..], &["--access-log", log_path]].concat());
+    // What a process of the same number has left behind, as they all have in containers.
+    fs::write(store.join(format!("{}-1.body", server.id())), "older").unwrap();
+    for (index, path) in ["/a.txt", "/b.txt"].into_iter().enumerate() {
+        ask(&server, path, "");
+        lines(&log, index + 1);
+        server.signal(Signal::HUP);
+        server.figure_until(&["configuration", "reloads"], |count| count == index as u64 + 1);
+    }
+    let mut bodies: Vec<_> = fs::read_dir(&store)
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    bodies.sort();
+    assert_eq!(bodies, ["another\n", "hello\n", "older"]);
 }

@@ -167,6 +167,16 @@ fn a_limit_of_bandwidth_goes_by_path() {
     let limited = ask("/slow.bin", SECOND);
     assert!((10_000..40_000).contains(&limited), "{limited}");
     assert!(ask("/slow.bin", 5 * SECOND) > 70_000);
+    // An answer without a limit that stands before it, and leaves in one send with it, does not
+    // take the limit away; by now both names are known.
+    for _ in 0..4 {
+        let mut line = machine.connect();
+        let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        line.client.write([ask("/nothing"), ask("/slow.bin")].concat().as_bytes());
+        machine.pass(SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+        assert!(line.received.len() < 40_000, "{}", line.received.len());
+    }
 }
 
 /// Connections by address: beyond the limit one is closed without a word, until another one ends.

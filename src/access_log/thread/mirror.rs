@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::Digest as _;
 
@@ -24,13 +25,15 @@ enum Hasher {
     Sha256(sha2::Sha256),
 }
 
+/// Bodies that were stored in this process, by the logs of all its configurations.
+static STORED: AtomicU64 = AtomicU64::new(0);
+
 /// See the module.
 pub(super) struct Mirrors {
     /// By the pipe of the worker and its number there.
     streams: HashMap<(RawFd, u32), Stream>,
     options: Option<Arc<Options>>,
     buffer: Vec<u8>,
-    stored: u64,
     told: bool,
 }
 
@@ -41,7 +44,7 @@ impl Mirrors {
 
     /// For a thread that gets none.
     pub(super) fn none() -> Self {
-        Self { streams: HashMap::new(), options: None, buffer: Vec::new(), stored: 0, told: false }
+        Self { streams: HashMap::new(), options: None, buffer: Vec::new(), told: false }
     }
 
     /// Takes a piece of a body out of the pipe.
@@ -72,13 +75,21 @@ impl Mirrors {
     /// A file for the next body; what is not whole has a name of its own.
     fn store(&mut self) -> Option<(File, PathBuf)> {
         let directory = self.options.as_ref()?.mirror.store.as_ref()?;
-        self.stored += 1;
-        let path = directory.join(format!("{}-{}.part", std::process::id(), self.stored));
-        match File::create(&path) {
-            Ok(file) => Some((file, path)),
-            Err(error) => {
-                self.tell(&error);
-                None
+        loop {
+            let number = STORED.fetch_add(1, Ordering::Relaxed) + 1;
+            let name = directory.join(format!("{}-{number}", std::process::id()));
+            let path = name.with_extension("part");
+            // In a container every process may have the same number: what is there is passed over.
+            if name.with_extension("body").exists() {
+                continue;
+            }
+            match File::create_new(&path) {
+                Ok(file) => return Some((file, path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    self.tell(&error);
+                    return None;
+                }
             }
         }
     }
