@@ -12,5 +12,7 @@ mod crowds;
 mod ends;
 #[path = "hard_times/files.rs"]
 mod files;
+#[path = "hard_times/network.rs"]
+mod network;
 #[path = "hard_times/starts.rs"]
 mod starts;

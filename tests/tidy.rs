@@ -8,6 +8,8 @@
 mod figures;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/licences.rs"]
+mod licences;
 #[path = "tidy/paths.rs"]
 mod paths;
 #[path = "tidy/source.rs"]
