@@ -184,3 +184,40 @@ impl Lane {
         matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::access_log::thread::read_exactly;
+
+    #[test]
+    fn a_sink_that_took_a_part_of_a_batch_goes_on_in_a_new_line_with_what_it_misses() {
+        let (options, stats) = (Arc::new(Options::default()), Arc::new(Stats::default()));
+        let mut lanes = Lanes::new(&options, &stats);
+        let mut feed = lanes.add().unwrap();
+        // One page: a part of the batch fits.
+        rustix::pipe::fcntl_setpipe_size(&feed.pipe, 4096).unwrap();
+        let (source, filling) = rustix::pipe::pipe().unwrap();
+        let batch: String = (0..100).map(|number| format!("{number:>90}\n")).collect();
+        rustix::io::write(&filling, batch.as_bytes()).unwrap();
+        let place = Place::Piped { left: batch.len(), total: batch.len() };
+        assert!(lanes.put(&mut Piece { place, records: 100 }, &source));
+        let mut got = Vec::new();
+        read_exactly(&feed.pipe, &mut got, feed.ledger.take().unwrap().length as usize).unwrap();
+        assert!(batch.as_bytes().starts_with(&got) && !got.ends_with(b"\n"));
+        let whole = got.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(stats.sink(0).missing.read(), 100 - whole);
+
+        let place = Place::Bytes { bytes: b"the next\n".to_vec(), at: 0 };
+        assert!(lanes.put(&mut Piece { place, records: 1 }, &source));
+        let mut expected = b"\n".to_vec();
+        marker::put_marker(&mut expected, options.format.escape(), 100 - whole);
+        expected.extend_from_slice(b"the next\n");
+        let mut behind = Vec::new();
+        while let Some(entry) = feed.ledger.take() {
+            read_exactly(&feed.pipe, &mut behind, entry.length as usize).unwrap();
+        }
+        assert_eq!(behind.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+}
