@@ -60,7 +60,7 @@ fn a_large_file_leaves_nothing_that_was_not_there_before() {
         let by_direct = || kept.figure(&["engines", "direct", "responses"]) > 0;
         download(&kept);
         let (there, pages) = resident(&path);
-        assert!(by_direct() || there == pages, "{engine} keeps {there} of {pages}");
+        assert!(by_direct() || there > pages - pages / 16, "{engine} keeps {there} of {pages}");
         drop(kept);
 
         let dropped = server(engine, &scratch, "drop");
@@ -89,8 +89,9 @@ fn a_large_file_that_was_there_before_stays() {
         std::fs::read(&path).unwrap();
         let server = server(engine, &scratch, "drop");
         download(&server);
-        let (there, pages) = resident(&path);
-        assert_eq!(there, pages, "{engine}");
         assert_eq!(server.figure(&["techniques", "forget", "operations"]), 0, "{engine}");
+        // The kernel may take some pages back whenever it likes.
+        let (there, pages) = resident(&path);
+        assert!(there > pages - pages / 16, "{engine}: {there} of {pages}");
     }
 }
