@@ -54,12 +54,15 @@ impl<T> Slab<T> {
     ///
     /// ```
     /// # use pitcrew::base::Slab;
+    /// # fn main() -> Result<(), &'static str> {
     /// let mut slab = Slab::new(1);
-    /// let key = slab.insert("left").unwrap();
+    /// let key = slab.insert("left")?;
     /// assert_eq!(slab.insert("right"), Err("right"));
     /// assert_eq!(slab.remove(key), Some("left"));
-    /// let next = slab.insert("right").unwrap();
+    /// let next = slab.insert("right")?;
     /// assert_eq!((slab.get(key), slab.get(next)), (None, Some(&"right")));
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
         if self.count == self.count_max {

@@ -85,10 +85,12 @@ impl Glob {
     ///
     /// ```
     /// use pitcrew::http::glob::Glob;
-    ///
-    /// let glob = Glob::new("/assets/**/*.js").unwrap();
+    /// # fn main() -> Result<(), pitcrew::http::glob::GlobError> {
+    /// let glob = Glob::new("/assets/**/*.js")?;
     /// assert!(glob.matches(b"assets/app.js") && glob.matches(b"assets/a/b/app.js"));
     /// assert!(!glob.matches(b"assets/app.css"));
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn new(text: &str) -> Result<Self, GlobError> {
         let rest = text.strip_prefix('/').ok_or(GlobError::Relative)?;

@@ -52,12 +52,14 @@ pub enum TargetError {
 ///
 /// ```
 /// use pitcrew::http::target::{TargetError, resolve};
-///
+/// # fn main() -> Result<(), TargetError> {
 /// let mut path = Vec::new();
-/// let target = resolve(b"/docs/%2e%2e/caf%C3%A9/", &mut path).unwrap();
+/// let target = resolve(b"/docs/%2e%2e/caf%C3%A9/", &mut path)?;
 /// assert_eq!(path, "caf\u{e9}".as_bytes());
 /// assert!(target.directory && target.dotted && !target.hidden);
 /// assert_eq!(resolve(b"/%2e%2e/etc", &mut path), Err(TargetError::Climbs));
+/// # Ok(())
+/// # }
 /// ```
 pub fn resolve(raw: &[u8], out: &mut Vec<u8>) -> Result<Target, TargetError> {
     out.clear();

@@ -122,8 +122,11 @@ impl From<SynchronousFile> for OwnedFd {
 /// [`Error::BadDescriptor`] for a closed one.
 ///
 /// ```
-/// let plain = tempfile::tempfile().unwrap();
+/// # fn main() -> std::io::Result<()> {
+/// let plain = tempfile::tempfile()?;
 /// assert_eq!(pitcrew::techniques::synchronous::durability(&plain), Ok(None));
+/// # Ok(())
+/// # }
 /// ```
 pub fn durability(fd: impl AsFd) -> Result<Option<Durability>, Error> {
     let flags = fcntl_getfl(fd)?;
@@ -178,9 +181,12 @@ pub fn pwritev_durable(
 ///
 /// ```
 /// use pitcrew::techniques::synchronous::{self, Durability};
-/// let file = tempfile::tempfile().unwrap();
-/// let written = synchronous::pwrite_durable_all(&file, b"record", 0, Durability::Data);
-/// assert_eq!(written.unwrap().bytes, 6);
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = tempfile::tempfile()?;
+/// let written = synchronous::pwrite_durable_all(&file, b"record", 0, Durability::Data)?;
+/// assert_eq!(written.bytes, 6);
+/// # Ok(())
+/// # }
 /// ```
 pub fn pwrite_durable_all(
     fd: impl AsFd,

@@ -1,0 +1,114 @@
+//! What a confined process can no longer do. Without the test harness: a process confines itself
+//! before it has other threads, and stays so.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{Scratch, skipped};
+use pitcrew::sandbox::{Ground, Mode, confine, landlock_abi};
+use rustix::process::Signal;
+
+/// Names the directory for [`inside`].
+const INSIDE: &str = "CONFINED_TEST_DIRECTORY";
+/// What it does beside looking for files.
+const DEED: &str = "CONFINED_TEST_DEED";
+
+fn main() {
+    if let Some(directory) = std::env::var_os(INSIDE) {
+        return inside(&PathBuf::from(directory));
+    }
+    if landlock_abi() == 0 {
+        return skipped("a confined process", "this kernel has no Landlock");
+    }
+    it_opens_nothing_outside();
+    it_starts_no_program();
+    println!("test confined ... ok");
+}
+
+/// Runs [`inside`] in a process of its own.
+fn confined(scratch: &Scratch, deed: &str) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(INSIDE, scratch.path()).env(DEED, deed).output().unwrap()
+}
+
+fn tree() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.write("root/inside.txt", "inside\n");
+    scratch.write("outside.txt", "outside\n");
+    symlink("../outside.txt", scratch.join("root/escape.txt")).unwrap();
+    scratch.write("log/access.log", "");
+    scratch
+}
+
+fn it_opens_nothing_outside() {
+    let told = confined(&tree(), "look");
+    let text = format!("{told:?}");
+    assert!(told.status.success() && text.contains("nothing could be opened"), "{text}");
+}
+
+fn it_starts_no_program() {
+    let scratch = tree();
+    let told = confined(&scratch, "execute");
+    let text = format!("{told:?}");
+    assert!(text.contains("nothing could be opened"), "{text}");
+    // Whoever calls execve is ended: a child that was made for it, or the process itself.
+    let ended = told.status.success() || told.status.signal() == Some(Signal::SYS.as_raw());
+    assert!(ended && !scratch.join("log/ran").exists(), "{text}");
+}
+
+/// Confines itself as a server does, and tries what it may not.
+fn inside(directory: &Path) {
+    let outside = directory.join("outside.txt");
+    // What was opened before stays open; what is beneath a directory that was opened does not.
+    let above = fs::File::open(directory).unwrap();
+    let mut ground = Ground::default();
+    ground.serve(&directory.join("root"));
+    ground.log(&directory.join("log/access.log"));
+    let held = confine(Mode::On, None, &ground, false).unwrap();
+    assert!(held.is_confined() && !held.starts_programs());
+    assert!(fs::read(directory.join("root/inside.txt")).is_ok());
+    assert!(fs::write(directory.join("log/new.log"), "x").is_ok());
+    let denied = |what: &str, result: std::io::Result<()>| {
+        let kind = result.expect_err(what).kind();
+        assert_eq!(kind, std::io::ErrorKind::PermissionDenied, "{what}");
+    };
+    let read = |path: &Path| fs::read(path).map(drop);
+    denied("a path", read(&outside));
+    denied("a path upwards", read(&directory.join("root/../outside.txt")));
+    denied("a link", read(&directory.join("root/escape.txt")));
+    let by_proc = Path::new("/proc/self/root").join(outside.strip_prefix("/").unwrap());
+    denied("the root of the process", read(&by_proc));
+    denied("the password file", read(Path::new("/etc/passwd")));
+    denied("a listing", fs::read_dir(directory).map(drop));
+    denied("a new file", fs::write(directory.join("root/new.txt"), "x"));
+    denied("a file that is written", fs::write(directory.join("root/inside.txt"), "x"));
+    use rustix::fs::{Mode as Bits, OFlags, ResolveFlags, openat2};
+    let opened =
+        openat2(&above, "outside.txt", OFlags::RDONLY, Bits::empty(), ResolveFlags::BENEATH);
+    denied("a directory that is open", opened.map(drop).map_err(Into::into));
+    let by_descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&above));
+    denied("its name in /proc", fs::read_dir(by_descriptor).map(drop));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).map(drop);
+    if landlock_abi() >= 4 {
+        denied("a connection to somewhere", connected);
+    }
+    let raw = rustix::net::socket(
+        rustix::net::AddressFamily::NETLINK,
+        rustix::net::SocketType::RAW,
+        None,
+    );
+    assert_eq!(raw.map(drop), Err(rustix::io::Errno::PERM));
+    println!("nothing could be opened");
+    if std::env::var(DEED).is_ok_and(|deed| deed == "execute") {
+        let script = format!(": > '{}'", directory.join("log/ran").display());
+        let ended = Command::new("/bin/sh").args(["-c", &script]).status();
+        assert!(!ended.is_ok_and(|status| status.success()), "a program could be started");
+    }
+}
