@@ -171,8 +171,8 @@ fn a_limit_of_bandwidth_goes_by_path() {
     // take the limit away; by now both names are known.
     for _ in 0..4 {
         let mut line = machine.connect();
-        let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-        line.client.write([ask("/nothing"), ask("/slow.bin")].concat().as_bytes());
+        let ask = |line: &str| format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
+        line.client.write([ask("HEAD /data.bin"), ask("GET /slow.bin")].concat().as_bytes());
         machine.pass(SECOND);
         line.received.extend(line.client.read(usize::MAX));
         assert!(line.received.len() < 40_000, "{}", line.received.len());
