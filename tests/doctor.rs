@@ -55,6 +55,25 @@ fn site() -> Scratch {
     scratch
 }
 
+/// What auto goes by is told, too: where the lab has found that O_DIRECT is never ahead, it is not
+/// chosen.
+#[test]
+fn the_choices_follow_the_result_of_the_lab() {
+    let scratch = site();
+    let never = r#"{ "version": 1, "measured_at": 1, "laps": [],
+        "crossover": { "small_bytes_max": 100000, "large_bytes_min": 4611686018427387904 } }"#;
+    let kept = scratch.write("lab.json", never);
+    let (_, report) = told(&[], &["--lab-results", kept.to_str().unwrap()], scratch.path());
+    let choices = report["auto"].as_array().unwrap();
+    let of =
+        |bytes: u64| choices.iter().find(|row| row["bytes"] == bytes && row["in_memory"] == true);
+    assert!(choices.iter().all(|row| row["engine"] != "direct"), "{report:#}");
+    if report["io_uring"] == true {
+        let middle = of(64 << 10).unwrap();
+        assert_eq!((&middle["engine"], &middle["reason"]), (&"uring".into(), &"small".into()));
+    }
+}
+
 #[test]
 fn where_every_engine_can_run_the_exit_code_is_0() {
     let scratch = site();

@@ -17,5 +17,6 @@ pub fn doctor_options(server: &ServerOptions) -> Options {
         symlinks: server.symlinks,
         dotfiles: server.site.dotfiles,
         precompressed: server.precompressed.name(),
+        thresholds: server.thresholds,
     }
 }

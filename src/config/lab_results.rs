@@ -77,22 +77,26 @@ pub(super) fn read(path: &Path) -> Result<Told, String> {
             machine: machine.clone(),
         })
     });
-    Ok(Told { laps: laps.collect(), thresholds: thresholds(&told["crossover"]) })
+    let thresholds = thresholds(&told["crossover"]).map_err(|what| odd(&what))?;
+    Ok(Told { laps: laps.collect(), thresholds })
 }
 
 /// The sizes that were measured.
-fn thresholds(told: &Value) -> Thresholds {
+fn thresholds(told: &Value) -> Result<Thresholds, String> {
     let usual = Thresholds::default();
-    let size = |name: &str, usual| told[name].as_u64().unwrap_or(usual);
+    let size = |name: &str, usual| match &told[name] {
+        Value::Null => Ok(usual),
+        size => size.as_u64().ok_or_else(|| format!("crossover.{name} is no size")),
+    };
     // Below a byte there is nothing to read.
-    let large = size("large_bytes_min", usual.large_bytes_min).max(1);
-    Thresholds {
-        small_bytes_max: size("small_bytes_max", usual.small_bytes_max),
+    let large = size("large_bytes_min", usual.large_bytes_min)?.max(1);
+    Ok(Thresholds {
+        small_bytes_max: size("small_bytes_max", usual.small_bytes_max)?,
         large_bytes_min: large,
         // Where buffered reads are faster at every size, others gain nothing.
         once_bytes_min: if large > LAB_COLD_BYTES_MAX { large } else { usual.once_bytes_min },
         ..usual
-    }
+    })
 }
 
 /// Its name, its processor and its kernel, as far as they are told.
@@ -161,6 +165,11 @@ mod tests {
             (r#"{ "version": 2 }"#, "it has version 2, and not 1"),
             (r#"{ "version": 1 }"#, "it has no laps"),
             (r#"{ "version": 1, "laps": [] }"#, "it has no measured_at"),
+            (
+                r#"{ "version": 1, "laps": [], "measured_at": 1,
+                "crossover": { "large_bytes_min": "1MiB" } }"#,
+                "crossover.large_bytes_min is no size",
+            ),
         ] {
             let (_directory, path) = kept(text);
             let problem = read(&path).unwrap_err();

@@ -1,8 +1,9 @@
 //! Which engines can run here, and which of them `auto` would choose.
 
+use super::Options;
 use super::report::{EngineRow, Finding, Picked};
 use super::scene::{Place, Scene};
-use crate::engines::{Facts, Kind, Thresholds, choose};
+use crate::engines::{Facts, Kind, choose};
 
 /// Sizes that are told, in bytes: a page, a picture, a release, a film.
 const SIZES: [u64; 4] = [4 << 10, 64 << 10, 1 << 20, 1 << 30];
@@ -28,11 +29,13 @@ pub(super) fn engines(findings: &[Finding]) -> Vec<EngineRow> {
 pub(super) fn table(scene: &Scene<'_>, findings: &[Finding]) -> Vec<Picked> {
     let places = scene.places.iter();
     places
-        .flat_map(|place| SIZES.into_iter().flat_map(|bytes| row(place, bytes, findings)))
+        .flat_map(|place| {
+            SIZES.into_iter().flat_map(|bytes| row(scene.options, place, bytes, findings))
+        })
         .collect()
 }
 
-fn row(place: &Place, bytes: u64, findings: &[Finding]) -> Vec<Picked> {
+fn row(options: &Options, place: &Place, bytes: u64, findings: &[Finding]) -> Vec<Picked> {
     let here = || {
         let mount = |one: &&Finding| one.mount.as_ref().is_none_or(|mount| *mount == place.path);
         findings.iter().filter(mount)
@@ -52,7 +55,7 @@ fn row(place: &Place, bytes: u64, findings: &[Finding]) -> Vec<Picked> {
         let (engine, reason) = match blocked(Kind::Uring) {
             true => (None, "no_io_uring"),
             false => {
-                let choice = choose(&facts, &Thresholds::default());
+                let choice = choose(&facts, &options.thresholds);
                 (Some(choice.kind.name()), choice.why.name())
             }
         };

@@ -24,6 +24,7 @@ pub use report::{EngineRow, Finding, Picked, Report, State, VERSION};
 pub use table::{PROBES, Probe};
 pub use text::text;
 
+use crate::engines::Thresholds;
 use crate::sys::root::{Root, RootError};
 use scene::Scene;
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub dotfiles: bool,
     /// How precompressed neighbours are served, by its name in the configuration.
     pub precompressed: &'static str,
+    /// The sizes that the engine `auto` goes by.
+    pub thresholds: Thresholds,
 }
 
 /// Looks at everything.

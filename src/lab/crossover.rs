@@ -85,8 +85,27 @@ pub(super) fn measure(track: &Track, rounds: u32) -> Crossover {
     let sends = keep("sends", sends(track, rounds));
     let cold_reads = keep("cold reads", cold_reads(track, rounds));
     all.small_bytes_max = plain_up_to(&sends);
-    all.large_bytes_min = other_from(&cold_reads);
+    all.large_bytes_min = all.large_from(&cold_reads);
     Crossover { sends, cold_reads, ..all }
+}
+
+impl Crossover {
+    /// That O_DIRECT is never ahead follows from all sizes only: it is the large ones that it is
+    /// ahead with.
+    fn large_from(&mut self, cold_reads: &[Crossing]) -> Option<u64> {
+        let from = other_from(cold_reads)?;
+        let largest = cold_reads.last().map_or(0, |one| one.bytes);
+        if from < NEVER || largest == limits::LAB_COLD_BYTES_MAX {
+            return Some(from);
+        }
+        let needed = limits::LAB_COLD_BYTES_MAX * 2 * COLD_BODIES >> 20;
+        self.missing.push(format!(
+            "cold reads: O_DIRECT is not ahead up to {} KiB, and the file is too small for more; \
+             a file of {needed} MiB tells",
+            largest >> 10
+        ));
+        None
+    }
 }
 
 /// Runs both techniques over each size in each round, the first one first in every other round.
@@ -112,10 +131,15 @@ fn interleaved(
     Ok(sizes.iter().zip(&values).map(crossing).collect())
 }
 
-/// Powers of two from one size up to another, as far as the file reaches for so many bodies.
-fn sizes(track: &Track, from: u64, to: u64, bodies: u64) -> Vec<u64> {
+/// Powers of two from one size up to another, as far as a file of so many bytes reaches for so
+/// many bodies.
+fn sizes(file_bytes: u64, from: u64, to: u64, bodies: u64) -> Result<Vec<u64>, LapError> {
+    if from * bodies > file_bytes {
+        let text = format!("the file is too small: {} KiB are needed", from * bodies >> 10);
+        return Err(LapError::new("measure", std::io::Error::other(text)));
+    }
     let all = std::iter::successors(Some(from), |size| Some(size * 2));
-    all.take_while(|&size| size <= to && size * bodies <= track.size).collect()
+    Ok(all.take_while(|&size| size <= to && size * bodies <= file_bytes).collect())
 }
 
 fn wrong(doing: &'static str) -> LapError {
@@ -127,7 +151,7 @@ fn wrong(doing: &'static str) -> LapError {
 
 fn sends(track: &Track, rounds: u32) -> Result<Vec<Crossing>, LapError> {
     track.warm().map_err(|error| LapError::new("read", error))?;
-    let sizes = sizes(track, 1 << 10, limits::LAB_SEND_BYTES_MAX, 1);
+    let sizes = sizes(track.size, 1 << 10, limits::LAB_SEND_BYTES_MAX, 1)?;
     interleaved(&sizes, rounds, |bytes, sendfile| send(track, bytes, sendfile))
 }
 
@@ -239,7 +263,7 @@ fn cold_reads(track: &Track, rounds: u32) -> Result<Vec<Crossing>, LapError> {
     }
     track.direct.as_ref().map_err(|reason| refused(reason))?;
     let least = limits::BODY_BLOCK_BYTES as u64;
-    let sizes = sizes(track, least, limits::LAB_COLD_BYTES_MAX, 2 * COLD_BODIES);
+    let sizes = sizes(track.size, least, limits::LAB_COLD_BYTES_MAX, 2 * COLD_BODIES)?;
     let mut direct = Direct::new(track)?;
     interleaved(&sizes, rounds, |bytes, by_direct| {
         let mut times = Duration::ZERO;
@@ -361,6 +385,21 @@ mod tests {
         let other = crossings(&[(1, 9., 5.), (2, 9., 7.)]);
         assert_eq!((plain_up_to(&other), other_from(&other)), (Some(0), Some(1)));
         assert_eq!((plain_up_to(&[]), other_from(&[])), (None, None));
+    }
+
+    #[test]
+    fn never_is_said_of_all_sizes_only() {
+        let behind = |bytes| crossings(&[(bytes / 2, 5., 9.), (bytes, 7., 9.)]);
+        let mut small = Crossover::default();
+        assert_eq!(small.large_from(&behind(1 << 20)), None);
+        assert!(small.missing[0].contains("up to 1024 KiB"), "{:?}", small.missing);
+        let mut all = Crossover::default();
+        assert_eq!(all.large_from(&behind(limits::LAB_COLD_BYTES_MAX)), Some(NEVER));
+        let ahead = crossings(&[(1 << 16, 9., 5.)]);
+        assert_eq!((all.large_from(&ahead), all.missing.len()), (Some(1 << 16), 0));
+        assert_eq!(sizes(1 << 20, 1 << 18, 1 << 23, 2).unwrap(), [1 << 18, 1 << 19]);
+        let error = sizes(1 << 18, 1 << 18, 1 << 23, 2).unwrap_err();
+        assert!(error.to_string().contains("too small: 512 KiB"), "{error}");
     }
 
     #[test]
