@@ -10,5 +10,7 @@ mod hangs;
 mod helpers;
 #[path = "jobs/hot.rs"]
 mod hot;
+#[path = "jobs/tenure.rs"]
+mod tenure;
 #[path = "jobs/worker.rs"]
 mod worker;

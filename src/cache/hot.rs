@@ -19,8 +19,8 @@ use std::sync::Arc;
 use super::open_files::OpenFiles;
 use super::stats::Stats;
 use super::version::Version;
-use crate::base::WallClock;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
+use crate::base::{Instant, WallClock};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX, HOT_SETTLED_SECONDS};
 use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket};
 
@@ -176,13 +176,18 @@ impl Hot {
 impl OpenFiles {
     /// The whole body of a version that was just found to hold, if it is in memory. The second
     /// time that it is asked for has it put there.
-    pub fn body(&mut self, version: &Rc<Version>, wall: WallClock) -> Option<Rc<Body>> {
+    pub fn body(
+        &mut self,
+        version: &Rc<Version>,
+        now: Instant,
+        wall: WallClock,
+    ) -> Option<Rc<Body>> {
         if !self.hot.takes(version.facts.size) {
             return None;
         }
         let body = version.body();
         if body.is_none()
-            && version.is_asked_again()
+            && version.note_asked(now).is_some()
             && wall.seconds - version.facts.changed.seconds >= HOT_SETTLED_SECONDS
         {
             self.hot.want(version);

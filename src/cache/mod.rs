@@ -7,6 +7,8 @@
 //! where these are watched; else it is looked up again once it is older than the revalidation
 //! time. Lengths and validators come from statx of the very descriptor that is sent.
 //!
+//! [`Tenure`] learns how long the page cache keeps what is read into it.
+//!
 //! [`Blocks`] keeps what the engine `direct` has read of files, block by block, in a pool of a
 //! fixed size; [`crate::eviction`] chooses who gives way in it.
 
@@ -18,6 +20,7 @@ mod lookup;
 mod open_files;
 mod queue;
 mod stats;
+mod tenure;
 mod tree;
 mod version;
 mod watches;
@@ -26,5 +29,6 @@ pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
 pub use stats::Stats;
+pub use tenure::Tenure;
 pub use tree::{Directory, Tree};
 pub use version::{Digest, Direct, Lines, LinesKey, Name, OpenDirectory, Version};

@@ -22,6 +22,7 @@ use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
 use super::queue::Queue;
 use super::stats::Stats;
+use super::tenure::Tenure;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
 use crate::base::{Instant, Key, Slab};
@@ -62,6 +63,8 @@ pub struct OpenFiles {
     pub(super) roots: Vec<Root>,
     pub(super) watches: Watches,
     pub(super) hot: Hot,
+    /// How long the page cache keeps what is read into it.
+    pub tenure: Tenure,
     /// When watched directories were last asked what happened.
     pub(super) caught_up: Instant,
     pub(super) options: Options,
@@ -98,6 +101,7 @@ impl OpenFiles {
         Self {
             watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
             hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
+            tenure: Tenure::new(Arc::clone(&stats)),
             caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,

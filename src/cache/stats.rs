@@ -28,6 +28,10 @@ pub struct Stats {
     pub hot_bytes: Gauge,
     /// Bytes of bodies in memory at most.
     pub hot_bytes_max: Gauge,
+    /// Bodies that were read into the page cache, looked at later, and still there.
+    pub page_cache_kept: Counter,
+    /// The same, and gone.
+    pub page_cache_lost: Counter,
     /// Directories that are watched.
     pub watches: Gauge,
     /// Directories that may be watched, and absent ones that are known.

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
+use rustix::io::Errno;
+
 use super::hot::Body;
 use crate::base::Instant;
 use crate::http::negotiate::Coding;
@@ -29,9 +31,9 @@ pub struct Version {
     lines: RefCell<Option<(LinesKey, Lines)>>,
     /// The whole content, when it is kept in memory.
     body: RefCell<Option<Rc<Body>>>,
-    /// Whether the whole was asked for, and whether it was sent from memory since the eviction's
-    /// hand passed.
-    asked: Cell<bool>,
+    /// When it was last asked for, if it was.
+    asked: Cell<Option<Instant>>,
+    /// Whether the content was sent from memory since the eviction's hand passed.
     sent: Cell<bool>,
     /// What of it was last found in the page cache.
     resident: Cell<Resident>,
@@ -164,9 +166,42 @@ impl Version {
         self.sent.take()
     }
 
-    /// Whether this was asked before.
-    pub fn is_asked_again(&self) -> bool {
-        self.asked.replace(true)
+    /// Takes note that it is asked for; the answer is when it was before.
+    pub fn note_asked(&self, now: Instant) -> Option<Instant> {
+        self.asked.replace(Some(now))
+    }
+
+    /// When it was last asked for, as far as anybody took note.
+    pub(super) fn last_asked(&self) -> Option<Instant> {
+        self.asked.get()
+    }
+
+    /// Asks the kernel whether the page cache has a part of the file: by a read that does not wait,
+    /// which counts as a use of it and may start read-ahead, or by its map, which takes longer and
+    /// changes nothing. What cannot be told is not there.
+    ///
+    /// # Errors
+    /// The disk's, where the kernel tells one instead.
+    pub fn is_in_page_cache(
+        &self,
+        part: Range<u64>,
+        mut mapped: bool,
+        io: &mut dyn Io,
+    ) -> Result<bool, Errno> {
+        let (offset, count) = (part.start, (part.end - part.start) as u32);
+        loop {
+            let op = Op::Resident { file: self.file.clone(), offset, count, mapped };
+            let Start::Executed(completion) = io.start(op) else {
+                unreachable!("whether pages are there is asked inline")
+            };
+            match completion.result {
+                Ok(there) => return Ok(there == 1),
+                // A file of another kind than those of its mount that were asked before.
+                Err(Errno::OPNOTSUPP) if !mapped => mapped = true,
+                Err(Errno::IO) => return Err(Errno::IO),
+                Err(_) => return Ok(false),
+            }
+        }
     }
 
     /// Up to where the file was found in the page cache from an offset on, so short a time ago that

@@ -92,9 +92,9 @@ pub(super) fn answer(
     let host = cx.site.host(head.authority);
     let again = std::mem::replace(&mut request.resolved, true);
     let (varies, coding, begun) = (false, Coding::Identity, request.begun);
-    let file_again = None;
+    let file_asked = None;
     let mut reply =
-        Reply { head, host, keep, varies, coding, begun, again, file_again, outbox, cx };
+        Reply { head, host, keep, varies, coding, begun, again, file_asked, outbox, cx };
     if let Some(refusal) = head.refusal {
         return reply.refuse(refusal, request);
     }
@@ -162,8 +162,8 @@ pub(super) struct Reply<'a, 'b, 'h> {
     pub(super) begun: Instant,
     /// Whether the request was resolved before, and is looked at again.
     again: bool,
-    /// Whether the file was asked for before this request, once that was asked.
-    pub(super) file_again: Option<bool>,
+    /// When the file was asked for before this request, if it was, once that was asked.
+    pub(super) file_asked: Option<Option<Instant>>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
 }
@@ -298,7 +298,7 @@ impl<'b> Reply<'_, 'b, '_> {
         let size = version.facts.size;
         let lines = &*known.lines;
         let is_get = self.head.method == Method::Get;
-        let body = if is_get { self.cx.cache.body(version, wall) } else { None };
+        let body = if is_get { self.cx.cache.body(version, self.cx.io.now(), wall) } else { None };
         let span = Span { start: 0, len: size };
         let choice = match &body {
             Some(_) => Choice { kind: self.cx.options.engine, why: Reason::Hot },

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use super::answer::Reply;
 use crate::cache::Version;
-use crate::engines::{self, Choice, Facts, Kind, Reason};
+use crate::engines::{self, Asked, Choice, Facts, Kind, Reason};
 use crate::http::head::Method;
 use crate::http::range::Span;
 use crate::ring::Pool;
 
 impl Reply<'_, '_, '_> {
     /// The engine for a span of a file.
-    pub(super) fn choose(&mut self, version: &Version, span: Span) -> Choice {
+    pub(super) fn choose(&mut self, version: &Rc<Version>, span: Span) -> Choice {
         let options = self.cx.options;
         if options.engine != Kind::Auto {
             return Choice { kind: options.engine, why: Reason::Fixed };
@@ -29,15 +29,19 @@ impl Reply<'_, '_, '_> {
             true => engines::begins_resident(version, span.start, span.len, io),
             false => None,
         };
-        let again = resident == Some(false)
-            && *self.file_again.get_or_insert_with(|| version.is_asked_again());
+        let asked = match asks {
+            true => self.asked(version, resident == Some(false)),
+            false => Asked::Once,
+        };
+        let io = &mut *self.cx.io;
         let facts = Facts {
             count: span.len,
             resident,
             may_block: io.mount_kind(version.facts.mount).may_block(),
             direct,
             kept,
-            again,
+            asked,
+            passes: options.drop_from.is_some_and(|least| version.facts.size >= least),
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
             rate: self.outbox.drain.rate(),
@@ -46,7 +50,26 @@ impl Reply<'_, '_, '_> {
         if choice.kind == Kind::Uring && io.lease_if_free(Pool::Body).is_none() {
             return engines::choose(&Facts { no_buffer: true, ..facts }, thresholds);
         }
+        if resident == Some(false) && choice.kind != Kind::Direct {
+            self.cx.cache.tenure.note(version, span.start, &*self.cx.io);
+        }
         choice
+    }
+
+    /// How often the file is asked for, and takes note that it is.
+    fn asked(&mut self, version: &Version, cold: bool) -> Asked {
+        let now = self.cx.io.now();
+        let before = *self.file_asked.get_or_insert_with(|| version.note_asked(now));
+        // This request may have been looked at before.
+        match before.filter(|before| *before < self.begun) {
+            Some(before) if cold => match self.cx.cache.tenure.keeps(now.since(before), self.cx.io)
+            {
+                true => Asked::Again,
+                false => Asked::Rarely,
+            },
+            Some(_) => Asked::Again,
+            None => Asked::Once,
+        }
     }
 
     /// Puts a span of a file in, and counts why its engine moves it.

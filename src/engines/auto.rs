@@ -9,9 +9,11 @@
 //! | the block cache has its begin | `direct` | `kept` |
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
-//! | it is large and cold, and can be read past the page cache | `direct` | `cold` |
+//! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |
 //! | it is cold, not small, and nobody has asked for its file before | `direct` | `once` |
-//! | it is one of these two, but there is no room in the block cache | `uring` | `no_block` |
+//! | the same, asked for so rarely that the page cache would not keep it | `direct` | `rare` |
+//! | it is one of these three, but there is no room in the block cache | `uring` | `no_block` |
+//! | it is cold otherwise, and large | `sendfile` | `cold` |
 //! | it is cold otherwise | `uring` | `cold` |
 //! | it is small | `uring` | `small` |
 //! | the client takes it slowly | `sendfile` | `slow_client` |
@@ -31,11 +33,11 @@ use super::table;
 pub struct Thresholds {
     /// Bytes up to which a read and a send of the ring cost no more than sendfile(2).
     pub small_bytes_max: u64,
-    /// Bytes from which a cold body is read past the page cache: it would push out of there what
-    /// others ask for, and several reads in flight outrun the kernel's read-ahead.
+    /// Bytes from which reads past the page cache bring a cold body sooner: several in flight
+    /// outrun the kernel's read-ahead.
     pub large_bytes_min: u64,
-    /// Bytes from which a cold body is read so the first time that its file is asked for: most
-    /// files of a large set are asked for once, and the page cache is for the others.
+    /// Bytes from which a cold body is read so if it is not worth a place in the page cache: most
+    /// files of a large set are asked for once, and would push out of there what others ask for.
     pub once_bytes_min: u64,
     /// Bytes a second below which a client is slow: what it takes its time with is not kept in
     /// buffers that others wait for.
@@ -60,6 +62,18 @@ impl Thresholds {
     }
 }
 
+/// How often the file of a body is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// For the first time, as far as that is remembered.
+    #[default]
+    Once,
+    /// Again, but so rarely that the page cache would not have it any more.
+    Rarely,
+    /// Again, and the page cache keeps things for as long.
+    Again,
+}
+
 /// What is known of a body before its first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -74,8 +88,10 @@ pub struct Facts {
     pub direct: bool,
     /// Whether its begin is in the block cache.
     pub kept: bool,
-    /// Whether its file was asked for before, as far as that is remembered.
-    pub again: bool,
+    /// How often its file is asked for.
+    pub asked: Asked,
+    /// Whether it is to leave nothing in the page cache.
+    pub passes: bool,
     /// Whether all buffers for bodies are leased.
     pub no_buffer: bool,
     /// Whether somebody waits already for room in the block cache.
@@ -101,6 +117,8 @@ pub enum Reason {
     Cold,
     /// The same, and asked for the first time.
     Once,
+    /// The same, and asked for so rarely that the page cache would not keep it.
+    Rare,
     /// A read may block.
     MayBlock,
     /// The client is slow.
@@ -115,7 +133,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Fixed,
         Self::Hot,
         Self::Small,
@@ -123,6 +141,7 @@ impl Reason {
         Self::Unknown,
         Self::Cold,
         Self::Once,
+        Self::Rare,
         Self::MayBlock,
         Self::SlowClient,
         Self::NoBuffer,
@@ -140,6 +159,7 @@ impl Reason {
             Self::Unknown => "unknown",
             Self::Cold => "cold",
             Self::Once => "once",
+            Self::Rare => "rare",
             Self::MayBlock => "may_block",
             Self::SlowClient => "slow_client",
             Self::NoBuffer => "no_buffer",
@@ -152,7 +172,8 @@ impl Reason {
 /// An engine for a body, and why it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The engine; never `auto`.
+    /// The engine. [`choose`] never says `auto`; of a body that was in the hot cache it is the
+    /// configured one.
     pub kind: Kind,
     /// Why.
     pub why: Reason,
@@ -169,8 +190,10 @@ pub struct Choice {
 /// ```
 pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let by = |kind, why| Choice { kind, why };
-    let large = facts.direct && facts.count >= thresholds.large_bytes_min;
-    let once = facts.direct && !facts.again && facts.count >= thresholds.once_bytes_min;
+    let aside = facts.direct
+        && facts.count >= thresholds.direct_bytes_min()
+        && (facts.passes || facts.asked != Asked::Again);
+    let large = facts.count >= thresholds.large_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
     match facts.resident {
@@ -178,9 +201,11 @@ pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
         None if facts.may_block => by(Kind::Uring, Reason::MayBlock),
         Some(false) if facts.may_block => by(Kind::Uring, Reason::MayBlock),
         Some(false) if slow && !small => by(Kind::Sendfile, Reason::SlowClient),
-        Some(false) if (large || once) && facts.no_block => by(Kind::Uring, Reason::NoBlock),
-        Some(false) if large => by(Kind::Direct, Reason::Cold),
-        Some(false) if once => by(Kind::Direct, Reason::Once),
+        Some(false) if aside && facts.no_block => by(Kind::Uring, Reason::NoBlock),
+        Some(false) if aside && facts.passes => by(Kind::Direct, Reason::Cold),
+        Some(false) if aside && facts.asked == Asked::Once => by(Kind::Direct, Reason::Once),
+        Some(false) if aside => by(Kind::Direct, Reason::Rare),
+        Some(false) if large => by(Kind::Sendfile, Reason::Cold),
         Some(false) => by(Kind::Uring, Reason::Cold),
         _ if small && facts.no_buffer => by(Kind::Sendfile, Reason::NoBuffer),
         _ if small => by(Kind::Uring, Reason::Small),
@@ -213,8 +238,10 @@ mod tests {
     fn each_row_of_the_table_is_chosen() {
         let resident = |count| Facts { resident: Some(true), ..facts(count) };
         let once = |count| Facts { resident: Some(false), direct: true, ..facts(count) };
-        let cold = |count| Facts { again: true, ..once(count) };
-        let no_direct = Facts { direct: false, ..cold(LARGE) };
+        let cold = |count| Facts { asked: Asked::Again, ..once(count) };
+        let rare = |count| Facts { asked: Asked::Rarely, ..once(count) };
+        let passes = |facts| Facts { passes: true, ..facts };
+        let no_direct = Facts { direct: false, ..once(LARGE) };
         let blocks = |facts| Facts { may_block: true, ..facts };
         let slow = |facts| Facts { rate: Some(1000), ..facts };
         let short = |facts| Facts { no_buffer: true, ..facts };
@@ -227,13 +254,18 @@ mod tests {
             (resident(u64::MAX), Kind::Sendfile, Reason::Resident),
             (cold(SMALL), Kind::Uring, Reason::Cold),
             (cold(LARGE - 1), Kind::Uring, Reason::Cold),
-            (cold(LARGE), Kind::Direct, Reason::Cold),
-            (once(LARGE), Kind::Direct, Reason::Cold),
+            (cold(LARGE), Kind::Sendfile, Reason::Cold),
+            (once(LARGE), Kind::Direct, Reason::Once),
+            (rare(LARGE), Kind::Direct, Reason::Rare),
+            (rare(MIDDLE), Kind::Direct, Reason::Rare),
+            (rare(SMALL), Kind::Uring, Reason::Cold),
+            (passes(cold(LARGE)), Kind::Direct, Reason::Cold),
+            (passes(once(SMALL)), Kind::Uring, Reason::Cold),
             (once(MIDDLE), Kind::Direct, Reason::Once),
             (once(SMALL), Kind::Uring, Reason::Cold),
             (Facts { direct: false, ..once(MIDDLE) }, Kind::Uring, Reason::Cold),
             (Facts { no_block: true, ..once(MIDDLE) }, Kind::Uring, Reason::NoBlock),
-            (no_direct, Kind::Uring, Reason::Cold),
+            (no_direct, Kind::Sendfile, Reason::Cold),
             (blocks(facts(LARGE)), Kind::Uring, Reason::MayBlock),
             (blocks(cold(LARGE)), Kind::Uring, Reason::MayBlock),
             (blocks(resident(LARGE)), Kind::Sendfile, Reason::Resident),
@@ -244,7 +276,8 @@ mod tests {
             (short(cold(1)), Kind::Uring, Reason::Cold),
             (slow(cold(1)), Kind::Uring, Reason::Cold),
             (slow(cold(LARGE)), Kind::Sendfile, Reason::SlowClient),
-            (Facts { no_block: true, ..cold(LARGE) }, Kind::Uring, Reason::NoBlock),
+            (Facts { no_block: true, ..cold(LARGE) }, Kind::Sendfile, Reason::Cold),
+            (Facts { no_block: true, ..rare(LARGE) }, Kind::Uring, Reason::NoBlock),
             (Facts { kept: true, ..cold(LARGE) }, Kind::Direct, Reason::Kept),
             (blocks(Facts { kept: true, ..cold(LARGE) }), Kind::Direct, Reason::Kept),
             (Facts { kept: true, ..facts(LARGE) }, Kind::Sendfile, Reason::Unknown),

@@ -26,7 +26,7 @@ mod stats;
 mod table;
 mod uring;
 
-pub use auto::{Choice, Facts, Reason, Thresholds, choose};
+pub use auto::{Asked, Choice, Facts, Reason, Thresholds, choose};
 pub use contract::{Body, BodyError, Decline, Engine, Progress, Step};
 pub use kind::{Kind, UnknownEngine};
 pub use residency::begins_resident;

@@ -11,8 +11,6 @@
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
 //! it is sent is the one case in which the turn waits for the disk.
 
-use rustix::io::Errno;
-
 use super::contract::{Body, BodyError, Decline, Step};
 use super::left_behind::LeftBehind;
 use crate::base::Instant;
@@ -107,7 +105,8 @@ impl Residency {
             if index > 0 && until == parts[0] {
                 break;
             }
-            if is_there(&body.version, offset, until, kind, io)? {
+            let there = body.version.is_in_page_cache(offset..until, kind.may_block(), io);
+            if there.map_err(|errno| Step::Failed(BodyError::Read(errno)))? {
                 body.version.note_resident(offset..until, io);
                 return Ok(Some(until));
             }
@@ -160,7 +159,8 @@ impl Residency {
             let next = self.windows.iter().map(|window| window.start).filter(|start| *start > at);
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
-            let there = !known_cold && is_there(&body.version, at, end, kind, io) == Ok(true);
+            let there = !known_cold
+                && body.version.is_in_page_cache(at..end, kind.may_block(), io) == Ok(true);
             let mut window = Window { start: at, end, ticket: None, since: io.now() };
             if !there {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
@@ -241,7 +241,7 @@ pub fn begins_resident(
         return Some(true);
     }
     for until in [end, first] {
-        match is_there(version, offset, until, kind, io) {
+        match version.is_in_page_cache(offset..until, kind.may_block(), io) {
             Ok(true) => {
                 version.note_resident(offset..until, io);
                 return Some(true);
@@ -255,30 +255,4 @@ pub fn begins_resident(
         }
     }
     Some(false)
-}
-
-/// Asks the kernel whether a part is in the page cache. What cannot be told is not there.
-fn is_there(
-    version: &Version,
-    offset: u64,
-    until: u64,
-    kind: MountKind,
-    io: &mut dyn Io,
-) -> Result<bool, Step> {
-    let file = version.file.clone();
-    let count = (until - offset) as u32;
-    let mut mapped = kind.may_block();
-    loop {
-        let op = Op::Resident { file: file.clone(), offset, count, mapped };
-        let Start::Executed(completion) = io.start(op) else {
-            unreachable!("whether pages are there is asked inline")
-        };
-        match completion.result {
-            Ok(there) => return Ok(there == 1),
-            // A file of another kind than those of its mount that were asked before.
-            Err(Errno::OPNOTSUPP) if !mapped => mapped = true,
-            Err(Errno::IO) => return Err(Step::Failed(BodyError::Read(Errno::IO))),
-            Err(_) => return Ok(false),
-        }
-    }
 }

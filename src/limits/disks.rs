@@ -59,5 +59,23 @@ pub const FOLIO_BYTES_MAX: u64 = 2 << 20;
 /// How long a part that was found in the page cache is taken to be there.
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
 
+/// Age at which something that was read into the page cache is first looked for there again: below
+/// it, what is asked for again is as good as asked for at once.
+pub const TENURE_AGE_MIN: Duration = RESIDENCY_KEPT;
+
+/// Age beyond which it is not looked at any more: what is asked for more rarely is hardly known.
+pub const TENURE_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// Least time from one that is looked for again to the next, so that a burst is not all that is
+/// known.
+pub const TENURE_APART: Duration = Duration::from_millis(10);
+
+/// How many a worker looks for again at most: each is one short call now and then.
+pub const TENURE_SAMPLES_MAX: usize = 32;
+
+/// One in so many bodies that the page cache is not thought to keep is read into it all the same:
+/// three in a hundred cost little, and show within seconds that it keeps them now.
+pub const TENURE_TRIES_ONE_IN: u32 = 32;
+
 /// Times that a transfer may take nothing from a socket that has just said it has room.
 pub const FULL_WITHOUT_PROGRESS_MAX: u32 = 64;

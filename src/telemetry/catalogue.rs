@@ -222,6 +222,11 @@ pub const CATALOGUE: &[Figure] = &[
     one!(pipes.open = ring.pipes_open: Gauge Count "Pipes that are open"),
     one!(pipes.max = ring.pipes_max: Gauge Count "Pipes that may be open"),
 
+    one!(page_cache.kept = cache.page_cache_kept:
+        Counter Count "Bodies read into the page cache that were looked for later, and were there"),
+    one!(page_cache.lost = cache.page_cache_lost:
+        Counter Count "Those that were gone: what is asked for as rarely is read past the page \
+        cache by auto"),
     one!(blocks.hits = cache.block_hits:
         Counter Count "Blocks of files that were in memory when they were asked for"),
     one!(blocks.misses = cache.block_misses:

@@ -32,35 +32,52 @@ pub(crate) struct Rig {
 /// Connections that a worker has room for.
 const CROWD: usize = 512;
 
+/// What differs between rigs.
+struct Plan {
+    engine: Kind,
+    watched: bool,
+    hot_bytes: u64,
+    hashes: bool,
+    mounts: Mounts,
+    crowd: usize,
+}
+
+impl Plan {
+    fn new() -> Self {
+        let (engine, hashes, crowd) = (Kind::Sendfile, true, CROWD);
+        Self { engine, watched: false, hot_bytes: 0, hashes, mounts: Vec::new(), crowd }
+    }
+}
+
 impl Rig {
     fn new(world: World) -> Self {
         Self::with(world, false, 0)
     }
 
+    /// With the engine `auto`, and next to no room for blocks of files.
+    pub(crate) fn auto(world: World) -> Self {
+        Self::build(world, Plan { engine: Kind::Auto, hashes: false, ..Plan::new() })
+    }
+
     /// With directories that are watched, or not, and memory for small bodies; names are good for
     /// an hour.
     pub(crate) fn with(world: World, watched: bool, hot_bytes: u64) -> Self {
-        Self::build(world, watched, hot_bytes, true, Vec::new(), CROWD)
+        Self::build(world, Plan { watched, hot_bytes, ..Plan::new() })
     }
 
     /// With what is known of the mounts; files are not hashed.
     pub(crate) fn with_mounts(world: World, mounts: Mounts) -> Self {
-        Self::build(world, false, 0, false, mounts, CROWD)
+        Self::with_crowd(world, mounts, CROWD)
     }
 
     /// The same for so many connections.
     pub(crate) fn with_crowd(world: World, mounts: Mounts, crowd: usize) -> Self {
-        Self::build(world, false, 0, false, mounts, crowd)
+        Self::build(world, Plan { hashes: false, mounts, crowd, ..Plan::new() })
     }
 
-    fn build(
-        world: World,
-        watched: bool,
-        hot_bytes: u64,
-        hashes: bool,
-        mounts: Mounts,
-        crowd: usize,
-    ) -> Self {
+    fn build(world: World, plan: Plan) -> Self {
+        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd } = plan;
+        let blocks_max = if engine == Kind::Auto { 4 } else { 0 };
         let options = Options {
             operations_max: 8 * crowd,
             owners_max: 2 * crowd,
@@ -69,7 +86,7 @@ impl Rig {
                 (24 << 10, 16),
                 (4096, 256),
                 (68 << 10, 16),
-                (4096, 0),
+                (4096, blocks_max),
             ],
             pipes_max: 4,
             pipe_bytes: 65_536,
@@ -108,20 +125,15 @@ impl Rig {
                 hot_bytes,
                 precompressed: false,
                 fresh_only: false,
-                direct_from: None,
+                direct_from: (engine == Kind::Auto).then_some(48 << 10),
                 follow_links: true,
                 content_tags: hashes,
             },
-            blocks: BlockOptions {
-                block_bytes: 4096,
-                blocks_max: 0,
-                reads_max: 1,
-                foresees: false,
-            },
+            blocks: BlockOptions { block_bytes: 4096, blocks_max, reads_max: 1, foresees: false },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {
                 idle_timeout: Duration::from_secs(600),
-                ..connection::Options::patient(Kind::Sendfile, Duration::from_secs(60))
+                ..connection::Options::patient(engine, Duration::from_secs(60))
             },
             connections_max: crowd,
             beyond: Beyond::Refuse,
