@@ -25,9 +25,14 @@ pub const DROP_TURNS_MAX: usize = 20;
 /// How long each of these turns waits at most.
 pub const DROP_TURN: Duration = Duration::from_millis(100);
 
-/// Helper threads of the process: one that hangs in a file system leaves one to the others. More
-/// would compete with the workers for the processors.
+/// Helper threads of the process. More would compete with the workers for the processors.
 pub const HELPERS: usize = 2;
+
+/// The same while others are held up: each mount that hangs takes one.
+pub const HELPERS_MAX: usize = 16;
+
+/// How long a helper beyond the usual ones waits for a job before it ends.
+pub const HELPER_SPARE: Duration = Duration::from_secs(10);
 
 /// How much later than a worker a helper gets its turn on the processor (nice(1)).
 pub const HELPER_NICE: i32 = 5;
@@ -210,9 +215,13 @@ pub const HOT_COPIED_BYTES_MAX: usize = 3 * 1024;
 /// Bodies that one worker reads at once to keep them.
 pub const HOT_READS_MAX: usize = 16;
 
-/// Seconds after its last change when a file may be kept in memory: file systems tell times in
-/// steps of a tick, some of two seconds, and a change within the same step would not be seen.
-pub const HOT_SETTLED_SECONDS: i64 = 3;
+/// How long after its last change what was read of a file may be kept in memory: file systems tell
+/// times in whole seconds, some in steps of two, and a change within the same step would not be
+/// seen.
+pub const SETTLED_COARSE: Duration = Duration::from_secs(3);
+
+/// The same where the time has a fraction of a second: then its steps are ticks, of 10 ms at most.
+pub const SETTLED_FINE: Duration = Duration::from_millis(100);
 
 // engines
 

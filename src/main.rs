@@ -377,7 +377,7 @@ fn code(fault: &Fault) -> Exit {
         Fault::Root(_) => Exit::Root,
         Fault::Sandbox(_) | Fault::Outside(_) => Exit::Configuration,
         Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
-        Fault::Ring(_) => Exit::Ring,
+        Fault::Ring(_) | Fault::NoRing(_) => Exit::Ring,
         Fault::System(..) | Fault::Worker(_) => Exit::Internal,
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bench::{BLOCK, Bench, Setup, content};
 use pitcrew::engines::{BodyError, Decline, Step};
+use pitcrew::limits::SETTLED_COARSE;
 use pitcrew::ring::simulated::{Fault, Faults, Random};
 use pitcrew::ring::{MountKind, Technique};
 use rustix::io::Errno;
@@ -124,10 +125,11 @@ fn what_was_read_of_a_file_that_grew_meanwhile_is_served_and_not_kept() {
 fn a_disk_that_fails_in_the_middle_cuts_and_the_next_request_reads_again() {
     let mut bench = Bench::new(7, Setup { buffers: 8, ..setup() });
     let bytes = bench.file("a", 9 * BLOCK);
-    bench.world.script_every(Technique::DirectRead, 3, Fault::Fail(Errno::IO));
+    bench.world.script(Technique::DirectRead, 2, Fault::Fail(Errno::IO));
     let result = bench.serve("a", 0, bytes.len() as u64);
     result.prefix(&bytes);
-    assert!(matches!(result.end, Step::Failed(BodyError::Read(Errno::IO)) | Step::Finished));
+    assert_eq!(result.end, Step::Failed(BodyError::Read(Errno::IO)));
+    bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
     bench.end();
     let mut bench = Bench::new(7, setup());
     bench.file("b", BLOCK);
@@ -211,29 +213,70 @@ fn a_file_larger_than_the_cache_passes_through_it() {
 }
 
 /// Bytes that the disk has read for requests at random, each of one block's part.
-fn read_at_random(foresees: bool, names: u64) -> u64 {
+/// Bytes asked for and bytes read, of requests at random over some files.
+fn read_at_random(foresees: bool, names: u64) -> (u64, u64) {
+    const COUNT: u64 = 4096;
     let mut bench = Bench::new(11, Setup { foresees, ..setup() });
     let blocks = 400 / names.min(8) as usize;
     let files: Vec<_> =
         (0..names).map(|name| bench.file(&name.to_string(), blocks * BLOCK)).collect();
+    let conversations = [(); 3].map(|()| bench.conversation());
     let mut random = Random::new(99);
-    for _ in 0..3000 {
+    for number in 0..3000 {
         let name = random.below(names);
-        let (offset, count) = (random.below(blocks as u64 * 8 - 8) * 512, 4096);
-        let expected = &files[name as usize][offset as usize..(offset + count) as usize];
-        bench.serve(&name.to_string(), offset, count).whole(expected);
+        let offset = random.below(blocks as u64 * 8 - 8) * 512;
+        let expected = &files[name as usize][offset as usize..(offset + COUNT) as usize];
+        let owner = conversations[number % 3];
+        bench.serve_on(owner, &name.to_string(), offset, COUNT).whole(expected);
     }
     let bytes = bench.bytes(Technique::DirectRead);
     bench.end();
-    bytes
+    (3000 * COUNT, bytes)
 }
 
 #[test]
 fn requests_at_random_cost_less_than_two_in_a_hundred_more() {
     for names in [1, 4, 40] {
-        let (without, with) = (read_at_random(false, names), read_at_random(true, names));
-        assert!(with * 100 < without * 102, "{names} files: {with} bytes instead of {without}");
+        for foresees in [false, true] {
+            let (asked, read) = read_at_random(foresees, names);
+            assert!(
+                read * 100 < asked * 102,
+                "{names} files, {foresees}: {read} instead of {asked}"
+            );
+        }
     }
+}
+
+/// What is asked for in small parts, one after the other, is read in blocks all the same, and so is
+/// what is asked for at random again and again.
+#[test]
+fn parts_of_a_block_that_are_asked_for_have_it_read_whole() {
+    let mut bench = Bench::new(19, setup());
+    let bytes = bench.file("a", 10 * BLOCK);
+    let conversation = bench.conversation();
+    for at in (0..10 * BLOCK).step_by(512) {
+        bench.serve_on(conversation, "a", at as u64, 512).whole(&bytes[at..at + 512]);
+    }
+    let reads = bench.operations(Technique::DirectRead);
+    assert!(reads <= 3 * 10, "{reads} reads of 10 blocks");
+    bench.end();
+}
+
+/// Two changes within one step of a file system's clock bear the same time.
+#[test]
+fn what_was_changed_just_now_is_not_kept() {
+    let mut bench = Bench::new(20, setup());
+    let bytes = bench.fresh_file("a", BLOCK);
+    for reads in 1..=2 {
+        bench.serve("a", 0, BLOCK as u64).whole(&bytes);
+        assert_eq!(bench.operations(Technique::DirectRead), reads);
+    }
+    bench.world.pass(SETTLED_COARSE);
+    for _ in 0..2 {
+        bench.serve("a", 0, BLOCK as u64).whole(&bytes);
+        assert_eq!(bench.operations(Technique::DirectRead), 3);
+    }
+    bench.end();
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_limit_that_leaves_no_room_for_a_ring_is_named() {
     let scratch = Scratch::new();
     let through: Vec<_> = through.iter().map(String::as_str).collect();
     let (status, said) = Launch::new(&[]).through(&through).root(scratch.path()).refused();
-    assert!(!status.success());
+    assert_eq!(status.code(), Some(6), "{said}");
     assert!(said.contains("LimitMEMLOCK"), "{said}");
 }
 

@@ -56,3 +56,22 @@ pub struct WallClock {
     /// Nanoseconds within the second, below 1,000,000,000.
     pub nanoseconds: u32,
 }
+
+impl WallClock {
+    /// The time since `earlier`, or zero if it is later.
+    ///
+    /// ```
+    /// # use pitcrew::base::WallClock;
+    /// # use std::time::Duration;
+    /// let early = WallClock { seconds: -1, nanoseconds: 900_000_000 };
+    /// let late = WallClock { seconds: 1, nanoseconds: 0 };
+    /// assert_eq!(late.since(early), Duration::from_millis(1100));
+    /// assert_eq!(early.since(late), Duration::ZERO);
+    /// ```
+    pub fn since(self, earlier: Self) -> Duration {
+        let nanoseconds =
+            |at: Self| i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanoseconds);
+        let span = (nanoseconds(self) - nanoseconds(earlier)).max(0);
+        Duration::from_nanos(u64::try_from(span).unwrap_or(u64::MAX))
+    }
+}

@@ -89,6 +89,8 @@ struct Entry {
     version: Option<Rc<Version>>,
     /// The part that is wanted, or being read.
     want: Range<u32>,
+    /// Bytes of it that nobody had asked for, and nobody has since.
+    unpaid: u32,
     /// Since when it waits; when it was read, if it was.
     since: Instant,
     waiters: Vec<Owner>,
@@ -213,7 +215,7 @@ impl Inner {
                     self.pending.insert(ticket, fill);
                     return;
                 }
-                Start::Executed(completion) => match fill.take(completion, io.now()) {
+                Start::Executed(completion) => match fill.take(completion, io.now(), io.wall()) {
                     Stage::GoesOn(next) => fill = next,
                     Stage::Ends(id, end) => return self.settle(id, end, io.now()),
                 },
@@ -232,7 +234,7 @@ impl Inner {
             Wake::Done(completion) => {
                 let fill = completion.ticket.and_then(|ticket| self.pending.remove(&ticket));
                 let Some(fill) = fill else { return };
-                match fill.take(completion, now) {
+                match fill.take(completion, now, io.wall()) {
                     Stage::GoesOn(fill) => self.go_on(fill, io),
                     Stage::Ends(id, end) => self.settle(id, end, now),
                 }

@@ -21,7 +21,7 @@ use super::stats::Stats;
 use super::version::Version;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
 use crate::base::{Instant, WallClock};
-use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX, HOT_SETTLED_SECONDS};
+use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX};
 use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket};
 
 /// The bytes of a whole file.
@@ -186,10 +186,7 @@ impl OpenFiles {
             return None;
         }
         let body = version.body();
-        if body.is_none()
-            && version.note_asked(now).is_some()
-            && wall.seconds - version.facts.changed.seconds >= HOT_SETTLED_SECONDS
-        {
+        if body.is_none() && version.note_asked(now).is_some() && version.is_settled(wall) {
             self.hot.want(version);
         }
         body

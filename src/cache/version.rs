@@ -7,10 +7,10 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::hot::Body;
-use crate::base::Instant;
+use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::limits::RESIDENCY_KEPT;
+use crate::limits::{RESIDENCY_KEPT, SETTLED_COARSE, SETTLED_FINE};
 use crate::ring::{Ask, Completion, Facts, File, Io, Op, Start};
 
 /// An open regular file, with facts asked of this very descriptor.
@@ -135,6 +135,14 @@ impl Version {
             // It cannot be told now; what is sent is bounded by what the file still has.
             _ => true,
         }
+    }
+
+    /// Whether the file was last changed so long before `wall` that another change would be told
+    /// by another time: only then what is read of it may be kept under these facts.
+    pub(super) fn is_settled(&self, wall: WallClock) -> bool {
+        let changed = self.facts.changed;
+        let step = if changed.nanoseconds == 0 { SETTLED_COARSE } else { SETTLED_FINE };
+        wall.since(changed) >= step
     }
 
     /// Whether the kernel says now that the file is unchanged.

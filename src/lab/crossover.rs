@@ -98,7 +98,7 @@ impl Crossover {
         if from < NEVER || largest == limits::LAB_COLD_BYTES_MAX {
             return Some(from);
         }
-        let needed = limits::LAB_COLD_BYTES_MAX * 2 * COLD_BODIES >> 20;
+        let needed = (limits::LAB_COLD_BYTES_MAX * 2 * COLD_BODIES) >> 20;
         self.missing.push(format!(
             "cold reads: O_DIRECT is not ahead up to {} KiB, and the file is too small for more; \
              a file of {needed} MiB tells",
@@ -135,7 +135,7 @@ fn interleaved(
 /// many bodies.
 fn sizes(file_bytes: u64, from: u64, to: u64, bodies: u64) -> Result<Vec<u64>, LapError> {
     if from * bodies > file_bytes {
-        let text = format!("the file is too small: {} KiB are needed", from * bodies >> 10);
+        let text = format!("the file is too small: {} KiB are needed", (from * bodies) >> 10);
         return Err(LapError::new("measure", std::io::Error::other(text)));
     }
     let all = std::iter::successors(Some(from), |size| Some(size * 2));

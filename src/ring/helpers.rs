@@ -2,19 +2,21 @@
 //!
 //! Every ring puts its jobs into one queue and is told of their ends by its own [`Home`]. One
 //! job at most runs for each mount, so that a file system that hangs takes one helper and its
-//! own jobs with it, and no other's. The queue is as long as what the rings allow together
-//! ([`crate::limits::JOBS_MAX`] each).
+//! own jobs with it, and no other's: while all helpers are at work and a job of another mount
+//! waits, a spare one is started, which ends when it has had nothing to do for a while. The queue
+//! is as long as what the rings allow together ([`crate::limits::JOBS_MAX`] each).
 //!
 //! A job that panics ends with EIO; its helper goes on.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::job::{GivenUp, Made, Work};
-use crate::limits::{HELPER_NICE, HELPERS};
+use crate::limits::{HELPER_NICE, HELPER_SPARE, HELPERS, HELPERS_MAX};
 use crate::sys::Bell;
 
 /// The end of a job: its token, its result, and what it made.
@@ -85,6 +87,7 @@ pub(super) fn submit(task: Task) {
         return home.put((token, Err(Errno::AGAIN), Made::Nothing));
     }
     state.queue.push_back(task);
+    POOL.spare(&mut state);
     drop(state);
     POOL.changed.notify_one();
 }
@@ -104,21 +107,35 @@ pub(super) fn take_back(token: u64, home: &Arc<Home>) {
 impl Pool {
     fn start(&'static self, state: &mut State) {
         while state.threads < HELPERS {
-            let name = format!("helper-{}", state.threads);
-            let started = std::thread::Builder::new().name(name).spawn(|| self.help());
-            if started.is_err() {
+            if !self.hire(state, None) {
                 return;
             }
-            state.threads += 1;
         }
     }
 
-    /// A helper's whole life.
-    fn help(&self) {
+    /// Starts another helper if all are at work and there is a job for it.
+    fn spare(&'static self, state: &mut State) {
+        let waits = state.queue.iter().any(|task| !state.mounts.contains(&task.mount));
+        if waits && state.mounts.len() >= state.threads && state.threads < HELPERS_MAX {
+            // If it cannot be had, the job waits for one of those that are there.
+            self.hire(state, Some(HELPER_SPARE));
+        }
+    }
+
+    /// Whether a helper could be started.
+    fn hire(&'static self, state: &mut State, patience: Option<Duration>) -> bool {
+        let name = format!("helper-{}", state.threads);
+        let started = std::thread::Builder::new().name(name).spawn(move || self.help(patience));
+        state.threads += usize::from(started.is_ok());
+        started.is_ok()
+    }
+
+    /// A helper's whole life; with a patience it ends once there was nothing to do for as long.
+    fn help(&'static self, patience: Option<Duration>) {
         // The loop goes first where there are fewer processors than threads.
         let _ = rustix::process::setpriority_process(None, HELPER_NICE);
         loop {
-            let task = self.next();
+            let Some(task) = self.next(patience) else { return };
             let Task { token, mount, work, given_up, home } = task;
             let run = AssertUnwindSafe(|| work.run(&given_up));
             // The panic's message and place are on standard error already.
@@ -132,8 +149,8 @@ impl Pool {
         }
     }
 
-    /// The first job whose mount nobody works on.
-    fn next(&self) -> Task {
+    /// The first job whose mount nobody works on; none if there was none for too long.
+    fn next(&'static self, patience: Option<Duration>) -> Option<Task> {
         let mut state = lock(&self.state);
         loop {
             let free = |task: &Task| !state.mounts.contains(&task.mount);
@@ -141,9 +158,22 @@ impl Pool {
                 && let Some(task) = state.queue.remove(at)
             {
                 state.mounts.push(task.mount);
-                return task;
+                self.spare(&mut state);
+                return Some(task);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(patience) = patience else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.changed.wait_timeout(state, patience);
+            let (held, told) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = held;
+            if told.timed_out()
+                && !state.queue.iter().any(|task| !state.mounts.contains(&task.mount))
+            {
+                state.threads -= 1;
+                return None;
+            }
         }
     }
 }

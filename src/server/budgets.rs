@@ -87,7 +87,7 @@ pub(super) fn no_ring(fault: SetupFault) -> String {
         }
         _ => "",
     };
-    format!("its ring: {}{remedy}", fault.0)
+    format!("{}{remedy}", fault.0)
 }
 
 /// Without the registration reads cost more; the server runs all the same and says so, once for

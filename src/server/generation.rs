@@ -36,7 +36,7 @@ use crate::telemetry::Shard;
 enum Report {
     Ready,
     Ended,
-    Failed(String),
+    Failed(Fault),
 }
 
 /// The workers of one configuration.
@@ -75,14 +75,14 @@ impl Generation {
         drop(reports);
         // A worker that cannot set up its ring says so before anything is announced.
         for _ in 0..generation.workers {
-            let what = match generation.reported.recv() {
+            let fault = match generation.reported.recv() {
                 Ok(Report::Ready) => continue,
-                Ok(Report::Ended) => "it ended at once".to_owned(),
-                Ok(Report::Failed(what)) => what,
-                Err(_) => "it ended without a word".to_owned(),
+                Ok(Report::Ended) => Fault::Worker("it ended at once".to_owned()),
+                Ok(Report::Failed(fault)) => fault,
+                Err(_) => Fault::Worker("it ended without a word".to_owned()),
             };
             generation.ended += 1;
-            return Err((Fault::Worker(what), Some(Box::new(generation.given_up()))));
+            return Err((fault, Some(Box::new(generation.given_up()))));
         }
         Ok(generation)
     }
@@ -175,7 +175,7 @@ impl Generation {
     pub(super) fn has_ended(&mut self) -> Result<bool, Fault> {
         while let Ok(report) = self.reported.try_recv() {
             match report {
-                Report::Failed(what) if !self.failed => return Err(Fault::Worker(what)),
+                Report::Failed(fault) if !self.failed => return Err(fault),
                 Report::Failed(_) | Report::Ended => self.ended += 1,
                 // One that came up beside another which did not.
                 Report::Ready => {}
@@ -239,7 +239,7 @@ fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, 
 fn spawn_as(
     name: String,
     reports: mpsc::Sender<Report>,
-    work: impl FnOnce(&mpsc::Sender<Report>) -> Result<(), String> + Send + 'static,
+    work: impl FnOnce(&mpsc::Sender<Report>) -> Result<(), Fault> + Send + 'static,
 ) -> Result<JoinHandle<()>, Fault> {
     std::thread::Builder::new()
         .name(name)
@@ -247,9 +247,9 @@ fn spawn_as(
             let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(&reports)));
             let report = match ran {
                 Ok(Ok(())) => Report::Ended,
-                Ok(Err(what)) => Report::Failed(what),
+                Ok(Err(fault)) => Report::Failed(fault),
                 // The panic's message and place are on standard error already.
-                Err(_) => Report::Failed("it panicked".to_owned()),
+                Err(_) => Report::Failed(Fault::Worker("it panicked".to_owned())),
             };
             // Nobody listens any more when the main thread has ended the process.
             let _ = reports.send(report);
@@ -258,7 +258,7 @@ fn spawn_as(
 }
 
 /// A worker's whole life. Reports once when it is set up.
-fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
+fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), Fault> {
     if start.options.pin {
         pin(start.number);
     }
@@ -266,7 +266,7 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
     // A budget of all workers: the figures of all are added up.
     let budget = if start.number == 0 { start.options.listing_memory } else { 0 };
     shard.resource.budget_bytes.set(budget);
-    let uring = Uring::new().map_err(budgets::no_ring)?;
+    let uring = Uring::new().map_err(|fault| Fault::NoRing(budgets::no_ring(fault)))?;
     let setup = uring.setup();
     if setup != Setup::Deferred {
         tracing::warn!(
@@ -289,10 +289,10 @@ fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), String> {
     let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
         if registers { budgets::register(uring, memory) } else { None }
     })
-    .map_err(|errno| format!("its buffers: {errno}"))?;
+    .map_err(|errno| Fault::Worker(format!("its buffers: {errno}")))?;
     let mut worker = Worker::new(parts(start, shard, reactor, setup));
     let _ = reports.send(Report::Ready);
-    worker.run().map_err(|errno| format!("its ring: {errno}"))
+    worker.run().map_err(|errno| Fault::Worker(format!("its ring: {errno}")))
 }
 
 fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
@@ -383,14 +383,15 @@ mod tests {
     fn a_worker_that_panics_is_reported_as_failed() {
         let (reports, reported) = mpsc::channel();
         let thread = spawn_as("worker-9".to_owned(), reports, |_| panic!("planted")).unwrap();
-        assert!(matches!(reported.recv(), Ok(Report::Failed(what)) if what.contains("panicked")));
+        let Ok(Report::Failed(fault)) = reported.recv() else { panic!("nothing is reported") };
+        assert!(fault.to_string().contains("panicked"), "{fault}");
         thread.join().unwrap();
     }
 
     #[test]
     fn a_worker_that_fails_while_it_serves_is_a_fault() {
         let (reports, reported) = mpsc::channel();
-        reports.send(Report::Failed("planted".to_owned())).unwrap();
+        reports.send(Report::Failed(Fault::Worker("planted".to_owned()))).unwrap();
         let mut generation = Generation {
             control: Arc::default(),
             bells: Vec::new(),

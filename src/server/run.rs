@@ -37,6 +37,8 @@ pub enum Fault {
     Inherited(sys::inherited::InheritedError),
     /// io_uring cannot be used.
     Ring(Blocked),
+    /// A worker cannot have a ring, or not one of this size.
+    NoRing(String),
     /// Memory for buffers cannot be had, or the like.
     System(&'static str, std::io::Error),
     /// A worker ended by a fault of its own.
@@ -57,6 +59,7 @@ impl fmt::Display for Fault {
             Self::Inherited(error) => error.fmt(out),
             Self::Ring(error) => error.fmt(out),
             Self::System(what, error) => write!(out, "{what}: {error}"),
+            Self::NoRing(what) => write!(out, "a worker has no ring: {what}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
             Self::Sandbox(refused) => refused.fmt(out),
             Self::Outside(what) => write!(

@@ -3,7 +3,7 @@
 //! Three ways, since none is good everywhere:
 //! - one byte of each step is read with RWF_NOWAIT ([`super::positional::probe`]), which says no
 //!   for a page that is still being read; but it looks at one page a step, and FUSE, network file
-//!   systems, overlayfs and tmpfs refuse it
+//!   systems, overlayfs and tmpfs refuse it. Where cachestat tells nothing, each page is a step
 //! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read;
 //!   so it can only say no. It answers the owner of the file and who may write to it, and knows
 //!   nothing of what overlayfs passes on
@@ -57,7 +57,7 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     // The first page before all: it is the whole of a small file, and tells whether the file
     // system answers at all.
     let last = offset + count - 1;
-    let mut at = offset;
+    let (mut at, mut step) = (offset, STEP_BYTES);
     loop {
         match positional::probe(fd, at)? {
             Residency::Resident => {}
@@ -65,19 +65,24 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
             Residency::Cold => return Ok(false),
             Residency::Unknown => return Err(Error::Kernel(Errno::OPNOTSUPP)),
         }
-        if at == offset && last / page_bytes() > offset / page_bytes() && misses(fd, offset, count)
-        {
-            return Ok(false);
+        if at == offset && last / page_bytes() > offset / page_bytes() {
+            match misses(fd, offset, count) {
+                Some(true) => return Ok(false),
+                Some(false) => {}
+                // Nobody else tells of the pages between two steps.
+                None => step = page_bytes(),
+            }
         }
         if at == last {
             return Ok(true);
         }
-        at = (at + STEP_BYTES).min(last);
+        at = (at + step).min(last);
     }
 }
 
-/// Whether the page cache lacks a page of the part for certain (cachestat).
-fn misses(fd: impl AsFd, offset: u64, count: u64) -> bool {
+/// Whether the page cache lacks a page of the part for certain (cachestat). None where the kernel
+/// has no such call, or the caller neither owns the file nor may write to it.
+fn misses(fd: impl AsFd, offset: u64, count: u64) -> Option<bool> {
     let range = [offset, count];
     // Pages that are there, dirty, being written, evicted, and evicted not long ago.
     let mut told = [0_u64; 5];
@@ -86,9 +91,8 @@ fn misses(fd: impl AsFd, offset: u64, count: u64) -> bool {
     // cachestat_range` and `struct cachestat`; both arrays outlive it, and the descriptor is open.
     let done =
         unsafe { libc::syscall(SYS_CACHESTAT, fd, range.as_ptr(), told.as_mut_ptr(), 0_u32) };
-    // A kernel without the call, or a file whose owner is another, is no answer.
     let page = page_bytes();
-    done == 0 && told[0] < pages(offset, count, page)
+    (done == 0).then(|| told[0] < pages(offset, count, page))
 }
 
 /// Whether every page of the part is in memory, read to its end, by a mapping of it. `false` also
@@ -183,6 +187,7 @@ mod tests {
             assert_eq!(mapped(&file, 0, 300_000), Ok(false));
             assert_eq!(mapped(&file, 0, 20 * 4096), Ok(true));
             assert_eq!(read_ahead(&file, 0, 20 * 4096), Ok(true));
+            assert_eq!(read_ahead(&file, 0, 300_000), Ok(false), "the hole is seen");
         }
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         if mapped(&file, 100_000, 1) == Ok(false) {

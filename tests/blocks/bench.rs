@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pitcrew::cache::{self, BlockOptions, Blocks, Direct, Version};
 use pitcrew::engines::{self, Body, Engine, Kind, Step};
 use pitcrew::http::negotiate::Coding;
-use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
+use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, SETTLED_COARSE};
 use pitcrew::ring::simulated::{Client, Random, Simulated, World};
 use pitcrew::ring::{
     Ask, File, How, Io, Op, Options, Outgoing, Owner, Reactor, Socket, Start, Stats, Technique,
@@ -133,8 +133,17 @@ impl Bench {
         }
     }
 
-    /// A new file at a path, open, in the place of what was there.
+    /// A new file at a path, open, in the place of what was there; not changed for a while.
     pub(crate) fn file(&mut self, path: &str, bytes: usize) -> Vec<u8> {
+        let bytes = self.fresh_file(path, bytes);
+        self.world.pass(SETTLED_COARSE);
+        // The clock is read once a turn.
+        self.turn();
+        bytes
+    }
+
+    /// The same, changed just now.
+    pub(crate) fn fresh_file(&mut self, path: &str, bytes: usize) -> Vec<u8> {
         self.files += 1;
         let bytes = content(self.files, bytes);
         self.world.file(path, bytes.clone());

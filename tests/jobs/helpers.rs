@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pitcrew::limits::{JOBS_MAX, JOBS_PER_MOUNT_MAX};
+use pitcrew::limits::{HELPERS, JOBS_MAX, JOBS_PER_MOUNT_MAX};
 use pitcrew::ring::{
     Ask, Completion, Facts, File, How, Io, Job, Op, Options, Owner, Reactor, Reader, Start, Stats,
     Ticket, Uring, Wake,
@@ -188,6 +188,25 @@ fn a_mount_has_one_helper_and_leaves_the_other() {
     assert_eq!(rig.begun.recv(), Ok(2));
     release_2.send(()).unwrap();
     assert_eq!(seen(rig.done()), 1);
+}
+
+/// More mounts hang than there are helpers usually.
+#[test]
+fn mounts_that_hang_leave_a_helper_to_the_others() {
+    let Some(mut rig) = Rig::new() else { return };
+    let mount = 1 << 47;
+    let hung: Vec<_> = (0..HELPERS as u64 + 3).map(|name| rig.hold(mount + name, name).1).collect();
+    for _ in &hung {
+        assert!(rig.begun.recv().is_ok(), "each has begun");
+    }
+    let (ticket, release) = rig.hold(mount - 1, 99);
+    assert_eq!(rig.begun.recv(), Ok(99));
+    release.send(()).unwrap();
+    assert_eq!(rig.done().ticket, Some(ticket));
+    drop(hung);
+    for _ in 0..HELPERS + 3 {
+        assert!(rig.done().result.is_ok());
+    }
 }
 
 #[test]

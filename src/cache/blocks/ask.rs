@@ -39,22 +39,32 @@ impl Inner {
                 let loan = Loan::new(Rc::clone(block), &self.freed);
                 entry.origin = Origin::Asked;
                 self.policy.touch(&id);
-                // Who has waited was counted when it began to.
-                self.stats.block_hits.add(u64::from(since == now));
+                // Who has waited was counted when it began to, and has what was read for it.
+                if since == now {
+                    self.stats.block_hits.add(1);
+                    let credit = entry.unpaid.min(need.end - need.start);
+                    entry.unpaid -= credit;
+                    self.foresight.pay_in(u64::from(credit));
+                }
                 self.note_asked(first, bytes, false);
                 return Answer::Ready(loan);
             }
             State::Failed(fault) => return Answer::Failed(*fault),
             State::Ready(_) => {
-                // It was read in part, for another range: now it is worth reading whole.
+                // It was read in part, for another range. If what was read on trust has paid so
+                // far, it is read whole; else parts asked for at random would cost whole blocks.
                 self.stats.block_misses.add(1);
                 self.note_asked(first, bytes, false);
                 let all = block::whole(version, index, self.options.block_bytes);
+                let more = (all.end - all.start) - (want.end - want.start);
+                let trusts = self.foresight.spend(u64::from(more));
                 self.policy.remove(&id);
                 self.entries.remove(&id);
                 self.held -= 1;
-                self.queue(id, version, all, Origin::Asked, now);
-                self.entries.get_mut(&id).expect("it was just queued").waiters.push(waiter);
+                self.queue(id, version, if trusts { all } else { want }, Origin::Asked, now);
+                let entry = self.entries.get_mut(&id).expect("it was just queued");
+                entry.unpaid = if trusts { more } else { 0 };
+                entry.waiters.push(waiter);
             }
             State::Queued => {
                 // Who waits for a mount that has its share would only wait elsewhere.
@@ -133,7 +143,8 @@ impl Inner {
         self.unasked += usize::from(!asked);
         let version = Some(Rc::clone(version));
         let (state, waiters) = (State::Queued, Vec::new());
-        self.entries.insert(id, Entry { state, origin, version, want, since: now, waiters });
+        self.entries
+            .insert(id, Entry { state, origin, version, want, unpaid: 0, since: now, waiters });
     }
 
     /// Has a block read that nobody has asked for, if there is room for such ones.

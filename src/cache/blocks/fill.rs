@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::Entry;
 use super::block::{Block, BlockFault, BlockId};
-use crate::base::Instant;
+use crate::base::{Instant, WallClock};
 use crate::cache::version::Version;
 use crate::ring::{Ask, Completion, Facts, Lease, Op};
 
@@ -102,7 +102,7 @@ impl Fill {
     }
 
     /// Takes in the end of an operation.
-    pub(super) fn take(mut self, completion: Completion, now: Instant) -> Stage {
+    pub(super) fn take(mut self, completion: Completion, now: Instant, wall: WallClock) -> Stage {
         match completion.op {
             Some(Op::Read { buffer, range, .. }) => {
                 self.buffer = Some(buffer);
@@ -120,7 +120,7 @@ impl Fill {
                 }
             }
             Some(Op::Stat { facts, .. }) => match completion.result {
-                Ok(_) => self.ends(&facts, now),
+                Ok(_) => self.ends(&facts, now, wall),
                 Err(errno) => self.fails(BlockFault::Read(errno), now),
             },
             other => unreachable!("a read starts nothing else than {other:?}"),
@@ -128,8 +128,9 @@ impl Fill {
     }
 
     /// What was read of a file that is longer now, as a log is, is right as far as anybody can
-    /// tell, and so it is when only the inode has changed, as by a rename over it. Neither is kept.
-    fn ends(mut self, facts: &Facts, now: Instant) -> Stage {
+    /// tell, and so it is when only the inode has changed, as by a rename over it. Neither is kept,
+    /// nor what was changed so lately that another change might bear the same time.
+    fn ends(mut self, facts: &Facts, now: Instant, wall: WallClock) -> Stage {
         let told = &self.version.facts;
         if facts.size < told.size {
             return self.fails(BlockFault::Truncated, now);
@@ -137,7 +138,7 @@ impl Fill {
         if facts.size == told.size && facts.modified != told.modified {
             return self.fails(BlockFault::Changed, now);
         }
-        let unchanged = self.version.is_still(facts);
+        let unchanged = self.version.is_still(facts) && self.version.is_settled(wall);
         let lease = self.buffer.take().expect("the last read is over");
         let block = Block::new(lease, self.want.start..self.filled.min(self.end));
         let (took, mount) = (now.since(self.started), self.mount());

@@ -3,7 +3,8 @@
 //!
 //! A stream is what one owner asks of one file. Beside the credit of each predictor there is an
 //! account in bytes of all of them: reading what was asked for pays in a sixty-fourth, reading
-//! ahead pays out, and what came true is paid back twice. So whatever patterns seem to say, bytes
+//! ahead pays out, and what came true is paid back twice. The rest of a block, of which parts were
+//! asked for, is paid from it, too. So whatever patterns seem to say, bytes
 //! read in vain stay below two in a hundred, and the reading ahead stops when it is mostly wrong
 //! and begins again by itself.
 
@@ -130,7 +131,7 @@ impl Foresight {
         self.pay_in(bytes / FORESEEN_BYTES_PER_BYTE);
     }
 
-    fn pay_in(&mut self, bytes: u64) {
+    pub(super) fn pay_in(&mut self, bytes: u64) {
         self.account = (self.account + bytes).min(self.account_max);
     }
 
