@@ -1,8 +1,10 @@
-//! How `auto` learns whether the page cache keeps what is read into it.
+//! What is known of the page cache: for how long, and how `auto` learns whether it keeps what is
+//! read into it.
 
 use std::time::Duration;
 
 use pitcrew::engines::Reason;
+use pitcrew::ring::MountKind;
 use pitcrew::ring::simulated::World;
 
 use super::worker::Rig;
@@ -31,15 +33,19 @@ fn chill(rig: &Rig) {
 /// Asks for every file, one after the other, with so much time behind each.
 fn walk(rig: &mut Rig, apart: Duration) {
     for number in 0..FILES {
-        let client = rig.ask(&format!("/f{number}"));
-        let mut got = Vec::new();
-        while !got.ends_with(&vec![number as u8; BYTES]) {
-            assert!(!rig.worker.turn().unwrap());
-            got.extend(client.read(usize::MAX));
-        }
-        client.close();
+        whole(rig, &format!("/f{number}"), &vec![number as u8; BYTES]);
         rig.world.pass(apart);
     }
+}
+
+fn whole(rig: &mut Rig, path: &str, body: &[u8]) {
+    let client = rig.ask(path);
+    let mut got = Vec::new();
+    while !got.ends_with(body) {
+        assert!(!rig.worker.turn().unwrap());
+        got.extend(client.read(usize::MAX));
+    }
+    client.close();
 }
 
 fn chosen(rig: &Rig, why: Reason) -> u64 {
@@ -82,4 +88,61 @@ fn what_the_page_cache_keeps_goes_into_it_the_second_time() {
     let all = FILES as u64;
     let counts = [Reason::Once, Reason::Cold, Reason::Resident, Reason::Rare];
     assert_eq!(counts.map(|why| chosen(&rig, why)), [all, all, 3 * all, 0]);
+}
+
+/// What was found in the page cache counts for a quarter of a second, and for no longer than until
+/// memory is short.
+#[test]
+fn under_memory_pressure_the_page_cache_is_asked_again() {
+    for pressed in [false, true] {
+        let world = World::new(6);
+        let body = vec![b'p'; BYTES];
+        world.file("p", body.clone());
+        let mut rig = Rig::auto(world);
+        for _ in 0..2 {
+            whole(&mut rig, "/p", &body);
+        }
+        // In the next turn, so that all of this is younger than what was found.
+        rig.world.evict("p");
+        if pressed {
+            rig.world.add(rig.pressure, 1);
+            rig.turn();
+        }
+        whole(&mut rig, "/p", &body);
+        assert_eq!(rig.world.stalled() > 0, !pressed, "who looks again sends nothing cold");
+        assert_eq!(rig.shard.ring.pressed.read(), u64::from(pressed));
+    }
+}
+
+#[test]
+fn a_mount_that_may_block_has_a_reason_of_its_own() {
+    let world = World::new(7);
+    let body = vec![b'm'; BYTES];
+    world.mount("far", MountKind::Blocking);
+    world.file("far/m", body.clone());
+    world.chill("far/m");
+    let mut rig = Rig::auto(world);
+    whole(&mut rig, "/far/m", &body);
+    assert_eq!(chosen(&rig, Reason::MayBlock), 1);
+}
+
+#[test]
+fn a_slow_client_has_a_reason_of_its_own() {
+    let world = World::new(8);
+    let body = vec![b's'; 1 << 20];
+    world.file("s", body.clone());
+    let mut rig = Rig::auto(world);
+    let client = rig.world.connect(rig.listener, 1 << 16, 8 << 10);
+    let request = "GET /s HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..2 {
+        client.write(request.as_bytes());
+        let mut got = Vec::new();
+        while !got.ends_with(&body[..1000]) || got.len() < body.len() {
+            rig.turn();
+            got.extend(client.read(usize::MAX));
+            // 8 KiB each time: far less than a MiB a second.
+            rig.world.pass(Duration::from_millis(100));
+        }
+    }
+    assert_eq!(chosen(&rig, Reason::SlowClient), 1, "the second body");
 }

@@ -26,6 +26,8 @@ pub(crate) struct Rig {
     pub(crate) listener: ListenerId,
     pub(crate) control: Arc<Control>,
     pub(crate) bell: u32,
+    /// Tells that memory is short.
+    pub(crate) pressure: u32,
     pub(crate) shard: Shard,
 }
 
@@ -96,7 +98,7 @@ impl Rig {
         let mut reactor =
             Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| None).unwrap();
         let (raw, listener) = world.listen();
-        let bell = world.counter();
+        let (bell, pressure) = (world.counter(), world.counter());
         let control = Arc::new(Control::default());
         let parts = Parts {
             directories: vec![Directory {
@@ -107,7 +109,7 @@ impl Rig {
             watcher: watched.then(|| File::from(reactor.take_in(world.watcher()))),
             listeners: vec![Socket::from(reactor.take_in(raw))],
             telemetry_listeners: Vec::new(),
-            pressure: None,
+            pressure: Some(Socket::from(reactor.take_in(pressure))),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
             site: Site::new(
@@ -145,7 +147,7 @@ impl Rig {
             nonce: Box::new(|| 1),
             reactor,
         };
-        Self { worker: Worker::new(parts), world, listener, control, bell, shard }
+        Self { worker: Worker::new(parts), world, listener, control, bell, pressure, shard }
     }
 
     pub(crate) fn ask(&self, path: &str) -> Client {
@@ -160,13 +162,18 @@ impl Rig {
         client
     }
 
+    /// One turn, without more time than it takes.
+    pub(crate) fn turn(&mut self) {
+        self.world.set_alarm(Some(self.world.now() + Duration::from_millis(1)));
+        assert!(!self.worker.turn().unwrap());
+        self.world.set_alarm(None);
+    }
+
     /// Turns, without more time than they take, until a helper has a job.
     fn until_a_job_is_out(&mut self) {
         while self.shard.ring.jobs_in_flight.read() == 0 {
-            self.world.set_alarm(Some(self.world.now() + Duration::from_millis(1)));
-            assert!(!self.worker.turn().unwrap());
+            self.turn();
         }
-        self.world.set_alarm(None);
     }
 
     /// Turns until a client has something to read; the head of it.
