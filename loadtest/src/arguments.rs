@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::fio;
 use crate::network::Kind;
+use crate::null;
 
 /// The argument that says that the namespace was entered.
 pub(crate) const IN_NAMESPACE: &str = "--in-namespace";
@@ -19,7 +20,7 @@ Exit codes:
   0    every round counts
   1    an answer was wrong, a server failed, or a file could not be read or written
   2    wrong usage
-  3    a program is missing
+  3    a program is missing; or nothing could run, or with CI set not everything
   4    rounds are void: another engine did the work, or a cold file was in memory
   130  interrupted"
 )]
@@ -33,9 +34,9 @@ pub(crate) struct Arguments {
 
     /// Servers to set them against: nginx, lighttpd, h2o, caddy, static-web-server, a
     /// configuration such as nginx-copy, `all`, or `none`; nginx has to be there, others are
-    /// passed over where they are not installed
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", default_value = "nginx")]
-    pub(crate) peers: Vec<String>,
+    /// passed over where they are not installed [default: all; nginx for a smoke test]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) peers: Option<Vec<String>>,
 
     /// What to measure: names of scenarios, or paths of TOML files
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -99,10 +100,20 @@ pub(crate) struct Arguments {
     pub(crate) list: bool,
 }
 
-/// What is compared instead of servers.
+impl Arguments {
+    /// The names of the servers that it is set against.
+    pub(crate) fn peers(&self) -> Vec<String> {
+        let default = if self.smoke { "nginx" } else { "all" };
+        self.peers.clone().unwrap_or_else(|| vec![default.to_owned()])
+    }
+}
+
+/// What is done instead of comparing servers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Comparison {
     Fio(fio::Arguments),
+    #[command(hide = true)]
+    Null(null::Arguments),
 }
 
 #[cfg(test)]

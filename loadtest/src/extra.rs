@@ -72,6 +72,7 @@ impl Extra {
     /// Whether a server can do it.
     pub(crate) fn is_for(self, contestant: &Contestant) -> bool {
         match contestant {
+            Contestant::Null => false,
             Contestant::Pitcrew(engine) => self != Self::Mirror || engine == "splice",
             Contestant::Peer(kind) => self == Self::Log && kind.program() == "nginx",
         }
@@ -129,13 +130,13 @@ pub(crate) fn settle(log: &Path, requests: u64) -> io::Result<Option<String>> {
 /// What one extra adds to a request of one server.
 #[derive(Debug, Serialize)]
 pub(crate) struct Added {
-    server: String,
-    extra: Extra,
+    pub(crate) server: String,
+    pub(crate) extra: Extra,
     /// Microseconds of a core for a request.
     without: f64,
     with: f64,
     /// The difference, round by round.
-    added: Spread,
+    pub(crate) added: Spread,
     peer: bool,
 }
 
@@ -167,10 +168,10 @@ impl Outcome {
         let _ = writeln!(
             out,
             "{:<17} {:>9} {:>8} {:>8} {:>9} {:>17}",
-            "what it adds", "beside", "without", "with", "us/req", "middle half"
+            "what it adds", "beside", "without", "with", "us/req", "95 % interval"
         );
         for one in &all {
-            let Spread { low, median, high } = one.added;
+            let Spread { low, median, high, .. } = one.added;
             let _ = write!(
                 out,
                 "{:<17} {:>9} {:>8.2} {:>8.2} {median:>9.2} {:>17}",

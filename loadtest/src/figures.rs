@@ -20,6 +20,17 @@ pub(crate) struct Figures {
     engines: BTreeMap<String, Engine>,
     bytes: Bytes,
     farewells: Farewells,
+    /// Bodies by the reason for which their engine was chosen.
+    #[serde(default)]
+    choices: BTreeMap<String, u64>,
+    #[serde(default)]
+    access_log: AccessLog,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct AccessLog {
+    #[serde(default)]
+    mirrored: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,6 +80,10 @@ pub(crate) struct PerRequest {
     /// Bytes that the processor copied, and that it did not.
     pub(crate) bytes_copied: f64,
     pub(crate) bytes_not_copied: f64,
+    /// Bodies of each engine that served any.
+    pub(crate) engines: BTreeMap<String, f64>,
+    /// Bodies by the reason for which their engine was chosen, where the server chose.
+    pub(crate) choices: BTreeMap<String, f64>,
 }
 
 impl Figures {
@@ -89,6 +104,14 @@ impl Figures {
             counts.filter(|(_, count)| *count > 0.0).collect::<BTreeMap<_, _>>()
         };
         let techniques = by_technique(|technique| technique.operations);
+        let engines = self.engines.iter().map(|(name, now)| {
+            let before = earlier.engines.get(name).map_or(0, |engine| engine.responses);
+            (name.clone(), each(now.responses, before))
+        });
+        let choices = self.choices.iter().map(|(reason, now)| {
+            let before = earlier.choices.get(reason).copied().unwrap_or(0);
+            (reason.clone(), each(*now, before))
+        });
         PerRequest {
             enters: each(self.ring.enters, earlier.ring.enters),
             submissions: each(self.ring.submissions, earlier.ring.submissions),
@@ -98,7 +121,17 @@ impl Figures {
             would_block: by_technique(|technique| technique.would_block).values().sum(),
             bytes_copied: each(self.bytes.copied, earlier.bytes.copied),
             bytes_not_copied: each(self.bytes.not_copied, earlier.bytes.not_copied),
+            engines: engines.filter(|(_, count)| *count > 0.0).collect(),
+            choices: choices.filter(|(_, count)| *count > 0.0).collect(),
         }
+    }
+
+    /// Why a round does not count that was to mirror every body.
+    pub(crate) fn unmirrored(&self, earlier: &Self, requests: u64) -> Option<String> {
+        let whole = self.access_log.mirrored.saturating_sub(earlier.access_log.mirrored);
+        // The generator cuts some off at its end.
+        let few = (whole as f64) < 0.99 * requests as f64;
+        few.then(|| format!("{whole} of {requests} bodies were mirrored whole"))
     }
 
     /// Why a round does not count for an engine: another one did its work, or it failed.
@@ -157,6 +190,8 @@ mod tests {
                 "sendfile": {{"responses": {sendfile}, "declined": {declined}, "failed": 1}},
                 "copy": {{"responses": {copy}, "declined": 0, "failed": 0}}}},
             "bytes": {{"copied": 0, "not_copied": 10}},
+            "choices": {{"hot": {sendfile}, "cold": 0}},
+            "access_log": {{"mirrored": {sendfile}, "dropped": 0}},
             "farewells": {{"truncated": 0, "client_abort": 1}}}}"#
         );
         serde_json::from_str(&text).unwrap()
@@ -167,6 +202,16 @@ mod tests {
         let done = figures(30, 0, 0).since(&figures(10, 0, 0), 10);
         assert_eq!((done.enters, done.inline_calls, done.would_block), (2.0, 2.0, 0.0));
         assert_eq!(done.techniques, BTreeMap::from([("sendfile".to_owned(), 2.0)]));
+        assert_eq!(done.engines, BTreeMap::from([("sendfile".to_owned(), 2.0)]));
+        assert_eq!(done.choices, BTreeMap::from([("hot".to_owned(), 2.0)]));
+    }
+
+    #[test]
+    fn a_round_counts_only_if_its_bodies_were_mirrored() {
+        let (before, after) = (figures(10, 0, 0), figures(109, 0, 0));
+        assert_eq!(after.unmirrored(&before, 100), None);
+        let told = after.unmirrored(&before, 101).unwrap();
+        assert_eq!(told, "99 of 101 bodies were mirrored whole");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, during};
 use crate::machine::{self, Machine};
 use crate::plan::pitcrew_program;
-use crate::results::{new_result, results_directory};
+use crate::results::{arguments as kept_arguments, new_result, results_directory};
 use crate::site::{Dice, Scratch};
 use crate::statistics::Spread;
 
@@ -399,7 +399,7 @@ fn keep(
     let all = json!({
         "version": 1,
         "unix_seconds": seconds,
-        "arguments": std::env::args().skip(1).collect::<Vec<_>>(),
+        "arguments": kept_arguments(std::env::args().skip(1)),
         "machine": machine,
         "size": size,
         "block_size": arguments.block_size,

@@ -1,4 +1,5 @@
-//! Just enough of a client to compare bodies: GET over a connection that is kept.
+//! Just enough of a client to compare bodies: GET over a connection that is kept, whole files and
+//! parts, one request at a time or several at once.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,6 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Client {
     stream: TcpStream,
     block: Box<[u8]>,
+    /// What of the block was read from the connection and belongs to no answer yet.
+    from: usize,
+    filled: usize,
+    /// Answers that were asked for and have not come.
+    due: usize,
 }
 
 /// What an answer was, beside its body.
@@ -35,7 +41,8 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, block: vec![0; BLOCK_BYTES].into() })
+        let block = vec![0; BLOCK_BYTES].into();
+        Ok(Self { stream, block, from: 0, filled: 0, due: 0 })
     }
 
     /// Gives back the memory that only a request needs.
@@ -44,48 +51,67 @@ impl Client {
     }
 
     /// Asks for a path and hands every part of the body to `part`.
-    pub(crate) fn get(&mut self, path: &str, mut part: impl FnMut(&[u8])) -> Result<Answer> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-        self.stream.write_all(request.as_bytes())?;
-        let (mut filled, head_bytes) = self.read_head()?;
-        let head = str::from_utf8(&self.block[..head_bytes])
+    pub(crate) fn get(&mut self, path: &str, part: impl FnMut(&[u8])) -> Result<Answer> {
+        self.ask(path, None, 1)?;
+        self.answer(part)
+    }
+
+    /// Sends the same request some times at once: for all of a file, or from a byte to another,
+    /// both of which it has.
+    pub(crate) fn ask(&mut self, path: &str, part: Option<(u64, u64)>, times: usize) -> Result<()> {
+        let range =
+            part.map_or(String::new(), |(from, to)| format!("Range: bytes={from}-{to}\r\n"));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{range}\r\n");
+        self.due += times;
+        self.stream.write_all(request.repeat(times).as_bytes())
+    }
+
+    /// Reads the next answer and hands every part of its body to `part`.
+    pub(crate) fn answer(&mut self, mut part: impl FnMut(&[u8])) -> Result<Answer> {
+        let head_bytes = self.read_head()?;
+        let head = str::from_utf8(&self.block[self.from..self.from + head_bytes])
             .map_err(|_| fault("a head that is no text"))?;
         let (status, length) = parse_head(head)?;
+        self.from += head_bytes;
         let mut missing = length;
-        let mut from = head_bytes;
         loop {
-            let count = (filled - from) as u64;
-            if count > missing {
-                return Err(fault("more bytes than announced"));
-            }
-            part(&self.block[from..filled]);
-            missing -= count;
+            let count = missing.min((self.filled - self.from) as u64) as usize;
+            part(&self.block[self.from..self.from + count]);
+            self.from += count;
+            missing -= count as u64;
             if missing == 0 {
-                return Ok(Answer { status, head_bytes, body_bytes: length });
+                break;
             }
-            from = 0;
-            filled = self.stream.read(&mut self.block)?;
-            if filled == 0 {
+            self.from = 0;
+            self.filled = self.stream.read(&mut self.block)?;
+            if self.filled == 0 {
                 return Err(Error::new(ErrorKind::UnexpectedEof, "the body is short"));
             }
         }
+        self.due = self.due.saturating_sub(1);
+        if self.due == 0 && self.from < self.filled {
+            return Err(fault("more bytes than announced"));
+        }
+        Ok(Answer { status, head_bytes, body_bytes: length })
     }
 
-    /// Fills the block until it holds a head. Returns how much it holds, and the head's length.
-    fn read_head(&mut self) -> Result<(usize, usize)> {
-        let mut filled = 0;
+    /// Fills the block until what is left of it begins with a whole head. Returns its length.
+    fn read_head(&mut self) -> Result<usize> {
         loop {
-            let count = self.stream.read(&mut self.block[filled..])?;
+            let left = &self.block[self.from..self.filled];
+            if let Some(at) = left.windows(4).position(|four| four == b"\r\n\r\n") {
+                return Ok(at + 4);
+            }
+            if left.len() > HEAD_BYTES_MAX {
+                return Err(fault("a head that does not end"));
+            }
+            self.block.copy_within(self.from..self.filled, 0);
+            (self.from, self.filled) = (0, self.filled - self.from);
+            let count = self.stream.read(&mut self.block[self.filled..])?;
             if count == 0 {
                 return Err(Error::new(ErrorKind::UnexpectedEof, "the connection was closed"));
             }
-            filled += count;
-            if let Some(at) = self.block[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
-                return Ok((filled, at + 4));
-            }
-            if filled > HEAD_BYTES_MAX {
-                return Err(fault("a head that does not end"));
-            }
+            self.filled += count;
         }
     }
 }
@@ -147,6 +173,25 @@ mod tests {
         assert_eq!(body, "abcde");
         let (answer, _) = served(&["HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"]).unwrap();
         assert_eq!(answer.status, 404);
+    }
+
+    #[test]
+    fn several_answers_at_once_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.ask("/x", Some((1, 2)), 2).unwrap();
+        let mut request = [0; 256];
+        let count = server.read(&mut request).unwrap();
+        let request = str::from_utf8(&request[..count]).unwrap();
+        assert_eq!(request.matches("\r\nRange: bytes=1-2\r\n\r\n").count(), 2);
+        let one = "HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\n\r\nbc";
+        server.write_all(one.repeat(2).as_bytes()).unwrap();
+        for _ in 0..2 {
+            let mut body = Vec::new();
+            let answer = client.answer(|part| body.extend_from_slice(part)).unwrap();
+            assert_eq!((answer.status, &body[..]), (206, &b"bc"[..]));
+        }
     }
 
     #[test]

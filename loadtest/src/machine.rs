@@ -21,7 +21,7 @@ pub(crate) struct Machine {
     pub(crate) file_system: String,
     /// Of each program that takes part.
     pub(crate) versions: Vec<String>,
-    /// Of the working directory; none if it is not a repository.
+    /// Of the pitcrew that took part, as it says itself; none if none did, or it does not know.
     pub(crate) commit: Option<String>,
 }
 
@@ -34,6 +34,8 @@ impl Machine {
             line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
         };
         let memory = after(read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+        let versions: Vec<String> =
+            programs.iter().map(|(path, flag)| version(path, flag)).collect();
         let memory_kib = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok());
         Ok(Self {
             processor: after(read("/proc/cpuinfo"), "model name").unwrap_or_default(),
@@ -44,8 +46,8 @@ impl Machine {
             memory_mib: memory_kib.unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease"),
             file_system: file_system(scratch, &read("/proc/self/mountinfo")),
-            versions: programs.iter().map(|(path, flag)| version(path, flag)).collect(),
-            commit: commit(),
+            commit: versions.iter().find_map(|version| commit(version)),
+            versions,
         })
     }
 }
@@ -89,14 +91,10 @@ pub(crate) fn slab_bytes() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    Some(if clean { commit } else { format!("{commit} and changes") })
+/// The commit that pitcrew was built from, in `pitcrew 0.1.0 (0123456789ab)`.
+fn commit(version: &str) -> Option<String> {
+    let (_, commit) = version.strip_prefix("pitcrew ")?.split_once(" (")?;
+    commit.strip_suffix(')').map(str::to_owned)
 }
 
 /// A program by name; also where only the administrator's path leads.
@@ -118,6 +116,13 @@ mod tests {
             3 1 0:2 / /tmpx rw - xfs /dev/b rw";
         assert_eq!(file_system(Path::new("/tmp/x"), mounts), "tmpfs");
         assert_eq!(file_system(Path::new("/home"), mounts), "ext4");
+    }
+
+    #[test]
+    fn the_commit_is_that_of_the_program() {
+        assert_eq!(commit("pitcrew 0.1.0 (0123456789ab)").as_deref(), Some("0123456789ab"));
+        assert_eq!(commit("pitcrew 0.1.0"), None);
+        assert_eq!(commit("caddy 2 (abc)"), None);
     }
 
     #[test]

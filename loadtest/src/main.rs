@@ -7,6 +7,8 @@ compile_error!("pitcrew and its load test run on Linux");
 
 mod arguments;
 mod background;
+mod bodies;
+mod ceiling;
 mod confines;
 mod extra;
 mod failure;
@@ -16,10 +18,12 @@ mod generator;
 mod http;
 mod machine;
 mod network;
+mod null;
 mod page;
 mod peers;
 mod plan;
 mod process;
+mod progress;
 mod report;
 mod results;
 mod rounds;
@@ -27,6 +31,9 @@ mod scenario;
 mod servers;
 mod site;
 mod statistics;
+mod table;
+mod tables;
+mod targets;
 
 use std::env;
 use std::io;
@@ -43,10 +50,11 @@ use extra::Entrant;
 use failure::{Failure, during};
 use machine::Machine;
 use network::{Kind, Network};
-use plan::{contestants, cores, scenarios, tools};
+use plan::{contestants, cores, missing_peers, scenarios, server};
+use progress::Progress;
 use report::Outcome;
-use results::{results_directory, write_results};
-use rounds::{Extent, Void};
+use results::{Results, results_directory};
+use rounds::{Course, Extent, Void};
 use scenario::Scenario;
 use servers::{Contestant, Ground};
 use site::Scratch;
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
     }
     let result = match &arguments.command {
         Some(Comparison::Fio(arguments)) => fio::run(arguments, &interrupted),
+        Some(Comparison::Null(arguments)) => null::run(arguments, &interrupted),
         None => run(&arguments, &interrupted),
     };
     match result {
@@ -79,15 +88,19 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let mut skipped = missing_peers(arguments, &scenarios)?;
     let plans: Vec<Vec<Entrant>> = scenarios
         .iter()
         .map(|scenario| contestants(arguments, scenario))
         .collect::<Result<_, _>>()?;
-    let pitcrew = tools(arguments, &scenarios, &plans)?;
+    let pitcrew = server(arguments, &plans)?;
     let own_network = !arguments.congestion.is_empty() || arguments.network == Kind::Pair;
     if own_network && !arguments.in_namespace {
         let error = network::enter_namespace(IN_NAMESPACE);
         return Err(Failure::Io("enter a network namespace".to_owned(), error));
+    }
+    for line in &skipped {
+        eprintln!("SKIPPED {line}");
     }
     let network = Network::new(arguments.network, arguments.in_namespace);
     let network = during("make a network", network)?;
@@ -105,57 +118,138 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         machine.processor, machine.cores, machine.kernel, machine.file_system
     );
     println!("{}", machine.versions.join(", "));
-
-    let extent = match arguments.smoke {
-        true => Extent { rounds: 1, seconds: 1 },
-        false => Extent { rounds: arguments.rounds, seconds: arguments.seconds },
+    let directory = results_directory(arguments.results.as_deref(), arguments.smoke);
+    let results = match &directory {
+        Some(directory) => {
+            let results = Results::new(directory, &machine, scratch.path());
+            Some(during(&directory.display().to_string(), results)?)
+        }
+        None => None,
     };
-    let mut series: Vec<Option<&str>> = arguments.congestion.iter().map(|c| Some(&**c)).collect();
-    if series.is_empty() {
-        series.push(None);
+
+    let before = skipped.len();
+    let planned = plan::able(scenarios, plans, scratch.path(), &mut skipped);
+    let passed_over = skipped.len() - before;
+    let series = Series {
+        arguments,
+        planned: &planned,
+        network: &network,
+        server_cores: &server_cores,
+        generator_core,
+        scratch: &scratch,
+        machine: &machine,
+        pitcrew: &pitcrew,
+        results: results.as_ref(),
+        skipped: &skipped,
+        interrupted,
+    };
+    let ran = series.run();
+    // An interruption or a failure leaves what was measured before it.
+    if let Some(names) = results.as_ref().and_then(Results::written) {
+        println!("\nwritten: {names}");
     }
-    let (host, namespace) = (network.host(), network.namespace());
-    let mut outcomes = Vec::new();
-    for congestion in series {
-        if let Some(name) = congestion {
-            during("set the congestion control", network.use_congestion(name))?;
+    let (outcomes, failed) = ran?;
+    let is_checked = env::var_os("CI").is_some_and(|value| !value.is_empty());
+    if passed_over > 0 && (is_checked || planned.is_empty()) {
+        return Err(Failure::Missing(format!("{passed_over} scenarios were SKIPPED")));
+    }
+    Ok(if failed { ExitCode::from(1) } else { verdict(arguments, &outcomes) })
+}
+
+/// All scenarios that can run, under one congestion control after the other.
+struct Series<'a> {
+    arguments: &'a Arguments,
+    planned: &'a [(Scenario, Vec<Entrant>)],
+    network: &'a Network,
+    server_cores: &'a [usize],
+    generator_core: usize,
+    scratch: &'a Scratch,
+    machine: &'a Machine,
+    pitcrew: &'a Path,
+    results: Option<&'a Results>,
+    skipped: &'a [String],
+    interrupted: &'a AtomicBool,
+}
+
+impl Series<'_> {
+    /// Returns what was measured, and whether a scenario failed. Results are written after each.
+    fn run(&self) -> Result<(Vec<Outcome>, bool), Failure> {
+        let mut controls: Vec<Option<&str>> =
+            self.arguments.congestion.iter().map(|name| Some(&**name)).collect();
+        if controls.is_empty() {
+            controls.push(None);
         }
-        let congestion = match congestion {
-            Some(name) => name.to_owned(),
-            None => during("ask for the congestion control", machine::congestion_control())?,
+        let all = controls.len() * self.planned.len();
+        let (mut outcomes, mut failed) = (Vec::new(), false);
+        let (mut progress, mut number) = (Progress::default(), 0);
+        for congestion in controls {
+            if let Some(name) = congestion {
+                during("set the congestion control", self.network.use_congestion(name))?;
+            }
+            let congestion = match congestion {
+                Some(name) => name.to_owned(),
+                None => during("ask for the congestion control", machine::congestion_control())?,
+            };
+            for (scenario, entrants) in self.planned {
+                number += 1;
+                progress.scenario(&scenario.name, number, all);
+                let outcome = self.one(scenario, entrants, &congestion, &mut progress);
+                progress.end();
+                match outcome {
+                    Ok(outcome) => {
+                        print!("{}", outcome.to_text());
+                        outcomes.push(outcome);
+                        self.keep(&outcomes)?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                        let what = format!("scenario {}", scenario.name);
+                        return Err(Failure::Io(what, error));
+                    }
+                    // The others are worth their time all the same.
+                    Err(error) => {
+                        eprintln!("FAILED scenario {}: {error}", scenario.name);
+                        failed = true;
+                    }
+                }
+            }
+        }
+        Ok((outcomes, failed))
+    }
+
+    fn one(
+        &self,
+        scenario: &Scenario,
+        entrants: &[Entrant],
+        congestion: &str,
+        progress: &mut Progress,
+    ) -> io::Result<Outcome> {
+        let further = [self.network.arguments(), scenario.pitcrew.clone()].concat();
+        let namespace = self.network.namespace();
+        let ground = Ground {
+            scratch: self.scratch,
+            cores: self.server_cores,
+            pitcrew: self.pitcrew,
+            host: self.network.host(),
+            namespace: namespace.as_deref(),
+            bounds: scenario.bounds,
+            arguments: &further,
         };
-        for (scenario, plan) in scenarios.iter().zip(&plans) {
-            let further = [network.arguments(), scenario.pitcrew.clone()].concat();
-            let ground = Ground {
-                scratch: &scratch,
-                cores: &server_cores,
-                pitcrew: &pitcrew,
-                host,
-                namespace: namespace.as_deref(),
-                bounds: scenario.bounds,
-                arguments: &further,
-            };
-            let lanes = rounds::run(scenario, plan, &ground, generator_core, extent, interrupted);
-            let lanes = during(&format!("scenario {}", scenario.name), lanes)?;
-            let outcome = Outcome {
-                scenario: scenario.clone(),
-                extent,
-                congestion: congestion.clone(),
-                network: arguments.network,
-                workers: arguments.workers,
-                lanes,
-            };
-            print!("{}", outcome.table());
-            outcomes.push(outcome);
-        }
+        let Arguments { smoke, rounds, seconds, network, workers, .. } = *self.arguments;
+        let extent = match smoke {
+            true => Extent { rounds: 1, seconds: 1 },
+            false => Extent { rounds, seconds },
+        };
+        let (generator_core, interrupted) = (self.generator_core, self.interrupted);
+        let course = Course { ground: &ground, generator_core, extent, interrupted };
+        let (lanes, ceilings) = rounds::run(scenario, entrants, course, progress)?;
+        let (scenario, congestion) = (scenario.clone(), congestion.to_owned());
+        Ok(Outcome { scenario, extent, congestion, network, workers, lanes, ceilings })
     }
-    let results = arguments.results.as_deref();
-    if let Some(directory) = results_directory(results, arguments.smoke) {
-        let place = directory.display().to_string();
-        let files = during(&place, write_results(&directory, &machine, &outcomes))?;
-        println!("\nwritten: {files}");
+
+    fn keep(&self, outcomes: &[Outcome]) -> Result<(), Failure> {
+        let Some(results) = self.results else { return Ok(()) };
+        during("write the results", results.write(self.machine, outcomes, self.skipped))
     }
-    Ok(verdict(arguments, &outcomes))
 }
 
 /// Thousands of connections need as many descriptors.

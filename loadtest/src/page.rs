@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::machine::Machine;
 use crate::report::Outcome;
-use crate::rounds::{Lane, Round};
-use crate::statistics::Spread;
+use crate::rounds::Lane;
+use crate::statistics::{INTERVAL, Spread};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -44,6 +44,7 @@ const CHARTS: [Chart; 4] = [
 pub(crate) fn page(
     machine: &Machine,
     outcomes: &[Outcome],
+    skipped: &[String],
     unix_seconds: u64,
     arguments: &[String],
 ) -> String {
@@ -68,12 +69,19 @@ pub(crate) fn page(
         text(&machine.versions.join(", ")),
         text(&arguments.join(" "))
     );
-    out.push_str(
-        "<p>Bars are medians of the rounds, whiskers the middle half of them. The processor time \
-         of a request, of all threads of the server and its kernel workers, is the figure that \
-         decides: where the generator is the bottleneck, rates say nothing of the server. \
-         A ratio within twice the noise of equals is no result.</p>\n</header>\n<nav><ul>\n",
+    let _ = write!(
+        out,
+        "<p>Bars are medians of the rounds, whiskers the {INTERVAL} (under six rounds: least and \
+         greatest). The processor time of a request, of all threads of the server and its kernel \
+         workers, is the figure that decides: where the generator is the bottleneck, rates say \
+         nothing of the server. A ratio within twice the noise of equals, or whose interval has 1 \
+         in it, is no result.</p>\n"
     );
+    legend(&mut out, outcomes);
+    for line in skipped {
+        let _ = writeln!(out, "<p>SKIPPED {}</p>", text(line));
+    }
+    out.push_str("</header>\n<nav><ul>\n");
     for (number, outcome) in outcomes.iter().enumerate() {
         let _ = writeln!(
             out,
@@ -90,6 +98,25 @@ pub(crate) fn page(
     out
 }
 
+/// Every column of every table in plain words, each once.
+fn legend(out: &mut String, outcomes: &[Outcome]) {
+    let mut said: Vec<(String, &str)> = Vec::new();
+    for column in outcomes.iter().flat_map(Outcome::tables).flat_map(|table| table.columns) {
+        let head = column.head.trim().split(" to ").next().unwrap_or_default().to_owned();
+        if !head.is_empty() && !said.iter().any(|(_, legend)| *legend == column.legend) {
+            said.push((head, column.legend));
+        }
+    }
+    if said.is_empty() {
+        return;
+    }
+    out.push_str("<details open><summary>What the columns mean</summary><dl>\n");
+    for (head, legend) in said {
+        let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", text(&head), text(legend));
+    }
+    out.push_str("</dl></details>\n");
+}
+
 fn section(out: &mut String, number: usize, outcome: &Outcome) {
     let scenario = &outcome.scenario;
     let _ = write!(
@@ -103,88 +130,32 @@ fn section(out: &mut String, number: usize, outcome: &Outcome) {
         text(&scenario.measures),
         text(&scenario.meaningless)
     );
-    table(out, outcome);
+    for table in outcome.tables() {
+        out.push_str(&table.to_html());
+    }
+    let added = outcome.added_table();
+    if !added.is_empty() {
+        let _ = writeln!(out, "<h3>What it adds</h3>\n<pre>{}</pre>", text(&added));
+    }
+    let notes = outcome.notes();
+    if !notes.is_empty() {
+        out.push_str("<ul>\n");
+        for note in notes {
+            let _ = writeln!(out, "<li>{}</li>", text(&note));
+        }
+        out.push_str("</ul>\n");
+    }
     out.push_str("<div class=\"charts\">\n");
     for chart in &CHARTS {
         draw(out, chart, outcome);
     }
     out.push_str("</div>\n");
-    let added = outcome.added_table();
-    if !added.is_empty() {
-        let _ = writeln!(out, "<pre>{}</pre>", text(&added));
-    }
-    if let Some((cost, rate)) = outcome.control() {
-        let _ = writeln!(
-            out,
-            "<p>Noise of equals in this run: cost {:.1} %, rate {:.1} %.</p>",
-            cost.noise() * 100.0,
-            rate.noise() * 100.0
-        );
-    }
-    let voids: Vec<String> = outcome
-        .voids()
-        .map(|(name, void)| format!("<li>{}: {}</li>", text(name), text(&void.to_string())))
-        .collect();
-    if !voids.is_empty() {
-        let _ = writeln!(out, "<p>Rounds that do not count:</p><ul>{}</ul>", voids.concat());
-    }
     out.push_str("<details><summary>How the servers were started</summary>\n");
     for lane in outcome.lanes.iter().filter(|lane| !lane.control) {
         let (name, how) = (text(&lane.name), text(&lane.configuration));
         let _ = writeln!(out, "<h3>{name}</h3><pre>{how}</pre>");
     }
     out.push_str("</details></section>\n");
-}
-
-fn table(out: &mut String, outcome: &Outcome) {
-    let measure = outcome.measure();
-    let to = measure.map_or("", |lane| lane.name.as_str());
-    let _ = writeln!(
-        out,
-        "<div class=\"wide\"><table><thead><tr><th scope=\"col\">server</th>\
-         <th scope=\"col\">µs a request</th><th scope=\"col\">cost to {}</th>\
-         <th scope=\"col\">requests a second</th><th scope=\"col\">p50 µs</th>\
-         <th scope=\"col\">p99 µs</th><th scope=\"col\">ring entries</th>\
-         <th scope=\"col\">MiB</th></tr></thead><tbody>",
-        text(to)
-    );
-    for lane in &outcome.lanes {
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", text(&lane.name));
-        let Some(cost) = lane.cost() else {
-            out.push_str("<td colspan=\"7\">void</td></tr>\n");
-            continue;
-        };
-        let ratio = measure
-            .filter(|measure| !std::ptr::eq(*measure, lane))
-            .and_then(|measure| outcome.ratio(lane, measure));
-        let ratio = ratio.map_or_else(
-            || "1".to_owned(),
-            |ratio| {
-                let Spread { low, median, high } = ratio.cost;
-                let noise = match ratio.cost_is_beyond_noise {
-                    Some(false) => ", within noise",
-                    _ => "",
-                };
-                format!("{median:.2} [{low:.2} {high:.2}]{noise}")
-            },
-        );
-        let enters = |round: &Round| round.ring.as_ref().map_or(f64::NAN, |ring| ring.enters);
-        let enters = match lane.median(enters) {
-            enters if enters.is_finite() => format!("{enters:.3}"),
-            _ => "–".to_owned(),
-        };
-        let _ = writeln!(
-            out,
-            "<td>{:.2}</td><td>{ratio}</td><td>{:.0}</td><td>{:.0}</td><td>{:.0}</td>\
-             <td>{enters}</td><td>{:.1}</td></tr>",
-            cost.median,
-            lane.median(|round| round.rate),
-            lane.median(|round| round.load.p50_us),
-            lane.median(|round| round.load.p99_us),
-            lane.median(|round| round.resident_bytes as f64 / (1024.0 * 1024.0)),
-        );
-    }
-    out.push_str("</tbody></table></div>\n");
 }
 
 /// Bars with whiskers, as SVG whose text is text.
@@ -213,7 +184,7 @@ fn draw(out: &mut String, chart: &Chart, outcome: &Outcome) {
     for (row, (lane, spread)) in bars.iter().enumerate() {
         let top = ROW * row as f64 + 4.0;
         let scale = |value: f64| (WIDTH - LEFT - 80.0) * value / most;
-        let class = if lane.peer { "peer" } else { "own" };
+        let class = if lane.name.starts_with("pitcrew") { "own" } else { "peer" };
         let middle = top + ROW / 2.0 - 3.0;
         let _ = writeln!(
             out,
@@ -247,7 +218,7 @@ fn short(value: f64) -> String {
 }
 
 /// Text of a page.
-fn text(raw: &str) -> String {
+pub(crate) fn text(raw: &str) -> String {
     raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -269,12 +240,69 @@ pub(crate) fn date(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::background::Carried;
+    use crate::ceiling::Ceiling;
+    use crate::extra::Extra;
+    use crate::report::tests::{four, lane};
+    use crate::rounds::Beside;
+    use crate::scenario::Scenario;
 
     #[test]
     fn days_are_those_of_the_calendar() {
         assert_eq!(date(0), "1970-01-01");
         assert_eq!(date(951_782_400), "2000-02-29");
         assert_eq!(date(1_795_651_200), "2026-11-26");
+    }
+
+    #[test]
+    fn every_table_and_note_of_the_terminal_is_on_the_page() {
+        let mut outcomes = Vec::new();
+        for (name, _) in crate::scenario::BUILT_IN {
+            outcomes.push(Outcome { scenario: Scenario::find(name).unwrap(), ..measured() });
+        }
+        let scratch = std::env::temp_dir();
+        let machine = Machine::here(&scratch, &[]).unwrap();
+        let page = page(&machine, &outcomes, &["idle: no".to_owned()], 0, &[]);
+        assert!(page.contains("SKIPPED idle: no"));
+        let mut titles = std::collections::BTreeSet::new();
+        for outcome in &outcomes {
+            let terminal = outcome.to_text();
+            let shown = |one: &str| {
+                let name = &outcome.scenario.name;
+                assert!(terminal.contains(one), "{name}: {one} is not in {terminal}");
+                assert!(page.contains(&text(one)), "{name}: {one} is not on the page");
+            };
+            for table in outcome.tables() {
+                titles.insert(table.title.split(' ').next().unwrap_or_default().to_owned());
+                for column in &table.columns {
+                    shown(&column.head);
+                    assert!(page.contains(&text(column.legend)), "{}", column.head);
+                }
+                table.rows.iter().flatten().for_each(|cell| shown(cell));
+            }
+            outcome.notes().iter().for_each(|note| shown(note));
+            shown(&outcome.added_table());
+        }
+        let titles: Vec<_> = titles.iter().map(String::as_str).collect();
+        assert_eq!(titles, ["Memory", "Ratios", "Targets", "The", "What"]);
+    }
+
+    /// An outcome with everything in it that can be shown.
+    fn measured() -> Outcome {
+        let mut outcome = four();
+        for lane in &mut outcome.lanes {
+            for round in &mut lane.rounds {
+                let others = Carried { answers: 7, bytes: 9 << 20, errors: 0, seconds: 2.0 };
+                round.beside = Some(Beside { alone: round.load, others });
+                round.load.due = Some(20);
+            }
+        }
+        let mut with_log = lane("nginx+log", false, &[12.0, 12.5, 13.0]);
+        with_log.extra = Some(Extra::Log);
+        outcome.lanes.push(with_log);
+        let ceiling = Ceiling { bytes_per_second: 1e9, reads_per_second: 1e4, depth: 64 };
+        outcome.ceilings = vec![ceiling; 3];
+        outcome
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
+use crate::confines::Confines;
 use crate::extra::{Entrant, entrants};
 use crate::failure::{Failure, during};
 use crate::peers::PeerKind;
@@ -31,29 +32,11 @@ pub(crate) fn contestants(
     scenario: &Scenario,
 ) -> Result<Vec<Entrant>, Failure> {
     let mut all = Vec::new();
-    let is_known = |name: &String| name == "none" || name == "all" || PeerKind::is_name(name);
-    if let Some(name) = arguments.peers.iter().find(|name| !is_known(name)) {
-        let names = PeerKind::names().collect::<Vec<_>>().join(", ");
-        let text = format!("no peer is called '{name}'; there are {names}, all and none");
-        return Err(Failure::Usage(text));
-    }
+    let peers = arguments.peers();
     for peer in &scenario.peers {
-        if !arguments.peers.iter().any(|name| peer.is_called(name)) {
-            continue;
-        }
-        if machine::program(peer.program()).is_some() {
+        let asked_for = peers.iter().any(|name| peer.is_called(name));
+        if asked_for && machine::program(peer.program()).is_some() {
             all.push(Contestant::Peer(*peer));
-        } else if peer.program() == "nginx" {
-            // What everybody is set against is never left out in silence.
-            let text = format!("nginx is missing; install it with `{}`", peer.install());
-            return Err(Failure::Missing(text));
-        } else {
-            eprintln!(
-                "SKIPPED {} in {}: it is not installed; `{}` brings it",
-                peer.name(),
-                scenario.name,
-                peer.install()
-            );
         }
     }
     // Nothing is compared in a smoke test, so one configuration of each server will do.
@@ -61,6 +44,7 @@ pub(crate) fn contestants(
         let program = |one: &Contestant| match one {
             Contestant::Peer(kind) => kind.program(),
             Contestant::Pitcrew(_) => "pitcrew",
+            Contestant::Null => "null",
         };
         all.dedup_by_key(|one| program(one));
     }
@@ -72,6 +56,9 @@ pub(crate) fn contestants(
     for engine in engines.into_iter().filter(|name| name != "none") {
         all.push(Contestant::Pitcrew(engine));
     }
+    if scenario.null && !all.is_empty() {
+        all.push(Contestant::Null);
+    }
     if all.is_empty() {
         let text = format!("nobody takes part in {}: name engines or peers", scenario.name);
         return Err(Failure::Usage(text));
@@ -79,23 +66,76 @@ pub(crate) fn contestants(
     Ok(entrants(all, scenario, !arguments.smoke))
 }
 
-/// Finds every program that is needed. Returns the server's.
-pub(crate) fn tools(
+/// Peers that are asked for and not installed, each once, as lines that say so. nginx has to be
+/// there: what everybody is set against is never left out.
+pub(crate) fn missing_peers(
     arguments: &Arguments,
     scenarios: &[Scenario],
-    plans: &[Vec<Entrant>],
-) -> Result<PathBuf, Failure> {
-    for (generator, name, install) in [
-        (Generator::Wrk, "wrk", "apt-get install wrk"),
-        (Generator::Oha, "oha", "cargo install oha"),
-    ] {
-        if scenarios.iter().any(|scenario| scenario.generator == generator)
-            && machine::program(name).is_none()
-        {
-            let text = format!("{name} is missing; install it with `{install}`");
+) -> Result<Vec<String>, Failure> {
+    let peers = arguments.peers();
+    let is_known = |name: &String| name == "none" || name == "all" || PeerKind::is_name(name);
+    if let Some(name) = peers.iter().find(|name| !is_known(name)) {
+        let names = PeerKind::names().collect::<Vec<_>>().join(", ");
+        let text = format!("no peer is called '{name}'; there are {names}, all and none");
+        return Err(Failure::Usage(text));
+    }
+    let mut lines = Vec::new();
+    for peer in scenarios.iter().flat_map(|scenario| &scenario.peers) {
+        let (program, install) = (peer.program(), peer.install());
+        let asked_for = peers.iter().any(|name| peer.is_called(name));
+        if !asked_for || machine::program(program).is_some() {
+            continue;
+        }
+        if program == "nginx" {
+            let text = format!("nginx is missing; install it with `{install}`");
             return Err(Failure::Missing(text));
         }
+        let line = format!("{program}: it is not installed; `{install}` brings it");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
     }
+    Ok(lines)
+}
+
+/// The scenarios that can run here, with who takes part. Those that cannot are told, and added to
+/// what is passed over.
+pub(crate) fn able(
+    scenarios: Vec<Scenario>,
+    plans: Vec<Vec<Entrant>>,
+    files: &Path,
+    skipped: &mut Vec<String>,
+) -> Vec<(Scenario, Vec<Entrant>)> {
+    let mut able = Vec::new();
+    for (scenario, entrants) in scenarios.into_iter().zip(plans) {
+        match obstacle(&scenario, files) {
+            None => able.push((scenario, entrants)),
+            Some(why) => {
+                let line = format!("scenario {}: {why}", scenario.name);
+                eprintln!("SKIPPED {line}");
+                skipped.push(line);
+            }
+        }
+    }
+    able
+}
+
+/// What a scenario needs and this machine has not.
+fn obstacle(scenario: &Scenario, files: &Path) -> Option<String> {
+    let needed = match scenario.generator {
+        Generator::Wrk => Some(("wrk", "apt-get install wrk")),
+        Generator::Oha => Some(("oha", "cargo install oha")),
+        Generator::Walk | Generator::Idle => None,
+    };
+    if let Some((name, install)) = needed.filter(|(name, _)| machine::program(name).is_none()) {
+        return Some(format!("{name} is not installed; `{install}` brings it"));
+    }
+    // Groups are made as they will be for each server, and go away again.
+    Confines::new(&scenario.bounds, files).err().map(|error| error.to_string())
+}
+
+/// Finds the server's program, if an engine takes part.
+pub(crate) fn server(arguments: &Arguments, plans: &[Vec<Entrant>]) -> Result<PathBuf, Failure> {
     let all = || plans.iter().flatten().map(|one| &one.contestant);
     match pitcrew_program(arguments.pitcrew.as_deref()) {
         Err(_) if !all().any(|one| matches!(one, Contestant::Pitcrew(_))) => Ok("pitcrew".into()),
@@ -162,15 +202,32 @@ mod tests {
     #[test]
     fn the_first_one_runs_again_at_the_end() {
         assert_eq!(
-            names("loadtest --engines uring,copy"),
-            ["nginx", "nginx-copy", "pitcrew uring", "pitcrew copy", "nginx again"]
+            names("loadtest --engines uring,copy --peers nginx"),
+            ["nginx", "nginx-copy", "pitcrew uring", "pitcrew copy", "null", "nginx again"]
         );
         assert_eq!(
             names("loadtest --engines uring --peers none"),
-            ["pitcrew uring", "pitcrew uring again"]
+            ["pitcrew uring", "null", "pitcrew uring again"]
         );
-        assert_eq!(names("loadtest --engines none --peers nginx-copy").len(), 2);
-        assert_eq!(names("loadtest --smoke").len(), 1 + ENGINES.len());
+        assert_eq!(names("loadtest --engines none --peers nginx-copy").len(), 3);
+        assert_eq!(names("loadtest --smoke").len(), 2 + ENGINES.len());
+        // Everybody who is installed, and nginx is.
+        assert!(names("loadtest").len() >= names("loadtest --peers nginx").len());
+    }
+
+    #[test]
+    fn a_scenario_that_cannot_run_says_why() {
+        let mut scenario = Scenario::find("idle").unwrap();
+        assert_eq!(obstacle(&scenario, Path::new("/")), None);
+        // No disk is under these files, whoever asks.
+        scenario.bounds.disk_bytes_per_second = Some(1);
+        let told = obstacle(&scenario, Path::new("/proc")).unwrap();
+        assert!(told.contains("needs root and the controllers"), "{told}");
+        let (mut skipped, other) = (Vec::new(), Scenario::find("idle").unwrap());
+        let plans = vec![Vec::new(), Vec::new()];
+        let able = able(vec![scenario, other], plans, Path::new("/proc"), &mut skipped);
+        assert_eq!((able.len(), skipped.len()), (1, 1));
+        assert!(skipped[0].starts_with("scenario idle: a control group"), "{skipped:?}");
     }
 
     #[test]
@@ -178,6 +235,8 @@ mod tests {
         let none = Arguments::parse_from("loadtest --engines none --peers none".split(' '));
         let scenario = Scenario::find("small").unwrap();
         assert!(matches!(contestants(&none, &scenario), Err(Failure::Usage(_))));
+        let peer = Arguments::parse_from("loadtest --peers ngin".split(' '));
+        assert!(matches!(missing_peers(&peer, &[]), Err(Failure::Usage(_))));
         let wrong = Arguments::parse_from("loadtest --scenarios smal".split(' '));
         assert!(matches!(scenarios(&wrong), Err(Failure::Usage(_))));
     }

@@ -1,19 +1,22 @@
-//! The figures of a scenario, for people and for programs.
-
-use std::fmt::Write;
+//! The figures of a scenario: what its rounds say of the servers, one by one and against each
+//! other, for programs. `tables.rs` shows them to people.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::ceiling::Ceiling;
 use crate::network::Kind;
-use crate::rounds::{Beside, Extent, Lane, Round, Void};
-use crate::scenario::{Generator, Scenario};
+use crate::rounds::{Extent, Lane, Round, Void};
+use crate::scenario::Scenario;
 use crate::statistics::Spread;
 
 /// The version of the JSON.
-pub(crate) const SCHEMA_VERSION: u32 = 2;
+pub(crate) const SCHEMA_VERSION: u32 = 3;
 
-const MIB: f64 = 1024.0 * 1024.0;
+/// Rounds that two servers must have in common for a ratio, where [`ROUNDS_ASKED`] were asked for:
+/// what is left of them when more are void tells of the voids.
+const ROUNDS_COMMON: usize = 5;
+const ROUNDS_ASKED: u32 = 7;
 
 /// A scenario that was run.
 #[derive(Debug)]
@@ -26,50 +29,151 @@ pub(crate) struct Outcome {
     /// Workers of each server.
     pub(crate) workers: u32,
     pub(crate) lanes: Vec<Lane>,
+    /// What the device can do, at the begin of each round, where it was asked.
+    pub(crate) ceilings: Vec<Ceiling>,
+}
+
+/// What two servers are set against each other in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Quantity {
+    /// Processor time of a request.
+    Cost,
+    /// Requests a second.
+    Rate,
+    /// What ninety-nine hundredths of the answers were faster than.
+    P99,
+}
+
+impl Quantity {
+    pub(crate) const ALL: [Self; 3] = [Self::Cost, Self::Rate, Self::P99];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Rate => "rate",
+            Self::P99 => "p99",
+        }
+    }
+
+    pub(crate) fn of(self, round: &Round) -> f64 {
+        match self {
+            Self::Cost => round.cost_us,
+            Self::Rate => round.rate,
+            Self::P99 => round.load.p99_us,
+        }
+    }
+
+    /// For sorting: the best first.
+    fn badness(self, lane: &Lane) -> f64 {
+        let spread = Spread::of(lane.counted().map(|round| self.of(round)));
+        let median = spread.map_or(f64::INFINITY, |spread| spread.median);
+        if self == Self::Rate { -median } else { median }
+    }
+}
+
+/// What the rounds say of two servers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Compared {
+    /// Their ratio, and whether it is more than noise; none without a control.
+    Ratio(Spread, Option<bool>),
+    /// They have so few rounds in common that there is none.
+    TooFew(usize),
+    /// There is no round that counts for both.
+    Never,
 }
 
 /// Ratios of one lane to another, by pairs of rounds.
 #[derive(Debug, Serialize)]
-pub(crate) struct Ratio {
-    pub(crate) of: String,
-    pub(crate) to: String,
+struct Ratio {
+    of: String,
+    to: String,
     /// Of the processor time of a request: below one is better.
-    pub(crate) cost: Spread,
+    cost: Spread,
     /// Of requests a second: above one is better.
-    pub(crate) rate: Spread,
-    /// Whether they are more than twice the noise of equals in the same run; none without a
-    /// control.
-    pub(crate) cost_is_beyond_noise: Option<bool>,
-    pub(crate) rate_is_beyond_noise: Option<bool>,
+    rate: Spread,
+    /// Of the p99: below one is better.
+    p99: Spread,
+    /// Whether they are more than twice the noise of equals in the same run, and one is not in
+    /// the interval; none without a control.
+    cost_is_beyond_noise: Option<bool>,
+    rate_is_beyond_noise: Option<bool>,
+    p99_is_beyond_noise: Option<bool>,
 }
 
 impl Outcome {
-    /// The lane that the others are set against: the cheapest peer, or the first engine.
-    pub(crate) fn measure(&self) -> Option<&Lane> {
+    /// The lane that the others are set against: the peer that is best in this, or the first
+    /// engine where there is no peer.
+    pub(crate) fn measure(&self, quantity: Quantity) -> Option<&Lane> {
+        self.best(quantity, |lane| lane.peer).or_else(|| self.lanes.first())
+    }
+
+    /// The best of some servers that only serve.
+    pub(crate) fn best(&self, quantity: Quantity, among: impl Fn(&Lane) -> bool) -> Option<&Lane> {
         let counted = |lane: &&Lane| {
-            lane.peer && !lane.control && lane.extra.is_none() && lane.cost().is_some()
+            !lane.control && lane.extra.is_none() && lane.cost().is_some() && among(lane)
         };
-        let cost = |lane: &Lane| lane.cost().map_or(f64::INFINITY, |cost| cost.median);
-        let peers = self.lanes.iter().filter(counted);
-        peers.min_by(|a, b| cost(a).total_cmp(&cost(b))).or_else(|| self.lanes.first())
+        let lanes = self.lanes.iter().filter(counted);
+        lanes.min_by(|a, b| quantity.badness(a).total_cmp(&quantity.badness(b)))
     }
 
     /// What equals differ by: the ratios of the first lane run a second time.
-    pub(crate) fn control(&self) -> Option<(Spread, Spread)> {
+    pub(crate) fn control(&self, quantity: Quantity) -> Option<Spread> {
         let again = self.lanes.iter().find(|lane| lane.control)?;
-        paired(again, self.lanes.first()?)
+        match self.paired(again, self.lanes.first()?, quantity) {
+            Compared::Ratio(spread, _) => Some(spread),
+            _ => None,
+        }
     }
 
-    pub(crate) fn ratio(&self, of: &Lane, to: &Lane) -> Option<Ratio> {
-        let (cost, rate) = paired(of, to)?;
-        let noise = self.control();
+    pub(crate) fn compare(&self, of: &Lane, to: &Lane, quantity: Quantity) -> Compared {
+        match self.paired(of, to, quantity) {
+            Compared::Ratio(spread, _) => {
+                let noise = self.control(quantity);
+                Compared::Ratio(spread, noise.map(|noise| spread.is_beyond(noise.noise())))
+            }
+            other => other,
+        }
+    }
+
+    /// Ratios round by round where both count.
+    fn paired(&self, of: &Lane, to: &Lane, quantity: Quantity) -> Compared {
+        let ratios = common(of, to).map(|(of, to)| quantity.of(of) / quantity.of(to));
+        match self.enough(ratios) {
+            Ok(spread) => Compared::Ratio(spread, None),
+            Err(0) => Compared::Never,
+            Err(few) => Compared::TooFew(few),
+        }
+    }
+
+    /// The spread of what rounds say, or their number if they are too few of those asked for.
+    pub(crate) fn enough(&self, values: impl Iterator<Item = f64>) -> Result<Spread, usize> {
+        let Some(spread) = Spread::of(values) else { return Err(0) };
+        match self.extent.rounds >= ROUNDS_ASKED && spread.rounds < ROUNDS_COMMON {
+            true => Err(spread.rounds),
+            false => Ok(spread),
+        }
+    }
+
+    fn ratio(&self, of: &Lane, to: &Lane) -> Option<Ratio> {
+        let [cost, rate, p99] = Quantity::ALL.map(|quantity| self.compare(of, to, quantity));
+        let (
+            Compared::Ratio(cost, cost_is_beyond_noise),
+            Compared::Ratio(rate, rate_is_beyond_noise),
+            Compared::Ratio(p99, p99_is_beyond_noise),
+        ) = (cost, rate, p99)
+        else {
+            return None;
+        };
         Some(Ratio {
             of: of.name.clone(),
             to: to.name.clone(),
             cost,
             rate,
-            cost_is_beyond_noise: noise.map(|(noise, _)| cost.is_beyond(noise.noise())),
-            rate_is_beyond_noise: noise.map(|(_, noise)| rate.is_beyond(noise.noise())),
+            p99,
+            cost_is_beyond_noise,
+            rate_is_beyond_noise,
+            p99_is_beyond_noise,
         })
     }
 
@@ -91,157 +195,6 @@ impl Outcome {
         format!("{network}, {}, {} {workers}", self.congestion, self.workers)
     }
 
-    /// The table for a terminal.
-    pub(crate) fn table(&self) -> String {
-        let Scenario { name, title, .. } = &self.scenario;
-        let Extent { rounds, seconds } = self.extent;
-        let mut out = format!(
-            "\n{name}: {title}; {}, {rounds} rounds of {seconds} s, medians\n",
-            self.conditions()
-        );
-        let measure = self.measure();
-        let to = measure.map_or("", |lane| lane.name.as_str());
-        let _ = writeln!(
-            out,
-            "{:<22} {:>8} {:>8} {:>5} {:>8} {:>8} {:>5} {:>6} {:>6} {:>7} {:>5} {:>6}  \
-             cost to {to}",
-            "server",
-            "req/s",
-            "us/req",
-            "user",
-            "p50 us",
-            "p99 us",
-            "wait",
-            "enter",
-            "inline",
-            "gen. us",
-            "gen.",
-            "MiB"
-        );
-        for lane in &self.lanes {
-            let _ = write!(out, "{:<22} ", lane.name);
-            let Some(cost) = lane.cost() else {
-                let _ = writeln!(out, "void");
-                continue;
-            };
-            let of = |value: fn(&Round) -> f64| lane.median(value);
-            let ring = |value: fn(&Round) -> f64| {
-                let is_told = lane.rounds.iter().any(|round| round.ring.is_some());
-                if is_told { format!("{:.3}", lane.median(value)) } else { "-".to_owned() }
-            };
-            let _ = write!(
-                out,
-                "{:>8.0} {:>8.2} {:>4.0}% {:>8.0} {:>8.0} {:>4.0}% {:>6} {:>6} {:>7.1} \
-                 {:>4.0}% {:>6.1}",
-                of(|round| round.rate),
-                cost.median,
-                of(|round| round.user_share * 100.0),
-                of(|round| round.load.p50_us),
-                of(|round| round.load.p99_us),
-                of(|round| round.waited_share * 100.0),
-                ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.enters)),
-                ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.inline_calls)),
-                of(|round| round.generator_cost_us),
-                of(|round| round.load.busy * 100.0),
-                of(|round| round.resident_bytes as f64 / MIB),
-            );
-            if let Some(ratio) = measure
-                .filter(|measure| !std::ptr::eq(*measure, lane))
-                .and_then(|measure| self.ratio(lane, measure))
-            {
-                let Spread { low, median, high } = ratio.cost;
-                let _ = write!(out, "  {median:.3} [{low:.3} {high:.3}]");
-                if ratio.cost_is_beyond_noise == Some(false) {
-                    out.push_str(" within noise");
-                }
-            }
-            out.push('\n');
-        }
-        self.beside(&mut out);
-        out.push_str(&self.added_table());
-        self.notes(&mut out);
-        out
-    }
-
-    /// What the others beside it did to each lane: the same requests, alone and then beside them.
-    fn beside(&self, out: &mut String) {
-        if self.scenario.background.is_none() {
-            return;
-        }
-        let _ = writeln!(
-            out,
-            "{:<17} {:>14} {:>14}  {:<22} others: answers/s, MB/s",
-            "beside others", "p50 us", "p99 us", "p99 to alone"
-        );
-        for lane in self.lanes.iter().filter(|lane| lane.cost().is_some()) {
-            let pairs = || lane.counted().filter_map(|round| Some((round, round.beside.as_ref()?)));
-            let of = |value: fn((&Round, &Beside)) -> f64| Spread::of(pairs().map(value));
-            let (Some(p50), Some(alone50), Some(p99), Some(alone99), Some(ratio)) = (
-                of(|(round, _)| round.load.p50_us),
-                of(|(_, beside)| beside.alone.p50_us),
-                of(|(round, _)| round.load.p99_us),
-                of(|(_, beside)| beside.alone.p99_us),
-                of(|(round, beside)| round.load.p99_us / beside.alone.p99_us.max(1.0)),
-            ) else {
-                continue;
-            };
-            let answers = of(|(_, beside)| beside.others.answers as f64 / beside.others.seconds);
-            let rate = of(|(_, beside)| beside.others.bytes as f64 / 1e6 / beside.others.seconds);
-            let median = |spread: Option<Spread>| spread.map_or(f64::NAN, |spread| spread.median);
-            let _ = writeln!(
-                out,
-                "{:<17} {:>6.0} ->{:>5.0} {:>6.0} ->{:>5.0}  {:<22} {:.1}, {:.0}",
-                lane.name,
-                alone50.median,
-                p50.median,
-                alone99.median,
-                p99.median,
-                format!("{:.2} [{:.2} {:.2}]", ratio.median, ratio.low, ratio.high),
-                median(answers),
-                median(rate),
-            );
-        }
-    }
-
-    fn notes(&self, out: &mut String) {
-        if self.scenario.generator == Generator::Idle {
-            for lane in self.lanes.iter().filter(|lane| lane.cost().is_some()) {
-                let idle = f64::from(self.scenario.connections);
-                let resident = lane.median(|round| round.resident_bytes as f64);
-                let own = (resident - lane.started_bytes as f64) / idle;
-                let slab = lane.median(|round| round.slab_bytes as f64) / idle;
-                let _ = writeln!(
-                    out,
-                    "{}: {own:.0} bytes of memory a connection over the {:.1} MiB at its start; \
-                     {slab:.0} bytes of slab, both ends",
-                    lane.name,
-                    lane.started_bytes as f64 / MIB
-                );
-            }
-        }
-        if let Some((cost, rate)) = self.control() {
-            let _ = writeln!(
-                out,
-                "noise of equals: cost {:.1} %, rate {:.1} %; less than twice that is no result",
-                cost.noise() * 100.0,
-                rate.noise() * 100.0
-            );
-        }
-        let heads = self.lanes.iter().map(|lane| lane.head_bytes);
-        if let (Some(least), Some(most)) = (heads.clone().min(), heads.max())
-            && most - least > 16
-        {
-            let _ = writeln!(out, "heads of answers differ: {least} to {most} bytes");
-        }
-        let mut said: Vec<(&str, &Void)> = Vec::new();
-        for (name, void) in self.voids() {
-            if !said.iter().any(|(one, _)| *one == name) {
-                let _ = writeln!(out, "void: {name}: {void}");
-                said.push((name, void));
-            }
-        }
-    }
-
     /// Everything, for programs.
     pub(crate) fn to_json(&self) -> Value {
         let mut ratios = Vec::new();
@@ -249,6 +202,10 @@ impl Outcome {
             let others = self.lanes.iter().filter(|of| !std::ptr::eq(*of, to));
             ratios.extend(others.filter_map(|of| self.ratio(of, to)));
         }
+        let measures = Quantity::ALL.map(|quantity| {
+            let name = self.measure(quantity).map(|lane| lane.name.clone());
+            (quantity.name().to_owned(), json!(name))
+        });
         json!({
             "congestion_control": self.congestion,
             "network": self.network,
@@ -256,14 +213,18 @@ impl Outcome {
             "scenario": self.scenario,
             "extent": self.extent,
             "servers": self.lanes,
+            "device": self.ceilings,
+            "measures": Value::Object(measures.into_iter().collect()),
             "ratios": ratios,
             "added": self.added_json(),
+            "targets": self.judged(),
+            "notes": self.notes(),
         })
     }
 }
 
 impl Lane {
-    fn counted(&self) -> impl Iterator<Item = &Round> {
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Round> {
         self.rounds.iter().filter(|round| round.void.is_none())
     }
 
@@ -281,33 +242,30 @@ impl Lane {
     }
 }
 
-/// Ratios of cost and of rate, round by round where both count.
-fn paired(of: &Lane, to: &Lane) -> Option<(Spread, Spread)> {
-    let pairs: Vec<(&Round, &Round)> = of
-        .rounds
-        .iter()
-        .zip(&to.rounds)
-        .filter(|(of, to)| of.void.is_none() && to.void.is_none())
-        .collect();
-    let cost = Spread::of(pairs.iter().map(|(of, to)| of.cost_us / to.cost_us))?;
-    let rate = Spread::of(pairs.iter().map(|(of, to)| of.rate / to.rate))?;
-    Some((cost, rate))
+/// Pairs of rounds with the same number that both count.
+pub(crate) fn common<'a>(
+    of: &'a Lane,
+    to: &'a Lane,
+) -> impl Iterator<Item = (&'a Round, &'a Round)> {
+    let pairs = of.rounds.iter().zip(&to.rounds);
+    pairs.filter(|(of, to)| of.void.is_none() && to.void.is_none())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::generator::Load;
 
-    fn lane(name: &str, control: bool, costs: &[f64]) -> Lane {
+    pub(crate) fn lane(name: &str, control: bool, costs: &[f64]) -> Lane {
         let round = |&cost_us: &f64| Round {
             load: Load {
                 requests: 10,
                 bytes: 10,
                 seconds: 1.0,
                 errors: 0,
+                due: None,
                 p50_us: 1.0,
-                p99_us: 2.0,
+                p99_us: cost_us * 2.0,
                 busy: 0.9,
             },
             rate: 1e6 / cost_us,
@@ -335,44 +293,79 @@ mod tests {
         }
     }
 
-    fn outcome() -> Outcome {
+    pub(crate) fn outcome(rounds: u32, lanes: Vec<Lane>) -> Outcome {
         Outcome {
             scenario: Scenario::find("small").unwrap(),
-            extent: Extent { rounds: 3, seconds: 1 },
+            extent: Extent { rounds, seconds: 1 },
             congestion: "cubic".to_owned(),
             network: Kind::Loopback,
             workers: 1,
-            lanes: vec![
+            lanes,
+            ceilings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn four() -> Outcome {
+        outcome(
+            3,
+            vec![
                 lane("nginx", false, &[10.0, 10.0, 11.0]),
                 lane("nginx-copy", false, &[8.0, 8.0, 8.0]),
                 lane("pitcrew uring", false, &[4.0, 99.0, 4.0]),
                 lane("nginx again", true, &[10.2, 9.9, 11.0]),
             ],
-        }
+        )
     }
 
     #[test]
-    fn engines_are_set_against_the_better_peer_by_pairs_of_rounds() {
-        let outcome = outcome();
-        assert_eq!(outcome.measure().unwrap().name, "nginx-copy");
-        let table = outcome.table();
-        assert!(table.contains("cost to nginx-copy"), "{table}");
-        let line = table.lines().find(|line| line.starts_with("pitcrew uring")).unwrap();
-        assert!(line.ends_with("0.500 [0.500 0.500]"), "{table}");
-        assert!(table.contains("void: pitcrew uring: 1 of 2 bodies"), "{table}");
-        assert!(table.contains("heads of answers differ: 50 to 130 bytes"), "{table}");
-        let told = outcome.to_json();
+    fn everything_is_told_to_programs() {
+        let told = four().to_json();
         assert_eq!(told["servers"][2]["rounds"][1]["void"]["cause"], "wrong");
         assert_eq!(told["servers"][2]["rounds"][0]["load"]["busy"], 0.9);
+        assert_eq!(told["measures"]["cost"], "nginx-copy");
+        let ratios = told["ratios"].as_array().unwrap();
+        let find =
+            |of: &str, to: &str| ratios.iter().find(|one| one["of"] == of && one["to"] == to);
+        let ratio = find("pitcrew uring", "nginx-copy").unwrap();
+        assert_eq!((&ratio["p99"]["median"], &ratio["p99"]["rounds"]), (&json!(0.5), &json!(2)));
+    }
+
+    #[test]
+    fn the_measure_is_the_best_peer_in_each_quantity() {
+        let mut all = four();
+        for round in &mut all.lanes[0].rounds {
+            (round.rate, round.load.p99_us) = (1e9, 1.0);
+        }
+        let names = Quantity::ALL.map(|quantity| all.measure(quantity).unwrap().name.clone());
+        assert_eq!(names, ["nginx-copy", "nginx", "nginx"]);
     }
 
     #[test]
     fn what_equals_differ_by_is_noise() {
-        let outcome = outcome();
-        let (again, first) = (&outcome.lanes[3], &outcome.lanes[0]);
-        let ratio = outcome.ratio(again, first).unwrap();
-        assert_eq!(ratio.cost_is_beyond_noise, Some(false));
-        let ratio = outcome.ratio(&outcome.lanes[1], first).unwrap();
-        assert_eq!(ratio.cost_is_beyond_noise, Some(true));
+        let all = four();
+        let beyond =
+            |of: usize, quantity| match all.compare(&all.lanes[of], &all.lanes[0], quantity) {
+                Compared::Ratio(_, beyond) => beyond,
+                _ => None,
+            };
+        for quantity in Quantity::ALL {
+            assert_eq!(beyond(3, quantity), Some(false));
+            assert_eq!(beyond(1, quantity), Some(true));
+        }
+    }
+
+    #[test]
+    fn few_rounds_in_common_make_no_ratio() {
+        let costs = |voids: usize| {
+            (0..8).map(|round| if round < voids { 99.0 } else { 5.0 }).collect::<Vec<_>>()
+        };
+        let of = |voids| {
+            let all =
+                vec![lane("nginx", false, &costs(0)), lane("pitcrew x", false, &costs(voids))];
+            let all = outcome(8, all);
+            all.compare(&all.lanes[1], &all.lanes[0], Quantity::Cost)
+        };
+        assert!(matches!(of(3), Compared::Ratio(Spread { rounds: 5, .. }, None)));
+        assert_eq!((of(4), of(8)), (Compared::TooFew(4), Compared::Never));
     }
 }

@@ -1,18 +1,20 @@
 //! Rounds of all servers in turn, forwards and backwards, so that whatever drifts meets all alike.
 
-use std::io::{self, Error, ErrorKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Error};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::background::{Carried, Crowd};
+use crate::background::{Background, Carried, Crowd};
+use crate::bodies;
+use crate::ceiling::{self, Ceiling};
 use crate::extra::{self, Entrant, Extra};
 use crate::figures::{self, Figures, PerRequest};
 use crate::generator::{self, Idlers, Load, Task};
-use crate::http::Client;
 use crate::machine;
 use crate::process::Used;
+use crate::progress::Progress;
 use crate::scenario::{Scenario, Sizes};
 use crate::servers::{Contestant, Ground, Server};
 use crate::site::Site;
@@ -105,24 +107,38 @@ impl std::fmt::Display for Void {
     }
 }
 
-/// Starts all servers, compares every body, and runs the rounds.
+/// Where and with what a scenario runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Course<'a> {
+    pub(crate) ground: &'a Ground<'a>,
+    pub(crate) generator_core: usize,
+    pub(crate) extent: Extent,
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+/// Starts all servers, compares every body, runs the rounds, and compares every body again.
 pub(crate) fn run(
     scenario: &Scenario,
     entrants: &[Entrant],
-    ground: &Ground<'_>,
-    generator_core: usize,
-    extent: Extent,
-    interrupted: &AtomicBool,
-) -> io::Result<Vec<Lane>> {
+    course: Course<'_>,
+    progress: &mut Progress,
+) -> io::Result<(Vec<Lane>, Vec<Ceiling>)> {
+    let Course { ground, extent, interrupted, .. } = course;
     let site = Site::new(ground.scratch, scenario)?;
+    let names: Vec<String> = entrants.iter().map(Entrant::name).collect();
+    progress.begin(names.len() * (extent.rounds as usize + 3));
+    let compare = |server: &Server, name: &str, times: u32| {
+        bodies::compare(server.address, &site, scenario, times, interrupted)
+            .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))
+    };
     let mut servers = Vec::new();
     let mut lanes = Vec::new();
     for (number, entrant) in entrants.iter().enumerate() {
+        let name = names[number].clone();
+        progress.turn("bodies", &name);
         let server = ground.start(entrant, &site, number)?;
         let started_bytes = server.process.resident_bytes()?;
-        let name = entrant.name();
-        let head_bytes = compare_bodies(&server, &site, interrupted)
-            .map_err(|error| Error::new(error.kind(), format!("{name}: {error}")))?;
+        let head_bytes = compare(&server, &name, bodies::TIMES)?;
         lanes.push(Lane {
             name,
             control: entrant.control,
@@ -136,67 +152,49 @@ pub(crate) fn run(
         });
         servers.push(server);
     }
-    let field = Field { scenario, site, ground, generator_core, interrupted };
+    let field = Field { scenario, site: &site, course };
     for (entrant, server) in entrants.iter().zip(&mut servers) {
-        field.round(&entrant.contestant, server, 1, 0)?;
+        progress.turn("warm-up", &entrant.name());
+        field.round(entrant, server, 1, 0)?;
     }
+    let mut ceilings = Vec::new();
     for number in 1..=extent.rounds {
+        if scenario.cold {
+            let told = ceiling::measure(&site, scenario.connections, number, interrupted)?;
+            ceilings.extend(told);
+        }
         let mut order: Vec<usize> = (0..servers.len()).collect();
         if number % 2 == 0 {
             order.reverse();
         }
         for index in order {
-            let contestant = &entrants[index].contestant;
-            let round = field.round(contestant, &mut servers[index], extent.seconds, number)?;
+            progress.turn(&format!("round {number} of {}", extent.rounds), &names[index]);
+            let round =
+                field.round(&entrants[index], &mut servers[index], extent.seconds, number)?;
             lanes[index].rounds.push(round);
         }
     }
-    for (lane, server) in lanes.iter_mut().zip(&servers).filter(|(lane, _)| !lane.peer) {
-        lane.telemetry = Some(figures::ask(server.address)?);
-    }
-    Ok(lanes)
-}
-
-/// Asks for every file and compares every byte. Returns the length of the heads.
-fn compare_bodies(server: &Server, site: &Site, interrupted: &AtomicBool) -> io::Result<usize> {
-    let mut client = Client::connect(server.address)?;
-    let mut head_bytes = 0;
-    for index in 0..site.files() {
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+    for ((lane, server), entrant) in lanes.iter_mut().zip(&servers).zip(entrants) {
+        progress.turn("bodies again", &lane.name);
+        if matches!(entrant.contestant, Contestant::Pitcrew(_)) {
+            lane.telemetry = Some(figures::ask(server.address)?);
         }
-        let content = site.content(index);
-        let (mut seen, mut equal) = (0, true);
-        let answer = client.get(&Site::target(index), |part| {
-            equal &= content.get(seen..seen + part.len()) == Some(part);
-            seen += part.len();
-        })?;
-        head_bytes = answer.head_bytes;
-        let wrong = match (answer.status, answer.body_bytes == content.len() as u64) {
-            (200, true) if equal => continue,
-            (200, true) => "has other bytes".to_owned(),
-            (200, false) => format!("has {} bytes, not {}", answer.body_bytes, content.len()),
-            (status, _) => format!("is answered with {status}"),
-        };
-        let text = format!("{} {wrong}", Site::target(index));
-        return Err(Error::new(ErrorKind::InvalidData, text));
+        compare(server, &lane.name, 1)?;
     }
-    Ok(head_bytes)
+    Ok((lanes, ceilings))
 }
 
 /// What all rounds of a scenario share.
 struct Field<'a> {
     scenario: &'a Scenario,
-    site: Site,
-    ground: &'a Ground<'a>,
-    generator_core: usize,
-    interrupted: &'a AtomicBool,
+    site: &'a Site,
+    course: Course<'a>,
 }
 
 impl Field<'_> {
     fn round(
         &self,
-        contestant: &Contestant,
+        entrant: &Entrant,
         server: &mut Server,
         seconds: u64,
         number: u32,
@@ -204,19 +202,19 @@ impl Field<'_> {
         if self.scenario.cold {
             self.site.drop_pages()?;
         }
-        let figures = |server: &Server| match contestant {
+        let figures = |server: &Server| match &entrant.contestant {
             Contestant::Pitcrew(_) => Figures::read(server.address).map(Some),
-            Contestant::Peer(_) => Ok(None),
+            Contestant::Peer(_) | Contestant::Null => Ok(None),
         };
         let task = Task {
             address: server.address,
             scenario: self.scenario,
-            site: &self.site,
+            site: self.site,
             seconds,
             number,
-            core: self.generator_core,
-            scratch: self.ground.scratch.path(),
-            interrupted: self.interrupted,
+            core: self.course.generator_core,
+            scratch: self.course.ground.scratch.path(),
+            interrupted: self.course.interrupted,
         };
         let alone = match &self.scenario.background {
             Some(_) => Some(generator::run(&task)?.0),
@@ -245,14 +243,19 @@ impl Field<'_> {
         let figures_after = figures(server)?;
         let both = figures_before.zip(figures_after);
         let ring = both.as_ref().map(|(before, after)| after.since(before, load.requests));
-        let mut void = self.objection(&load, &used);
-        void = void.or(unlogged.map(Void::NotItself));
+        let mut void = self.objection(&load, self.scenario.background.is_some());
+        void = void.or_else(|| self.warm(&load, &used)).or(unlogged.map(Void::NotItself));
         if let Some(Beside { alone, others }) = &beside {
-            void = void.or_else(|| self.objection(alone, &used)).or_else(|| idle(others));
+            void = void.or_else(|| self.objection(alone, false)).or_else(|| idle(others));
+            let background = self.scenario.background.as_ref();
+            void = void.or_else(|| background.and_then(|one| others_warm(one, others, &used)));
         }
-        if let (Contestant::Pitcrew(engine), Some((before, after))) = (contestant, &both) {
-            let other = after.objection(before, engine, load.requests).map(Void::NotItself);
-            void = void.or(other);
+        if let (Contestant::Pitcrew(engine), Some((before, after))) = (&entrant.contestant, &both) {
+            let mut other = after.objection(before, engine, load.requests);
+            if entrant.extra == Some(Extra::Mirror) {
+                other = other.or_else(|| after.unmirrored(before, load.requests));
+            }
+            void = void.or(other.map(Void::NotItself));
         }
         let each = |sum: f64| sum / load.requests.max(1) as f64;
         Ok(Round {
@@ -285,30 +288,111 @@ impl Field<'_> {
         })
     }
 
-    fn objection(&self, load: &Load, used: &Used) -> Option<Void> {
+    /// Why what the generator got does not count.
+    fn objection(&self, load: &Load, beside_others: bool) -> Option<Void> {
         // Beside others a server may get to nothing: that is a result.
-        let stood = load.requests == 0 && self.scenario.background.is_none();
+        let stood = load.requests == 0 && !beside_others;
         if stood || load.errors > 0 {
             return Some(Void::Wrong(format!("{} answers, {} errors", load.requests, load.errors)));
         }
-        // What all sizes have in common is promised; errors tell of those that are short.
-        let promised = match (self.scenario.range_bytes, self.scenario.file_bytes) {
-            (Some(bytes), _) | (None, Sizes::All(bytes)) => load.requests * bytes,
-            (None, Sizes::By(_)) => load.requests,
-        };
-        if load.bytes < promised {
+        if load.bytes < self.promised(load) {
+            let promised = self.promised(load);
             return Some(Void::Wrong(format!("{} bytes of {promised}", load.bytes)));
         }
-        let read = used.storage_bytes as f64 / promised as f64;
-        if self.scenario.cold && read < 0.95 {
-            return Some(Void::NotItself(format!("{:.0} % read from storage", read * 100.0)));
-        }
-        None
+        late(load).filter(|_| !beside_others)
     }
+
+    /// Bytes that its answers had to have at least. What all sizes have in common is promised;
+    /// errors tell of those that are short.
+    fn promised(&self, load: &Load) -> u64 {
+        match (self.scenario.range_bytes, self.scenario.file_bytes) {
+            (Some(bytes), _) | (None, Sizes::All(bytes)) => load.requests * bytes,
+            (None, Sizes::By(_)) => load.requests,
+        }
+    }
+
+    /// Why a round does not count that had to be cold.
+    fn warm(&self, load: &Load, used: &Used) -> Option<Void> {
+        let promised = self.promised(load);
+        self.scenario.cold.then(|| too_little_read(used.storage_bytes, promised)).flatten()
+    }
+}
+
+impl Round {
+    /// Bytes that the generator got in a second.
+    pub(crate) fn bytes_per_second(&self) -> f64 {
+        self.load.bytes as f64 / self.load.seconds
+    }
+}
+
+/// Part of the bytes sent that has to come from storage where files are cold. Pages that the
+/// kernel could not drop are the rest.
+const READ_SHARE: f64 = 0.95;
+/// Part of the requests that were due that has to be answered, or latencies are of other requests.
+pub(crate) const KEPT_SHARE: f64 = 0.99;
+
+/// Why a round at a rate does not count whose rate was not kept.
+fn late(load: &Load) -> Option<Void> {
+    let due = load.due.filter(|_| load.kept() < KEPT_SHARE)?;
+    Some(Void::NotItself(format!(
+        "{} of {due} requests that were due were answered",
+        load.requests
+    )))
+}
+
+/// Why a round does not count whose cold bytes came from memory.
+fn too_little_read(storage_bytes: u64, sent_bytes: u64) -> Option<Void> {
+    let read = storage_bytes as f64 / sent_bytes as f64;
+    (read < READ_SHARE).then(|| Void::NotItself(format!("{:.0} % read from storage", read * 100.0)))
+}
+
+/// Why a round does not count whose others did not make it read from storage.
+fn others_warm(background: &Background, others: &Carried, used: &Used) -> Option<Void> {
+    background.cold.then(|| too_little_read(used.storage_bytes, others.bytes)).flatten()
 }
 
 /// Why a round does not count that should have had others beside it.
 fn idle(others: &Carried) -> Option<Void> {
     let idle = others.bytes == 0 || others.errors > 0;
     idle.then(|| Void::Wrong(format!("others: {} bytes, {} errors", others.bytes, others.errors)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cold_others_have_to_come_from_storage() {
+        let background = Scenario::find("saturated_disk").unwrap().background.unwrap();
+        let others = Carried { answers: 1, bytes: 1000, errors: 0, seconds: 1.0 };
+        let used = |storage_bytes| Used {
+            seconds: 1.0,
+            waited_seconds: 0.0,
+            user_share: 0.0,
+            storage_bytes,
+        };
+        assert_eq!(others_warm(&background, &others, &used(950)), None);
+        let void = others_warm(&background, &others, &used(940));
+        assert_eq!(void, Some(Void::NotItself("94 % read from storage".to_owned())));
+        let warm = Background { cold: false, ..background };
+        assert_eq!(others_warm(&warm, &others, &used(0)), None);
+    }
+
+    #[test]
+    fn a_rate_that_is_not_kept_makes_a_round_void() {
+        let load = |requests, due| Load {
+            requests,
+            bytes: 0,
+            seconds: 1.0,
+            errors: 0,
+            due,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            busy: 0.5,
+        };
+        assert_eq!(late(&load(99, Some(100))), None);
+        assert_eq!(late(&load(1, None)), None);
+        let told = "98 of 100 requests that were due were answered";
+        assert_eq!(late(&load(98, Some(100))), Some(Void::NotItself(told.to_owned())));
+    }
 }

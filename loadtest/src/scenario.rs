@@ -8,6 +8,7 @@ use crate::background::Background;
 use crate::confines::Bounds;
 use crate::extra::Extra;
 use crate::peers::PeerKind;
+use crate::targets::Target;
 
 /// One scenario.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,6 +60,12 @@ pub(crate) struct Scenario {
     /// What each server that can do it is measured with a second time.
     #[serde(default)]
     pub(crate) extras: Vec<Extra>,
+    /// Whether a server that does nothing is measured beside the others.
+    #[serde(default)]
+    pub(crate) null: bool,
+    /// What pitcrew is to reach.
+    #[serde(default)]
+    pub(crate) targets: Vec<Target>,
     /// Engines that take part if none are named; all if it is empty.
     #[serde(default)]
     pub(crate) engines: Vec<String>,
@@ -112,11 +119,12 @@ macro_rules! scenario {
 }
 
 /// The scenarios of this program, in the order in which they run.
-pub(crate) const BUILT_IN: [(&str, &str); 21] = [
+pub(crate) const BUILT_IN: [(&str, &str); 22] = [
     scenario!("small"),
     scenario!("small16"),
     scenario!("medium"),
     scenario!("large"),
+    scenario!("large10"),
     scenario!("huge"),
     scenario!("pipelined"),
     scenario!("mixed"),
@@ -187,7 +195,15 @@ impl Scenario {
             Self { background: Some(background), .. } if background.objection().is_some() => {
                 bad(background.objection().unwrap_or_default())
             }
-            _ => Ok(scenario),
+            Self { null: true, .. }
+                if scenario.files > 1 || scenario.range_bytes.is_some() || scenario.close =>
+            {
+                bad("null has one file, which it sends whole, and never closes a connection")
+            }
+            Self { targets, .. } => match targets.iter().find_map(Target::objection) {
+                Some(objection) => bad(objection),
+                None => Ok(scenario),
+            },
         }
     }
 }
@@ -234,6 +250,9 @@ mod tests {
             "generator = 'walk'\nclose = true",
             "range-bytes = 9",
             "[background]\nconnections = 1",
+            "null = true\nfiles = 2",
+            "[[targets]]\nmetric = 'cost-ratio'\nof = ['x']\nat-least = 1.0",
+            "[[targets]]\nmetric = 'speed'\nof = ['x']\nat-least = 1.0",
         ] {
             assert!(Scenario::parse("x", &text(rest)).is_err(), "{rest}");
         }

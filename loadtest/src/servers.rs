@@ -31,6 +31,8 @@ pub(crate) enum Contestant {
     Pitcrew(String),
     /// Another server.
     Peer(PeerKind),
+    /// This program, as a server that does nothing.
+    Null,
 }
 
 impl Contestant {
@@ -39,6 +41,7 @@ impl Contestant {
         match self {
             Self::Pitcrew(engine) => format!("pitcrew {engine}"),
             Self::Peer(kind) => kind.name().to_owned(),
+            Self::Null => "null".to_owned(),
         }
     }
 }
@@ -84,17 +87,31 @@ impl Ground<'_> {
         number: usize,
     ) -> io::Result<Server> {
         let log = entrant.extra.map(|_| extra::log_of(self.scratch.path(), number));
+        let mut server = self.start_one(entrant, log.as_deref(), site, number)?;
+        // How it was started is told to people who have not this machine.
+        let scratch = self.scratch.path().display().to_string();
+        server.configuration = server.configuration.replace(&scratch, "SCRATCH");
+        Ok(Server { log, ..server })
+    }
+
+    fn start_one(
+        &self,
+        entrant: &Entrant,
+        log: Option<&Path>,
+        site: &Site,
+        number: usize,
+    ) -> io::Result<Server> {
         match &entrant.contestant {
+            Contestant::Null => self.start_null(site, number),
             Contestant::Pitcrew(engine) => {
-                let more = entrant.extra.zip(log.as_deref());
+                let more = entrant.extra.zip(log);
                 let more = more.map(|(extra, log)| extra.arguments(log)).unwrap_or_default();
-                let server = self.start_pitcrew(engine, &more, site, number)?;
-                Ok(Server { log, ..server })
+                self.start_pitcrew(engine, &more, site, number)
             }
             Contestant::Peer(kind) => {
                 let mut tries = 1;
                 loop {
-                    match self.start_peer(*kind, log.as_deref(), site, number) {
+                    match self.start_peer(*kind, log, site, number) {
                         Err(error) if tries < PORT_TRIES && is_in_use(&error) => {}
                         other => return other,
                     }
@@ -128,6 +145,27 @@ impl Ground<'_> {
                 command.env_remove(name);
             }
         }
+        let configuration = format!("pitcrew {} ROOT", arguments.join(" "));
+        self.start_that_tells(command, configuration, site, number)
+    }
+
+    fn start_null(&self, site: &Site, number: usize) -> io::Result<Server> {
+        let mut command = self.command(&env::current_exe()?);
+        let listen = format!("{}:0", self.host);
+        let file = site.root().join(&Site::target(0)[1..]);
+        command.args(["null", "--listen", &listen, "--file"]).arg(file);
+        let configuration = format!("loadtest null --listen {listen} --file ROOT/0.bin");
+        self.start_that_tells(command, configuration, site, number)
+    }
+
+    /// Starts a server that says where it listens.
+    fn start_that_tells(
+        &self,
+        command: Command,
+        configuration: String,
+        site: &Site,
+        number: usize,
+    ) -> io::Result<Server> {
         let confines = Confines::new(&self.bounds, site.root())?;
         let mut process =
             Process::start(command, self.cores, &confines.doors(), &self.output(number))?;
@@ -140,7 +178,6 @@ impl Ground<'_> {
                 line.split(|c: char| c == '/' || c.is_whitespace()).next()?.parse().ok()
             });
             if let Some(address) = ready {
-                let configuration = format!("pitcrew {} ROOT", arguments.join(" "));
                 return Ok(Server {
                     process,
                     address,
@@ -200,11 +237,10 @@ impl Ground<'_> {
                 if process.ended()?.is_none() {
                     let root = site.root().display().to_string();
                     let configuration = configuration.replace(&root, "ROOT");
-                    let log = log.map(Path::to_owned);
                     return Ok(Server {
                         process,
                         address,
-                        log,
+                        log: None,
                         configuration,
                         _confines: confines,
                     });

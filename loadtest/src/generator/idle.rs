@@ -37,6 +37,6 @@ pub(super) fn run(task: &Task<'_>) -> io::Result<(Load, Idlers)> {
     let (p50_us, p99_us) = percentiles(&mut laps);
     let busy = (processor_seconds() - used_before) / seconds;
     let requests = laps.len() as u64;
-    let load = Load { requests, bytes, seconds, errors, p50_us, p99_us, busy };
+    let load = Load { requests, bytes, seconds, errors, due: None, p50_us, p99_us, busy };
     Ok((load, Idlers(clients)))
 }

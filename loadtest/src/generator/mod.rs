@@ -37,6 +37,9 @@ pub(crate) struct Load {
     pub(crate) seconds: f64,
     /// Answers that were errors, and connections that broke or were too slow.
     pub(crate) errors: u64,
+    /// Requests that were due in that time, sent or not, where a rate was asked for.
+    #[serde(default)]
+    pub(crate) due: Option<u64>,
     /// Microseconds from a request to its whole answer: half of them were faster.
     pub(crate) p50_us: f64,
     /// Ninety-nine hundredths were faster.
@@ -68,6 +71,13 @@ pub(crate) fn run(task: &Task<'_>) -> io::Result<(Load, Option<Idlers>)> {
         Generator::Oha => oha::run(task).map(|load| (load, None)),
         Generator::Walk => walk::run(task).map(|load| (load, None)),
         Generator::Idle => idle::run(task).map(|(load, idlers)| (load, Some(idlers))),
+    }
+}
+
+impl Load {
+    /// The part of what was due that was answered; all of it where no rate was asked for.
+    pub(crate) fn kept(&self) -> f64 {
+        self.due.map_or(1.0, |due| self.requests as f64 / due.max(1) as f64)
     }
 }
 

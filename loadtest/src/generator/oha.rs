@@ -23,6 +23,8 @@ pub(super) fn run(task: &Task<'_>) -> io::Result<Load> {
     let output = process.output();
     let mut load = parse(&output).map_err(|_| process.fault("did not say what it got"))?;
     load.busy = busy;
+    // What it could not send, because all its connections waited, it says nothing of.
+    load.due = Some(u64::from(rate) * task.seconds);
     Ok(load)
 }
 
@@ -52,6 +54,7 @@ fn parse(output: &str) -> io::Result<Load> {
         bytes: number(&summary["totalData"])? as u64,
         seconds,
         errors,
+        due: None,
         p50_us: latency("p50")?,
         p99_us: latency("p99")?,
         busy: 0.0,

@@ -37,6 +37,7 @@ pub(super) fn run(task: &Task<'_>) -> io::Result<Load> {
         bytes: walks.iter().map(|walked| walked.bytes).sum(),
         seconds,
         errors: walks.iter().map(|walked| walked.errors).sum(),
+        due: None,
         p50_us,
         p99_us,
         busy,
