@@ -69,13 +69,13 @@ pub(crate) fn page(
         text(&machine.versions.join(", ")),
         text(&arguments.join(" "))
     );
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<p>Bars are medians of the rounds, whiskers the {INTERVAL} (under six rounds: least and \
          greatest). The processor time of a request, of all threads of the server and its kernel \
          workers, is the figure that decides: where the generator is the bottleneck, rates say \
          nothing of the server. A ratio within twice the noise of equals, or whose interval has 1 \
-         in it, is no result.</p>\n"
+         in it, is no result.</p>"
     );
     legend(&mut out, outcomes);
     for line in skipped {
