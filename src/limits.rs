@@ -274,7 +274,7 @@ pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Time that a client must have been waited for, in nanoseconds, before its pace is one: in less
 /// it is the clock's turns and the timers of TCP that are measured.
-pub const DRAIN_NANOS_MIN: u128 = 10_000_000;
+pub const UPTAKE_NANOS_MIN: u128 = 10_000_000;
 
 /// Times that one request may wait for what its target stands for. Each wait makes one more name
 /// known, so more means that the cache is too small for what is asked at once.

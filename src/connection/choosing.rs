@@ -44,7 +44,7 @@ impl Reply<'_, '_, '_> {
             passes: options.drop_from.is_some_and(|least| version.facts.size >= least),
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
-            rate: self.outbox.drain.rate(),
+            rate: self.outbox.uptake.rate(),
         };
         let choice = engines::choose(&facts, thresholds);
         if choice.kind == Kind::Uring && io.lease_if_free(Pool::Body).is_none() {

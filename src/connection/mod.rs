@@ -9,7 +9,6 @@ mod answer;
 mod choosing;
 mod context;
 mod deadlines;
-mod drain;
 mod input;
 mod machine;
 mod notice;
@@ -23,6 +22,7 @@ mod relief;
 mod seats;
 mod sending;
 mod stats;
+mod uptake;
 mod visitor;
 
 pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question, Via};

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::drain::Drain;
+use super::uptake::Uptake;
 use crate::access_log::Asked;
 use crate::base::Instant;
 use crate::cache::Version;
@@ -126,7 +126,7 @@ pub(super) struct Outbox {
     tail: Option<(Lease, usize)>,
     owed: VecDeque<Owed>,
     /// How fast the client takes what it is sent.
-    pub(super) drain: Drain,
+    pub(super) uptake: Uptake,
     /// Bytes put in and bytes that the kernel took, since the connection began.
     put: u64,
     taken: u64,

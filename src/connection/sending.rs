@@ -144,7 +144,7 @@ impl Connection {
         }
         match step {
             Step::Blocked => {
-                self.outbox.drain.blocked(cx.io.now(), self.outbox.taken());
+                self.outbox.uptake.blocked(cx.io.now(), self.outbox.taken());
                 // What the client takes from now on is progress, see `stalls`.
                 if self.unacknowledged.is_none() {
                     self.unacknowledged = self.ask_unacknowledged(cx);
@@ -155,7 +155,7 @@ impl Connection {
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
                 stats.responses.add(u64::from(!self.is_part));
-                self.outbox.drain.finished(cx.io.now(), self.outbox.taken());
+                self.outbox.uptake.finished(cx.io.now(), self.outbox.taken());
                 self.phase = Phase::Parsing;
                 self.send_rest(cx)
             }
