@@ -69,6 +69,9 @@ pub struct Bounds {
     pub pipeline_depth: usize,
     /// Connections by address; none is no limit.
     pub seats: Option<Arc<Seats>>,
+    /// Where they are counted once others serve in place of this worker, who may limit them. Till
+    /// then the lock is not worth it.
+    pub seats_later: Option<Arc<Seats>>,
     /// Proxies that are believed who their clients are.
     pub trusted: Arc<Trusted>,
     /// Whether they say so by the PROXY protocol.
@@ -83,6 +86,7 @@ impl Default for Bounds {
             rate_limit: 0,
             pipeline_depth: GATHERED_ANSWERS_MAX,
             seats: None,
+            seats_later: None,
             trusted: Arc::default(),
             proxy_header: false,
         }

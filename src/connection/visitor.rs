@@ -54,6 +54,14 @@ impl Visitor {
         trusted || self.sits(cx)
     }
 
+    /// Counts from now on, if it did not: others may limit what comes after.
+    fn is_counted(&mut self, door: Door, socket: &Socket, cx: &mut Context<'_>) {
+        let counts = door == Door::Site && self.seat.is_none() && !self.awaits_header;
+        if counts && !self.is_trusted(socket, cx) {
+            self.sits(cx);
+        }
+    }
+
     /// The header of the proxy has come. Whether the address that it names may have another
     /// connection.
     pub(super) fn is_introduced(
@@ -142,6 +150,11 @@ impl Visitor {
 }
 
 impl Connection {
+    /// Counts it among those of its address, although they are not limited where it is served.
+    pub fn takes_a_seat(&mut self, cx: &mut Context<'_>) {
+        self.visitor.is_counted(self.door(), &self.socket, cx);
+    }
+
     /// Takes in what a trusted proxy says of its client before the first request.
     pub(super) fn take_proxy_header(&mut self, cx: &mut Context<'_>) -> Next {
         match proxy_header::parse(self.input.bytes()) {

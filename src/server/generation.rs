@@ -109,8 +109,11 @@ impl Generation {
         }
         let mut log_ends = log_ends.into_iter();
         let listing_memory = Arc::new(PageMemory::new(options.listing_memory));
-        let per_address = options.connections_per_address;
-        let seats = (per_address > 0).then(|| Arc::new(Seats::beside(&places.seats, per_address)));
+        let per_address = match options.connections_per_address {
+            0 => u32::MAX,
+            limit => limit,
+        };
+        let seats = Arc::new(Seats::beside(&places.seats, per_address));
         if options.site.listing || options.etag == Etag::Content || watcher::is_wanted(options) {
             // Here, where no thread is bound to a processor yet.
             ring::start_helpers();
@@ -133,7 +136,7 @@ impl Generation {
                 shard: Shard::default(),
                 shards: Arc::clone(places),
                 listing_memory: Arc::clone(&listing_memory),
-                seats: seats.clone(),
+                seats: Arc::clone(&seats),
                 log: log_ends.next(),
                 started,
             });
@@ -225,7 +228,7 @@ struct Start {
     shards: Arc<Shards>,
     listing_memory: Arc<PageMemory>,
     /// Connections by address, of all workers.
-    seats: Option<Arc<Seats>>,
+    seats: Arc<Seats>,
     log: Option<(OwnedFd, access_log::Writer)>,
     started: Instant,
 }

@@ -66,13 +66,16 @@ impl<K: Kernel> std::fmt::Debug for Parts<K> {
 }
 
 /// What a client may take. `seats` are the connections by address, of all workers.
-pub(super) fn bounds(options: &Options, seats: Option<Arc<Seats>>) -> Bounds {
+pub(super) fn bounds(options: &Options, seats: Arc<Seats>) -> Bounds {
+    let limited = options.connections_per_address > 0;
+    let (seats, seats_later) = if limited { (Some(seats), None) } else { (None, Some(seats)) };
     Bounds {
         head_rate: options.head_rate,
         send_rate: options.send_rate,
         rate_limit: options.rate_limit,
         pipeline_depth: options.pipeline_depth,
         seats,
+        seats_later,
         trusted: Arc::new(options.trusted_proxies.clone()),
         proxy_header: options.proxy_protocol,
     }

@@ -1,7 +1,7 @@
 //! Limits of what clients may take, by the clock of the simulated kernel.
 
 use pitcrew::base::Network;
-use pitcrew::connection::{Bounds, Farewell, Seats};
+use pitcrew::connection::{Bounds, Farewell, Seats, Taken};
 use pitcrew::http::forwarded::Trusted;
 use pitcrew::ring::{Pool, Technique};
 
@@ -403,4 +403,35 @@ fn bodies_that_nobody_takes_give_way() {
         let (buffers, pipes) = machine.worker.reactor().leased();
         assert_eq!((&buffers[..4], pipes), (&[0; 4][..], 0), "{engine}: all came home");
     }
+}
+
+/// A reload may begin to limit what was not limited: what is open then counts.
+#[test]
+fn a_worker_that_retires_counts_what_it_still_has() {
+    let taken = Taken::default();
+    let beside = |count| Some(Arc::new(Seats::beside(&taken, count)));
+    let bounds = Bounds { seats_later: beside(u32::MAX), ..Bounds::default() };
+    let mut earlier = bounded(Kind::Sendfile, bounds);
+    let slow = earlier.narrow(1000);
+    slow.client.set_address("192.0.2.1:4711".parse().unwrap());
+    slow.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    earlier.settle();
+    let mut later = bounded(Kind::Sendfile, Bounds { seats: beside(1), ..Bounds::default() });
+    let mut before = later.from("192.0.2.1");
+    later.serves(&mut before);
+    before.client.close();
+    later.settle();
+    earlier.control.set(State::Retiring);
+    earlier.world.add(earlier.bell, 1);
+    earlier.settle();
+    let mut second = later.from("192.0.2.1");
+    later.send(&mut second, MARKER);
+    assert!(second.received.is_empty(), "{}", second.received.escape_ascii());
+    let mut other = later.from("192.0.2.2");
+    later.serves(&mut other);
+    slow.client.reset();
+    // Its worker has come to its end with it.
+    while !earlier.worker.turn().unwrap() {}
+    let mut third = later.from("192.0.2.1");
+    later.serves(&mut third);
 }

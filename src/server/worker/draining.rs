@@ -2,7 +2,7 @@
 
 use super::{Role, Worker};
 use crate::connection::{Door, Farewell};
-use crate::ring::{Deadline, Io, Kernel, Op, Start, Wake};
+use crate::ring::{Deadline, Io, Kernel, Op, Owner, Start, Wake};
 use crate::server::control::State;
 
 impl<K: Kernel> Worker<K> {
@@ -24,13 +24,29 @@ impl<K: Kernel> Worker<K> {
                 self.accept_the_rest(index);
             }
         }
-        for index in 0..self.roles.len() {
-            if matches!(self.roles[index], Role::Connection(_))
-                && let Some(owner) = self.reactor.owner_at(index as u32)
-            {
-                self.reactor.wake(owner, Wake::Turn);
-            }
+        for owner in self.connections() {
+            self.reactor.wake(owner, Wake::Turn);
         }
+        if self.has_successors() {
+            self.count_by_address();
+        }
+    }
+
+    /// Counts what is open by address, and what still comes, where that was not limited: it may be
+    /// where the successors serve.
+    fn count_by_address(&mut self) {
+        let bounds = &mut self.options.bounds;
+        let Some(seats) = bounds.seats_later.take() else { return };
+        bounds.seats = Some(seats);
+        for owner in self.connections() {
+            self.with(owner, |connection, cx| connection.takes_a_seat(cx));
+        }
+    }
+
+    fn connections(&self) -> Vec<Owner> {
+        let roles = self.roles.iter().enumerate();
+        let connections = roles.filter(|(_, role)| matches!(role, Role::Connection(_)));
+        connections.filter_map(|(index, _)| self.reactor.owner_at(index as u32)).collect()
     }
 
     /// Takes in what is queued at a listener, then closes it: a close with connections queued
@@ -56,12 +72,8 @@ impl<K: Kernel> Worker<K> {
         if self.drain_until.is_none() {
             return;
         }
-        for index in 0..self.roles.len() {
-            if matches!(self.roles[index], Role::Connection(_))
-                && let Some(owner) = self.reactor.owner_at(index as u32)
-            {
-                self.end(owner, Farewell::Shutdown);
-            }
+        for owner in self.connections() {
+            self.end(owner, Farewell::Shutdown);
         }
         for listener in &mut self.listeners {
             listener.socket = None;
