@@ -405,6 +405,10 @@ pub const LOG_RETRY: Duration = Duration::from_millis(20);
 /// [`LOG_RETRY`]: a second in all.
 pub const LOG_LAST_TRIES: u32 = 50;
 
+/// Names that are tried for a mirrored body: each process has its own, so all but the first are
+/// for what somebody has put there by hand.
+pub const MIRROR_NAMES_MAX: u32 = 16;
+
 /// How long a sink that failed is left alone.
 pub const LOG_SINK_RETRY: Duration = Duration::from_secs(1);
 

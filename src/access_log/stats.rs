@@ -23,6 +23,9 @@ pub struct Stats {
     pub mirrored_partly: Counter,
     /// Bodies that were to be mirrored and were not.
     pub mirror_dropped: Counter,
+    /// Mirrored bodies that were to be stored and could not be. The log thread counts them, for
+    /// the whole server as those of sinks.
+    pub mirror_unstored: Counter,
     /// By sink.
     sinks: [SinkStats; LOG_SINKS_MAX],
 }

@@ -334,6 +334,8 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Bodies of which a part was mirrored"),
     one!(access_log.mirror_dropped = access_log.mirror_dropped:
         Counter Count "Bodies that were to be mirrored and were not"),
+    one!(access_log.mirror_unstored = access_log.mirror_unstored:
+        Counter Count "Mirrored bodies that could not be stored"),
     one!(access_log.mirrored_bytes = access_log.mirrored_bytes:
         Counter Bytes "Bytes of bodies that went into a log pipe"),
     each!(log_sinks{sink}.records = access_log.sinks() SinkStats.records:

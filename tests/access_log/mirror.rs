@@ -1,6 +1,7 @@
 //! Bodies that are doubled into the log.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use rustix::process::Signal;
 
-use crate::common::{self, Scratch, get};
+use crate::common::{self, Scratch, Server, get};
 use crate::{ask, lines, server};
 
 #[test]
@@ -114,9 +115,7 @@ fn what_is_stored_is_never_overwritten() {
     let (store, log) = (scratch.join("bodies"), scratch.join("access.log"));
     fs::create_dir(&store).unwrap();
     scratch.write("root/b.txt", "another\n");
-    let (store_path, log_path) = (store.to_str().unwrap(), log.to_str().unwrap());
-    let options = ["--engine", "splice", "--mirror", "/**", "--mirror-store", store_path];
-    let server = server(&scratch, &[&options[..], &["--access-log", log_path]].concat());
+    let server = storing(&scratch, &[]);
     // What a process of the same number has left behind, as they all have in containers.
     fs::write(store.join(format!("{}-1.body", server.id())), "older").unwrap();
     for (index, path) in ["/a.txt", "/b.txt"].into_iter().enumerate() {
@@ -125,10 +124,47 @@ fn what_is_stored_is_never_overwritten() {
         server.signal(Signal::HUP);
         server.figure_until(&["configuration", "reloads"], |count| count == index as u64 + 1);
     }
-    let mut bodies: Vec<_> = fs::read_dir(&store)
-        .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
-        .collect();
+    assert_eq!(stored(&store), ["another\n", "hello\n", "older"]);
+}
+
+/// A server that stores every body.
+fn storing(scratch: &Scratch, more: &[&str]) -> Server {
+    let (store, log) = (scratch.join("bodies"), scratch.join("access.log"));
+    let (store, log) = (store.to_str().unwrap(), log.to_str().unwrap());
+    let options = ["--engine", "splice", "--mirror", "/**", "--mirror-store", store];
+    server(scratch, &[&options[..], &["--access-log", log], more].concat())
+}
+
+fn stored(store: &Path) -> Vec<String> {
+    let files = fs::read_dir(store).unwrap();
+    let mut bodies: Vec<_> =
+        files.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
     bodies.sort();
-    assert_eq!(bodies, ["another\n", "hello\n", "older"]);
+    bodies
+}
+
+#[test]
+fn a_body_that_cannot_be_stored_is_told_once_and_counted() {
+    let scratch = Scratch::new();
+    let (store, log) = (scratch.join("bodies"), scratch.join("access.log"));
+    fs::create_dir(&store).unwrap();
+    let server = storing(&scratch, &["--access-log-format", "json"]);
+    let name_of = |number: usize| {
+        ask(&server, "/a.txt", "");
+        let line: Value = serde_json::from_str(&lines(&log, number)[number - 1]).unwrap();
+        let word = line["mirror"].as_str().unwrap().to_owned();
+        word.rsplit_once(':').unwrap().1.to_owned()
+    };
+    let first = name_of(1);
+    let process = first.strip_suffix("-1.body").unwrap_or_else(|| panic!("{first}"));
+    let place = |number: u32, kind: &str| store.join(format!("{process}-{number}.{kind}"));
+    // Where the next two will go, and what the one after them would be called meanwhile.
+    let taken = [place(2, "body"), place(3, "body"), place(4, "part")];
+    taken.iter().for_each(|path| fs::write(path, "older").unwrap());
+    assert!(name_of(2).starts_with("blake3="), "no name is told");
+    name_of(3);
+    assert_eq!(name_of(4), format!("{process}-5.body"));
+    assert_eq!(stored(&store), ["hello\n", "hello\n", "older", "older", "older"]);
+    assert_eq!(server.figure(&["access_log", "mirror_unstored"]), 2);
+    assert_eq!(server.stderr().matches("a mirrored body cannot be stored").count(), 1);
 }

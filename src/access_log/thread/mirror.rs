@@ -1,18 +1,27 @@
 //! Mirrored bodies: their bytes come through the log pipe, become a digest, and are stored where
 //! that is asked for.
+//!
+//! A stored body is called by the process and a number. In a container every process may have the
+//! same id, so the time at which it began to store is a part of the name, and one that restarts
+//! need not look for what the earlier ones have left. What is there is never overwritten.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::Digest as _;
 
 use super::read_exactly;
 use crate::access_log::options::{Digest, Options};
+use crate::access_log::stats::Stats;
+use crate::limits::MIRROR_NAMES_MAX;
 
 /// A body under way.
 struct Stream {
@@ -28,23 +37,31 @@ enum Hasher {
 /// Bodies that were stored in this process, by the logs of all its configurations.
 static STORED: AtomicU64 = AtomicU64::new(0);
 
+/// What their names begin with.
+static PROCESS: LazyLock<String> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), since.as_micros())
+});
+
 /// See the module.
 pub(super) struct Mirrors {
     /// By the pipe of the worker and its number there.
     streams: HashMap<(RawFd, u32), Stream>,
     options: Option<Arc<Options>>,
+    stats: Arc<Stats>,
     buffer: Vec<u8>,
     told: bool,
 }
 
 impl Mirrors {
-    pub(super) fn new(options: &Arc<Options>) -> Self {
-        Self { options: Some(Arc::clone(options)), ..Self::none() }
+    pub(super) fn new(options: &Arc<Options>, stats: &Arc<Stats>) -> Self {
+        Self { options: Some(Arc::clone(options)), ..Self::none(stats) }
     }
 
     /// For a thread that gets none.
-    pub(super) fn none() -> Self {
-        Self { streams: HashMap::new(), options: None, buffer: Vec::new(), told: false }
+    pub(super) fn none(stats: &Arc<Stats>) -> Self {
+        let (streams, stats) = (HashMap::new(), Arc::clone(stats));
+        Self { streams, options: None, stats, buffer: Vec::new(), told: false }
     }
 
     /// Takes a piece of a body out of the pipe.
@@ -75,28 +92,24 @@ impl Mirrors {
     /// A file for the next body; what is not whole has a name of its own.
     fn store(&mut self) -> Option<(File, PathBuf)> {
         let directory = self.options.as_ref()?.mirror.store.as_ref()?;
-        loop {
-            let number = STORED.fetch_add(1, Ordering::Relaxed) + 1;
-            let name = directory.join(format!("{}-{number}", std::process::id()));
-            let path = name.with_extension("part");
-            // In a container every process may have the same number: what is there is passed over.
-            if name.with_extension("body").exists() {
-                continue;
-            }
-            match File::create_new(&path) {
-                Ok(file) => return Some((file, path)),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    self.tell(&error);
-                    return None;
-                }
+        match create(directory) {
+            Ok(made) => Some(made),
+            Err(error) => {
+                self.tell(&error);
+                None
             }
         }
     }
 
-    fn tell(&mut self, error: &std::io::Error) {
+    /// A body is not stored.
+    fn tell(&mut self, error: &io::Error) {
+        self.stats.mirror_unstored.add(1);
         if !std::mem::replace(&mut self.told, true) {
-            tracing::error!(%error, "a mirrored body cannot be stored; this is said once");
+            tracing::error!(
+                %error,
+                "a mirrored body cannot be stored; this is said once, and counted \
+                 (access_log.mirror_unstored)"
+            );
         }
     }
 
@@ -108,11 +121,15 @@ impl Mirrors {
         let mut word = hasher.finish();
         if let Some((_, path)) = file {
             let whole = path.with_extension("body");
-            if fs::rename(&path, &whole).is_ok()
-                && let Some(name) = whole.file_name()
-            {
-                word.push(':');
-                word.push_str(&name.to_string_lossy());
+            match rename(&path, &whole) {
+                Ok(()) => {
+                    word.push(':');
+                    word.push_str(&whole.file_name().unwrap_or_default().to_string_lossy());
+                }
+                Err(error) => {
+                    let _ = fs::remove_file(&path);
+                    self.tell(&error);
+                }
             }
         }
         word
@@ -125,6 +142,27 @@ impl Mirrors {
                 let _ = fs::remove_file(path);
             }
         }
+    }
+}
+
+fn create(directory: &Path) -> io::Result<(File, PathBuf)> {
+    for _ in 0..MIRROR_NAMES_MAX {
+        let number = STORED.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = directory.join(format!("{}-{number}.part", *PROCESS));
+        match File::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| (file, path)),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+/// Gives a file another name, which nothing has.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // EINVAL: the file system cannot, as NFS. A link is never made over something else either.
+        Err(Errno::INVAL) => fs::hard_link(from, to).and_then(|()| fs::remove_file(from)),
+        other => other.map_err(io::Error::from),
     }
 }
 

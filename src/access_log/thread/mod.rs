@@ -87,7 +87,7 @@ impl Threads {
         let (ends, ended) = mpsc::channel();
         let mut all = Self { bells: Vec::new(), orders, ended, count: 0 };
         let sink = |number| Sink::new(number, options, stats);
-        let mirrors = Mirrors::new(options);
+        let mirrors = Mirrors::new(options, stats);
         let feeds: Vec<_> = feeds.into_iter().map(|feed| Intake::new(feed, options)).collect();
         if options.sinks.len() == 1 {
             all.spawn("log", feeds, Out::Sink(Box::new(sink(0))), mirrors, &ends)?;
@@ -98,7 +98,7 @@ impl Threads {
             let feed = lanes.add()?;
             let name = format!("log-{}", number + 1);
             let feed = vec![Intake::new(feed, options)];
-            all.spawn(&name, feed, Out::Sink(Box::new(sink(number))), Mirrors::none(), &ends)?;
+            all.spawn(&name, feed, Out::Sink(Box::new(sink(number))), Mirrors::none(stats), &ends)?;
         }
         all.spawn("log", feeds, Out::Lanes(lanes), mirrors, &ends)?;
         Ok(all)
