@@ -217,9 +217,15 @@ impl Thread {
         let now = Instant::now();
         let time = rest.map_or(LOOK, |until| until.saturating_duration_since(now).min(LOOK));
         let mut watched = vec![PollFd::new(&self.heard, PollFlags::IN)];
-        if rest.is_none() {
-            watched.extend(self.feeds.iter().map(|feed| PollFd::new(&feed.pipe, PollFlags::IN)));
-        }
+        // While the sink is left alone, what comes waits in the pipes. That a worker has ended is
+        // told whatever is asked for (poll(2)), and is of interest where nothing waits any more.
+        let (flags, all) = match rest {
+            None => (PollFlags::IN, true),
+            Some(_) => (PollFlags::empty(), false),
+        };
+        let looked_at: Vec<_> = self.feeds.iter().map(|feed| all || feed.is_empty()).collect();
+        let feeds = self.feeds.iter().zip(&looked_at).filter(|(_, looked_at)| **looked_at);
+        watched.extend(feeds.map(|(feed, _)| PollFd::new(&feed.pipe, flags)));
         let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
         if poll(&mut watched, Some(&time)).is_err() {
             return std::thread::sleep(GAP);
@@ -229,13 +235,13 @@ impl Thread {
             let mut count = [0; 8];
             let _ = rustix::io::read(&self.heard, &mut count);
         }
-        if rest.is_some() {
-            return;
-        }
-        let mut told = told[1..].iter();
+        let (mut told, mut looked_at) = (told[1..].iter(), looked_at.iter());
         let mut gap = false;
         self.feeds.retain(|feed| {
-            let told = *told.next().expect("there is one for each feed");
+            if !looked_at.next().expect("there is one for each feed") {
+                return true;
+            }
+            let told = *told.next().expect("there is one for each that was looked at");
             if !feed.is_empty() || told.is_empty() {
                 return true;
             }
