@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Launch, Scratch, Server, Wire, eventually, get};
+use common::{Fault, Launch, Scratch, Server, Wire, eventually, get};
 
 /// A server of one small file, with this log.
 fn server(scratch: &Scratch, log: &[&str]) -> Server {
@@ -47,30 +47,34 @@ fn ask(server: &Server, path: &str, fields: &str) -> common::Response {
 /// Asks for `/a.txt?n=NUMBER` on several connections until it is told to stop; how many answers
 /// came.
 fn load(address: SocketAddr, stop: &AtomicBool) -> u64 {
-    let count = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for client in 0..3u64 {
-            let count = &count;
-            scope.spawn(move || {
-                let mut wire = Wire::tcp(address);
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    wire.send(&get(&format!("/a.txt?n={client}-{number}"), ""));
-                    let answer = wire.response();
-                    count.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
-                    if answer.is_ok_and(|answer| !answer.says_close()) {
-                        continue;
-                    }
-                    // The server was killed, or another generation of it goes on.
-                    let Ok(next) = TcpStream::connect(address) else { break };
-                    wire = Wire::over_tcp(next);
-                }
-            });
+    answered(address, stop).values().filter(|fault| fault.is_none()).count() as u64
+}
+
+/// The same; the number of each request, and what came in place of an answer.
+fn answered(address: SocketAddr, stop: &AtomicBool) -> HashMap<String, Option<Fault>> {
+    let visit = |client: u64| {
+        let (mut wire, mut all) = (Wire::tcp(address), Vec::new());
+        for number in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let number = format!("{client}-{number}");
+            let sent = wire.try_send(&get(&format!("/a.txt?n={number}"), ""));
+            let answer = sent.map_err(|_| Fault::Closed).and_then(|()| wire.response());
+            all.push((number, answer.as_ref().err().cloned()));
+            if answer.is_ok_and(|answer| !answer.says_close()) {
+                continue;
+            }
+            // The server was killed, or another generation of it goes on.
+            let Ok(next) = TcpStream::connect(address) else { break };
+            wire = Wire::over_tcp(next);
         }
-    });
-    count.load(Ordering::Relaxed)
+        all
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..3).map(|client| scope.spawn(move || visit(client))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
 }
 
 /// How often each request stands in some lines.

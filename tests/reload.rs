@@ -7,12 +7,14 @@ mod common;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{End, Launch, Listening, PATIENCE, Pattern, Scratch, Server, eventually, get};
+use common::{End, Launch, Listening, PATIENCE, Pattern, Scratch, Server, Stop, eventually, get};
+use pitcrew::sys::hand_over::Waiting;
 use rustix::process::Signal;
 
 const BYTES: u64 = 300_000;
@@ -57,15 +59,6 @@ fn fetch(address: SocketAddr, path: &str, length: usize) -> io::Result<()> {
     } else {
         let begin = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
         Err(io::Error::other(format!("{} bytes: {begin}", answer.len())))
-    }
-}
-
-/// Tells the load to stop, also when what is done meanwhile fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -280,6 +273,78 @@ fn a_successor_that_does_not_come_up_changes_nothing() {
     assert_eq!(status.code(), Some(5), "{told}");
     assert!(told.contains("hand-over"), "{told}");
     assert_eq!(fs::read(&precious).unwrap(), b"x");
+}
+
+/// The predecessor has gone by then: somebody has to serve.
+#[test]
+fn a_successor_that_cannot_wait_for_its_own_serves_all_the_same() {
+    let site = Site::new("");
+    let path = site.scratch.join("hand-over");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (waiting, place) = Waiting::open(&path).unwrap();
+    let options = ["--hand-over", path.to_str().unwrap(), "--listen", &address.to_string()];
+    let mut server = std::thread::scope(|scope| {
+        let predecessor = scope.spawn(|| {
+            let exchange = waiting.accept(PATIENCE).unwrap();
+            let (hello, _) = exchange.receive().unwrap();
+            exchange.send(&hello, &[]).unwrap();
+            let message = format!("site\0tcp\0{address}");
+            exchange.send(message.as_bytes(), &[listener.as_fd()]).unwrap();
+            exchange.send(b"that is all", &[]).unwrap();
+            assert!(exchange.receive().unwrap().0.starts_with(b"serving"));
+            // The path is left, and somebody else is quicker.
+            drop(place);
+            fs::write(&path, "in the way").unwrap();
+            exchange.send(b"leaving", &[]).unwrap();
+        });
+        let server = site.launch(&options).start();
+        predecessor.join().unwrap();
+        server
+    });
+    drop((waiting, listener));
+    eventually("it is said", || {
+        let told = server.stderr();
+        assert!(server.runs(), "{told}");
+        told.contains("nobody can take the place of this one").then_some(())
+    });
+    fetch(address, "/small.txt", 6).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"in the way");
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+}
+
+/// Also of connections that began where addresses were not limited.
+#[test]
+fn connections_of_an_address_count_on_over_a_reload() {
+    for before in ["connections-per-address = 20\n", ""] {
+        let site = Site::new(before);
+        site.scratch.pattern("root/huge.bin", 9, 64 << 20);
+        let server = site.launch(&["--workers", "1"]).start();
+        let mut slow = server.connect();
+        slow.send(&get("/huge.bin", ""));
+        slow.head().unwrap();
+        site.rewrite("connections-per-address = 2\n");
+        reload(&server);
+        let served = || {
+            let mut wire = server.connect();
+            wire.send(&get("/small.txt", ""));
+            let answered = wire.response().is_ok();
+            answered.then_some(wire)
+        };
+        // Those that asked for figures may be there a moment yet.
+        eventually("there is room for one beside the download, and for no more", || {
+            let one = served()?;
+            let other = served();
+            drop(one);
+            other.is_none().then_some(())
+        });
+        drop(slow);
+        eventually("its place is free", || {
+            let _one = served()?;
+            served().map(drop)
+        });
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use crate::common::{Launch, Scratch, Server, Wire, eventually, get, skipped};
-use crate::{ask, assert_whole, lines, load, server, text, told};
+use crate::common::{Launch, Scratch, Server, Stop, Wire, eventually, get, skipped};
+use crate::{answered, ask, assert_whole, lines, load, server, text, told};
 
 #[test]
 fn a_file_that_is_rotated_from_outside_loses_and_doubles_nothing() {
@@ -312,4 +312,142 @@ fn a_log_that_may_not_be_written_is_told_once_and_found_later() {
     assert_eq!(server.stderr().matches("may not write there").count(), 1);
     fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
     eventually("what waited is written", || text(&log).contains("n=kept").then_some(()));
+}
+
+#[test]
+fn a_new_process_takes_over_the_log_and_nothing_is_lost_or_doubled() {
+    for more in [&[][..], &["--access-log-rotate-size", "16KiB"]] {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.join("logs")).unwrap();
+        let (log, place) = (scratch.join("logs/access.log"), scratch.join("hand-over"));
+        let paths = ["--access-log", log.to_str().unwrap(), "--hand-over", place.to_str().unwrap()];
+        let files = || {
+            let found = fs::read_dir(scratch.join("logs")).unwrap();
+            found.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        let written =
+            || files().iter().map(|file| text(file).matches("?n=").count()).sum::<usize>();
+        scratch.write("root/a.txt", "hello\n");
+        let options = ["--workers", "1", "--access-log-flush", "0", "--access-log-match", "/a.txt"];
+        let arguments = [&options[..], &paths, more].concat();
+        let start = || Launch::new(&arguments).root(&scratch.join("root")).start();
+        let mut serving = start();
+        let address = serving.address();
+        let stop = AtomicBool::new(false);
+        let asked = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| answered(address, &stop));
+            let stopping = Stop(&stop);
+            for _ in 0..4 {
+                let before = written();
+                eventually("some records more", || (written() > before + 200).then_some(()));
+                let next = start();
+                assert_eq!(next.address(), address, "another address");
+                assert!(std::mem::replace(&mut serving, next).wait().success());
+            }
+            let before = written();
+            eventually("some records of the last", || (written() > before + 200).then_some(()));
+            drop(stopping);
+            loading.join().unwrap()
+        });
+        let answers = asked.values().filter(|fault| fault.is_none()).count();
+        assert!(answers > 1000, "{answers} answers");
+        eventually("every record is written", || (written() >= answers).then_some(()));
+        for line in files().iter().flat_map(|file| lines(file, 0)) {
+            // That each answer has its record is looked at below.
+            let number = told([line.clone()]).into_keys().next().unwrap();
+            assert_eq!(asked[&number], None, "it was not answered: {line}");
+        }
+        assert_whole(&serving, answers as u64, &files());
+        let all: Vec<_> = files().iter().flat_map(|file| lines(file, 0)).collect();
+        let torn = all.iter().find(|line| !line.ends_with("\"-\" \"-\""));
+        assert_eq!(torn, None, "a line is torn");
+        assert_eq!(files().len() > 1, !more.is_empty(), "{:?}", files());
+    }
+}
+
+#[test]
+fn a_log_that_never_could_be_opened_holds_up_no_end() {
+    const WAITED: &str = "takes its records too slowly";
+    let scratch = Scratch::new();
+    let (log, other) = (scratch.join("logs/access.log"), scratch.join("other.log"));
+    let (log, other) = (log.to_str().unwrap(), other.to_str().unwrap());
+    for places in [&["--access-log", log][..], &["--access-log", log, "--access-log", other]] {
+        let mut idle = server(&scratch, &[places, &["--access-log-match", "/none"]].concat());
+        idle.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+        assert_eq!(ask(&idle, "/a.txt", "").status, 200);
+        idle.signal(Signal::TERM);
+        assert!(idle.wait().success());
+        // It is what is said when the time for the last records is over.
+        assert!(!idle.stderr().contains(WAITED), "{}", idle.stderr());
+    }
+    // A record is waited for.
+    let mut waiting = server(&scratch, &["--access-log", log]);
+    waiting.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+    ask(&waiting, "/a.txt?n=kept", "");
+    waiting.signal(Signal::TERM);
+    fs::create_dir(scratch.join("logs")).unwrap();
+    assert!(waiting.wait().success());
+    assert!(!waiting.stderr().contains(WAITED), "{}", waiting.stderr());
+    assert!(text(Path::new(log)).contains("n=kept"));
+}
+
+#[test]
+fn names_of_a_log_are_as_durable_as_its_records() {
+    let runs = Command::new("strace").arg("--version").output();
+    if !runs.is_ok_and(|output| output.status.success()) {
+        return skipped("how durable the names of logs are", "strace is not there");
+    }
+    let kinds = [("none", "copy"), ("data", "copy"), ("data", "rename"), ("none", "rename")];
+    for (durability, archive) in kinds {
+        let scratch = Scratch::new();
+        let logs = fs::canonicalize(scratch.path()).unwrap().join("logs");
+        fs::create_dir(&logs).unwrap();
+        scratch.write("root/a.txt", "hello\n");
+        let (log, seen) = (logs.join("access.log"), scratch.join("seen"));
+        let options = ["--workers", "1", "--access-log-flush", "0", "--access-log-compress"];
+        let rotation = ["--access-log-rotate-size", "4KiB", "--access-log-archive", archive];
+        let durable =
+            ["--access-log-durability", durability, "--access-log", log.to_str().unwrap()];
+        let calls = "trace=fsync,fdatasync,ftruncate,renameat2";
+        let strace = ["strace", "-D", "-f", "-y", "-e", calls, "-o", seen.to_str().unwrap()];
+        let arguments = [&options[..], &rotation, &durable].concat();
+        let launch = Launch::new(&arguments).root(&scratch.join("root")).through(&strace);
+        let mut server = launch.start();
+        let compressed = || {
+            let names = fs::read_dir(&logs).unwrap();
+            let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.any(|name| name.ends_with(".gz"))
+        };
+        eventually("an archive is compressed", || {
+            ask(&server, "/a.txt", "");
+            compressed().then_some(())
+        });
+        server.signal(Signal::TERM);
+        server.wait();
+        let seen = eventually("all is told", || {
+            let seen = text(&seen);
+            seen.contains("+++ exited with 0 +++").then_some(seen)
+        });
+        let what = format!("{durability}, {archive}: {seen}");
+        if durability == "none" {
+            assert!(!seen.contains("sync("), "{what}");
+            continue;
+        }
+        let directory = format!("<{}>", logs.display());
+        let names =
+            |text: &str| text.matches("fsync(").count().min(text.matches(&*directory).count());
+        match archive {
+            // The log's own when it was opened, then the archive's; only then is the log emptied.
+            "copy" => {
+                let (before, _) = seen.split_once("ftruncate(").expect(&what);
+                let (_, filled) = before.split_once("fdatasync(").expect(&what);
+                assert_eq!((names(before), names(filled)), (2, 1), "{what}");
+            }
+            // That of the archive and of the log that follows it at once.
+            _ => {
+                let (before, behind) = seen.split_once("access.log.").expect(&what);
+                assert!(names(before) == 1 && names(behind) >= 1, "{what}");
+            }
+        }
+    }
 }

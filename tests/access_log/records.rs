@@ -156,3 +156,22 @@ fn the_kernel_sees_no_call_for_each_record() {
     let calls = seen.lines().filter(|line| line.contains('(')).count();
     assert!(calls * 8 < RECORDS, "{calls} calls for {RECORDS} records");
 }
+
+#[test]
+fn numbers_of_connections_go_on_over_a_reload() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let options = ["--access-log-format", "$connection", "--access-log-match", "/a.txt"];
+    let server =
+        server(&scratch, &[&options[..], &["--access-log", log.to_str().unwrap()]].concat());
+    for count in 1..=9 {
+        ask(&server, "/a.txt", "");
+        lines(&log, count);
+        if count % 3 == 0 {
+            server.signal(Signal::HUP);
+            server.figure_until(&["configuration", "reloads"], |done| done == count as u64 / 3);
+        }
+    }
+    let numbers: Vec<u64> = lines(&log, 9).iter().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+}

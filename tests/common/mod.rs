@@ -27,6 +27,7 @@ pub use scratch::Scratch;
 pub use server::{Launch, Listening, Server, cpu_ticks, figure};
 pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Long enough for a loaded machine, short enough that a hang is noticed. Seconds: 60.
@@ -57,5 +58,14 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         }
         assert!(std::time::Instant::now() < end, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tells a load to stop, also when what is done meanwhile fails.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

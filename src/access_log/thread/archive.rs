@@ -7,9 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, fdatasync, ftruncate, openat, renameat_with};
+use rustix::fs::{
+    CWD, Mode, OFlags, RenameFlags, fdatasync, fstat, ftruncate, openat, renameat_with,
+};
 use rustix::io::Errno;
 
 use super::file::seconds_of;
@@ -83,28 +86,65 @@ fn copy(path: &Path, file: &OwnedFd, durable: bool) -> Result<(), String> {
         openat(CWD, archive, flags, mode).map(|to| (to, archive.to_owned()))
     });
     let (to, archive) = made.map_err(said)?;
-    match copy_range::copy(&from, 0, to.as_fd(), 0, u64::MAX) {
-        Ok(copied) => {
-            if let Some(why) = copied.fell_back {
-                tracing::debug!(?why, "the archive was copied by hand");
-            }
-        }
-        Err(stopped) => {
-            // A part of an archive would be taken for a whole one.
-            let _ = fs::remove_file(&archive);
-            return Err(format!("{:?}", stopped.error));
-        }
+    let moved = fill(&from, &to, &archive, durable).and_then(|()| empty(file));
+    if moved.is_err() {
+        // A part of an archive would be taken for a whole one, and a whole one of a log that was
+        // not emptied would have each record a second time.
+        let _ = fs::remove_file(&archive);
+    }
+    moved
+}
+
+fn fill(from: &File, to: &OwnedFd, archive: &Path, durable: bool) -> Result<(), String> {
+    let copied = copy_range::copy(from, 0, to.as_fd(), 0, u64::MAX);
+    let copied = copied.map_err(|stopped| format!("{:?}", stopped.error))?;
+    if let Some(why) = copied.fell_back {
+        tracing::debug!(?why, "the archive was copied by hand");
     }
     if durable {
-        // What was on the device is taken from it only when the copy is there.
-        fdatasync(&to).map_err(said)?;
+        // What was on the device is taken from it only when the copy is there, and its name.
+        fdatasync(to).map_err(said)?;
+        sync_directory_of(archive);
     }
-    ftruncate(file, 0).map_err(said)
+    Ok(())
+}
+
+fn empty(file: &OwnedFd) -> Result<(), String> {
+    let Err(errno) = ftruncate(file, 0) else { return Ok(()) };
+    // Some file systems shorten the file before they fail: then the archive is all there is.
+    let is_empty = fstat(file).is_ok_and(|known| known.st_size == 0);
+    if is_empty { Ok(()) } else { Err(said(errno)) }
+}
+
+/// Has the names of a directory on the device, too: a file that was made or renamed there is found
+/// after a loss of power only then (fsync(2)).
+pub(super) fn sync_directory_of(path: &Path) {
+    // The names of a link's target are those of another directory.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let synced = File::open(directory_of(&file)).and_then(|directory| directory.sync_all());
+    if let Err(error) = synced {
+        // Not each time: a file system that has no such call never has it.
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!(
+                file = %file.display(), %error,
+                "the directory of the access log cannot be synchronized; after a loss of power \
+                 the name of a new file may be missing there"
+            );
+        });
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Compresses archives and removes those beyond the count, on a thread of its own: the log goes
 /// on meanwhile.
-pub(super) fn tidy_up(path: &Path, rotation: &Rotation) {
+pub(super) fn tidy_up(path: &Path, rotation: &Rotation, durable: bool) {
     if !rotation.compress && rotation.keep == 0 {
         return;
     }
@@ -113,7 +153,7 @@ pub(super) fn tidy_up(path: &Path, rotation: &Rotation) {
         // One at a time: what two would do at once, the later does alone.
         static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Err(error) = tend(&log, &rotation) {
+        if let Err(error) = tend(&log, &rotation, durable) {
             tracing::warn!(log = %log.display(), %error, "its archives could not be tended");
         }
     });
@@ -122,7 +162,7 @@ pub(super) fn tidy_up(path: &Path, rotation: &Rotation) {
     }
 }
 
-fn tend(path: &Path, rotation: &Rotation) -> io::Result<()> {
+fn tend(path: &Path, rotation: &Rotation, durable: bool) -> io::Result<()> {
     let mut archives = archives(path)?;
     if rotation.keep > 0 {
         let beyond = archives.len().saturating_sub(rotation.keep);
@@ -132,7 +172,7 @@ fn tend(path: &Path, rotation: &Rotation) -> io::Result<()> {
     }
     if rotation.compress {
         for archive in archives.iter().filter(|name| name.extension().is_none_or(|e| e != "gz")) {
-            compress(archive)?;
+            compress(archive, durable)?;
         }
     }
     Ok(())
@@ -140,13 +180,9 @@ fn tend(path: &Path, rotation: &Rotation) -> io::Result<()> {
 
 /// The archives of a log, the oldest first.
 fn archives(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let log = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(directory_of(path))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.strip_prefix(&log).is_some_and(is_archive) {
@@ -168,7 +204,7 @@ fn is_archive(rest: &str) -> bool {
         })
 }
 
-fn compress(archive: &Path) -> io::Result<()> {
+fn compress(archive: &Path, durable: bool) -> io::Result<()> {
     let with = |suffix: &str| {
         let mut name = archive.as_os_str().to_owned();
         name.push(suffix);
@@ -179,9 +215,15 @@ fn compress(archive: &Path) -> io::Result<()> {
     let to = File::create(&part)?;
     let mut coder = flate2::write::GzEncoder::new(to, flate2::Compression::default());
     io::copy(&mut from, &mut coder)?;
-    // The archive that it replaces may have been on the device.
-    coder.finish()?.sync_data()?;
+    let to = coder.finish()?;
+    if durable {
+        // So was the archive that it replaces.
+        to.sync_data()?;
+    }
     fs::rename(&part, &whole)?;
+    if durable {
+        sync_directory_of(&whole);
+    }
     fs::remove_file(archive)
 }
 
@@ -209,7 +251,7 @@ mod tests {
         }
         fs::write(directory.path().join("a.log.old"), "kept").unwrap();
         let rotation = Rotation { compress: true, keep: 2, ..Rotation::default() };
-        tend(&log, &rotation).unwrap();
+        tend(&log, &rotation, true).unwrap();
         let left = archives(&log).unwrap();
         assert_eq!(left.len(), 2);
         let mut text = String::new();
@@ -233,5 +275,20 @@ mod tests {
         fs::write(&log, "three\n").unwrap();
         assert_eq!(make(&log, &file, &Rotation::default(), false), Ok(false));
         assert_eq!((archives(&log).unwrap().len(), log.exists()), (2, false));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_emptied_leaves_no_copy_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("a.log");
+        fs::write(&log, "one\n").unwrap();
+        // ftruncate(2) refuses a descriptor that is not open for writing.
+        let file = OwnedFd::from(File::open(&log).unwrap());
+        let rotation = Rotation { archive: Archive::Copy, ..Rotation::default() };
+        for durable in [false, true] {
+            assert!(make(&log, &file, &rotation, durable).is_err());
+            assert_eq!(archives(&log).unwrap(), Vec::<PathBuf>::new());
+        }
+        assert_eq!(fs::read(&log).unwrap(), b"one\n");
     }
 }

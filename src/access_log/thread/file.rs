@@ -93,6 +93,11 @@ impl LogFile {
             Durability::Data => synchronous_file(path, synchronous::Durability::Data)?,
             Durability::Full => synchronous_file(path, synchronous::Durability::DataAndMetadata)?,
         };
+        if durability != Durability::None {
+            // It may be new, or stand where another was renamed: its records are only as durable
+            // as its name.
+            archive::sync_directory_of(path);
+        }
         Ok(Self {
             fd,
             path: path.to_owned(),
@@ -215,7 +220,7 @@ impl LogFile {
             self.span = archive::span(rotation, archive::now_seconds());
         }
         told.rotated = true;
-        archive::tidy_up(&self.path, rotation);
+        archive::tidy_up(&self.path, rotation, durable);
         Ok(())
     }
 
