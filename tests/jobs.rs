@@ -1,4 +1,4 @@
-//! Jobs: what helper threads do while the ring goes on.
+//! What is slow beside the ring, and what it may hold up: helper threads, disks, the log.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +10,8 @@ mod hangs;
 mod helpers;
 #[path = "jobs/hot.rs"]
 mod hot;
+#[path = "jobs/log.rs"]
+mod log;
 #[path = "jobs/tenure.rs"]
 mod tenure;
 #[path = "jobs/worker.rs"]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pitcrew::access_log::{self, Log};
 use pitcrew::cache::{self, BlockOptions, Directory};
 use pitcrew::connection;
 use pitcrew::engines::Kind;
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Fault, ListenerId, Simulated, World};
-use pitcrew::ring::{File, Options, Reactor, Socket, Technique};
+use pitcrew::ring::{File, Options, Reactor, Socket, Tap, Technique};
 use pitcrew::server::options::Beyond;
 use pitcrew::server::{Control, Parts, State, Worker};
 use pitcrew::telemetry::Shard;
@@ -29,6 +30,8 @@ pub(crate) struct Rig {
     /// Tells that memory is short.
     pub(crate) pressure: u32,
     pub(crate) shard: Shard,
+    /// The other side of the access log, if there is one: its pipe and its ledger.
+    pub(crate) log: Option<(usize, access_log::Reader)>,
 }
 
 /// Connections that a worker has room for.
@@ -42,12 +45,14 @@ struct Plan {
     hashes: bool,
     mounts: Mounts,
     crowd: usize,
+    log: Option<access_log::Options>,
 }
 
 impl Plan {
     fn new() -> Self {
         let (engine, hashes, crowd) = (Kind::Sendfile, true, CROWD);
-        Self { engine, watched: false, hot_bytes: 0, hashes, mounts: Vec::new(), crowd }
+        let (mounts, log) = (Vec::new(), None);
+        Self { engine, watched: false, hot_bytes: 0, hashes, mounts, crowd, log }
     }
 }
 
@@ -67,6 +72,11 @@ impl Rig {
         Self::build(world, Plan { watched, hot_bytes, ..Plan::new() })
     }
 
+    /// With an access log, whose pipe holds a page.
+    pub(crate) fn logging(world: World, options: access_log::Options) -> Self {
+        Self::build(world, Plan { hashes: false, log: Some(options), ..Plan::new() })
+    }
+
     /// With what is known of the mounts; files are not hashed.
     pub(crate) fn with_mounts(world: World, mounts: Mounts) -> Self {
         Self::with_crowd(world, mounts, CROWD)
@@ -78,7 +88,7 @@ impl Rig {
     }
 
     fn build(world: World, plan: Plan) -> Self {
-        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd } = plan;
+        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log } = plan;
         let blocks_max = if engine == Kind::Auto { 4 } else { 0 };
         let options = Options {
             operations_max: 8 * crowd,
@@ -97,6 +107,15 @@ impl Rig {
         let shard = Shard::default();
         let mut reactor =
             Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| None).unwrap();
+        let (log, log_end) = log
+            .map(|options| {
+                let (raw, pipe) = world.pipe(4096);
+                let (writer, reader) = access_log::ledger();
+                let tap = Tap::from(reactor.take_in(raw));
+                let stats = Arc::clone(&shard.access_log);
+                (Log::new(Arc::new(options), tap, writer, stats), (pipe, reader))
+            })
+            .unzip();
         let (raw, listener) = world.listen();
         let (bell, pressure) = (world.counter(), world.counter());
         let control = Arc::new(Control::default());
@@ -142,12 +161,13 @@ impl Rig {
             drain_timeout: Duration::from_secs(1),
             endpoint: Box::new(()),
             shard: shard.clone(),
-            log: None,
+            log,
             numbered: Arc::default(),
             nonce: Box::new(|| 1),
             reactor,
         };
-        Self { worker: Worker::new(parts), world, listener, control, bell, pressure, shard }
+        let worker = Worker::new(parts);
+        Self { worker, world, listener, control, bell, pressure, shard, log: log_end }
     }
 
     pub(crate) fn ask(&self, path: &str) -> Client {
