@@ -24,7 +24,30 @@ pub fn keep() {
     }
 }
 
+/// How often the list is read until it is the same twice.
+const READINGS_MAX: u32 = 8;
+
+/// The list as it was at one time. The kernel writes it by the page, and mounts that come or go
+/// between two pages leave a line out or tell it twice; two readings in a row that agree have met
+/// no such change.
 fn list() -> io::Result<Vec<u8>> {
+    settled(read)
+}
+
+fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    let mut before = read()?;
+    for _ in 1..READINGS_MAX {
+        let now = read()?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    // Where mounts never rest, the last is as good as any.
+    Ok(before)
+}
+
+fn read() -> io::Result<Vec<u8>> {
     let Some(kept) = KEPT.get() else { return std::fs::read(LIST) };
     // At an offset, since several threads may read; the kernel writes it anew from the first byte.
     let (mut all, mut part) = (Vec::new(), vec![0; 64 << 10]);
@@ -130,6 +153,19 @@ mod tests {
         assert_eq!(of(b"/srv/www"), [(b"a b/c\\".as_slice().into(), 40)]);
         assert_eq!(of(b"/srv/www2"), []);
         assert_eq!(of(b"/").len(), 3);
+    }
+
+    #[test]
+    fn a_list_that_changes_while_it_is_read_is_read_again() {
+        let mut told = ["torn", "whole", "whole", "later"].into_iter();
+        let list = settled(|| Ok(told.next().unwrap().into())).unwrap();
+        assert_eq!((list.as_slice(), told.next()), (b"whole".as_slice(), Some("later")));
+        let mut readings = 0;
+        let list = settled(|| {
+            readings += 1;
+            Ok(vec![readings as u8])
+        });
+        assert_eq!((list.unwrap(), readings), (vec![READINGS_MAX as u8], READINGS_MAX));
     }
 
     #[test]
