@@ -3,6 +3,7 @@
 use toml::Value;
 
 use super::Written;
+use super::nearest::nearest;
 use super::written::show_size;
 use crate::resource::options::check_file;
 
@@ -72,6 +73,9 @@ pub(super) const BY_ENGINE: &str = "by-engine";
 pub(super) fn hot_cache(written: &Written) -> Result<Option<u64>, String> {
     match written.text("a size, or by-engine") {
         Ok(BY_ENGINE) => Ok(None),
+        Ok(word) if nearest(word, [BY_ENGINE]).is_some() => {
+            Err(format!("'{word}' is not a size; did you mean '{BY_ENGINE}'?"))
+        }
         _ => written.size(0..=1 << 40).map(Some),
     }
 }
@@ -93,6 +97,15 @@ mod tests {
         assert_eq!(power_of_two(4096), Ok(4096));
         let told = power_of_two(96 << 10).expect_err("three times 32 KiB");
         assert_eq!(told, "96KiB is not a power of two; write 64KiB or 128KiB");
+    }
+
+    #[test]
+    fn a_hot_cache_is_a_size_or_up_to_the_engine() {
+        let read = |text: &str| hot_cache(&Written::Loose(text.into()));
+        assert_eq!((read("by-engine"), read("1MiB")), (Ok(None), Ok(Some(1 << 20))));
+        let told = read("bye-engine").expect_err("a slip");
+        assert_eq!(told, "'bye-engine' is not a size; did you mean 'by-engine'?");
+        assert!(read("64").expect_err("no unit").contains("has no unit"));
     }
 
     #[test]
