@@ -78,6 +78,15 @@ impl Extra {
         }
     }
 
+    /// Lines that a server may keep back as long as no more requests come: nginx has a buffer of
+    /// 64 KiB of them, and pitcrew writes all within `access-log-flush`.
+    pub(crate) fn kept_lines(contestant: &Contestant) -> u64 {
+        match contestant {
+            Contestant::Pitcrew(_) => 0,
+            Contestant::Peer(_) => 1000,
+        }
+    }
+
     /// The arguments of pitcrew for it.
     pub(crate) fn arguments(self, log: &Path) -> Vec<String> {
         let more: &[&str] = match self {
@@ -97,8 +106,6 @@ pub(crate) fn log_of(scratch: &Path, number: usize) -> PathBuf {
     scratch.join(format!("access-{number}.log"))
 }
 
-/// Lines that may lie in a buffer as long as no more requests come: nginx keeps 64 KiB of them.
-const KEPT: u64 = 1000;
 /// How long the last lines may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -107,14 +114,14 @@ pub(crate) fn empty(log: &Path) -> io::Result<()> {
     File::options().write(true).open(log)?.set_len(0)
 }
 
-/// Waits until a log has a line for each of some requests, so that what it costs is in the round,
-/// and tells what is wrong if it never has.
-pub(crate) fn settle(log: &Path, requests: u64) -> io::Result<Option<String>> {
+/// Waits until a log has a line for each of some requests but for those that its server may keep
+/// back, so that what it costs is in the round, and tells what is wrong if it never has.
+pub(crate) fn settle(log: &Path, requests: u64, kept: u64) -> io::Result<Option<String>> {
     let until = Instant::now() + PATIENCE;
     let mut file = File::open(log)?;
     let mut block = vec![0; 1 << 20];
     let mut lines = 0;
-    while lines + KEPT < requests {
+    while lines + kept < requests {
         let count = file.read(&mut block)?;
         lines += block[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
         if count == 0 {
@@ -148,13 +155,15 @@ impl Outcome {
 
     fn added_by(&self, with: &Lane) -> Option<Added> {
         let extra = with.extra?;
-        let server = with.name.strip_suffix(&format!("+{}", extra.name()))?;
-        let without = self.lanes.iter().find(|lane| lane.name == server)?;
+        let plain = |lane: &&Lane| {
+            lane.contestant == with.contestant && lane.extra.is_none() && !lane.control
+        };
+        let without = self.lanes.iter().find(plain)?;
         let pairs = with.rounds.iter().zip(&without.rounds);
         let counted = |(a, b): &(&Round, &Round)| a.void.is_none() && b.void.is_none();
         let added = Spread::of(pairs.filter(counted).map(|(a, b)| a.cost_us - b.cost_us))?;
+        let server = without.name.clone();
         let (without, with_it) = (without.cost()?.median, with.cost()?.median);
-        let server = server.to_owned();
         Some(Added { server, extra, without, with: with_it, added, peer: with.peer })
     }
 
@@ -181,7 +190,10 @@ impl Outcome {
                 one.with,
                 format!("[{low:.2} {high:.2}]")
             );
-            let peers = all.iter().filter(|peer| peer.peer && peer.extra == one.extra);
+            // What adds nothing that can be told from noise is no measure.
+            let peers = all
+                .iter()
+                .filter(|peer| peer.peer && peer.extra == one.extra && peer.added.low > 0.0);
             let least = peers.min_by(|a, b| a.added.median.total_cmp(&b.added.median));
             if let Some(peer) = least.filter(|_| !one.peer) {
                 let share = median / peer.added.median;
@@ -249,9 +261,12 @@ mod tests {
     fn a_log_that_lacks_lines_makes_a_round_void() {
         let log = std::env::temp_dir().join(format!("loadtest-extra-{}", std::process::id()));
         std::fs::write(&log, "line\n".repeat(20)).unwrap();
-        assert_eq!(settle(&log, KEPT + 20).unwrap(), None);
-        let told = settle(&log, KEPT + 21).unwrap();
-        assert_eq!(told.unwrap(), "the log has 20 lines for 1021 requests");
+        let [kept, none] = [Contestant::Peer(PeerKind::Nginx), Contestant::Pitcrew(String::new())]
+            .map(|one| Extra::kept_lines(&one));
+        assert_eq!(settle(&log, kept + 20, kept).unwrap(), None);
+        assert_eq!(settle(&log, 20, none).unwrap(), None);
+        let told = settle(&log, 21, none).unwrap();
+        assert_eq!(told.unwrap(), "the log has 20 lines for 21 requests");
         empty(&log).unwrap();
         assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
         std::fs::remove_file(&log).unwrap();

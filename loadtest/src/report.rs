@@ -254,7 +254,9 @@ pub(crate) fn common<'a>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::extra::Extra;
     use crate::generator::Load;
+    use crate::servers::Contestant;
 
     pub(crate) fn lane(name: &str, control: bool, costs: &[f64]) -> Lane {
         let round = |&cost_us: &f64| Round {
@@ -282,6 +284,7 @@ pub(crate) mod tests {
         };
         Lane {
             name: name.to_owned(),
+            contestant: Contestant::Pitcrew(name.to_owned()),
             control,
             extra: None,
             peer: name.starts_with("nginx"),
@@ -367,5 +370,25 @@ pub(crate) mod tests {
         };
         assert!(matches!(of(3), Compared::Ratio(Spread { rounds: 5, .. }, None)));
         assert_eq!((of(4), of(8)), (Compared::TooFew(4), Compared::Never));
+    }
+
+    #[test]
+    fn what_an_extra_adds_is_set_against_its_own_server() {
+        let with_log = |name: &str, costs: &[f64]| Lane {
+            contestant: Contestant::Pitcrew(name.to_owned()),
+            extra: Some(Extra::Log),
+            ..lane(&format!("{name}+log"), false, costs)
+        };
+        let mut outcome = outcome();
+        outcome.lanes.push(with_log("nginx", &[12.0, 12.0, 13.0]));
+        outcome.lanes.push(with_log("pitcrew uring", &[4.5, 4.5, 4.5]));
+        // Names are for people.
+        outcome.lanes[2].name = "the ring".to_owned();
+        let table = outcome.added_table();
+        let line = table.lines().find(|line| line.starts_with("the ring")).unwrap();
+        assert!(line.ends_with("0.25 of what it adds to nginx"), "{table}");
+        // A peer that pays nothing for it, or less, is no measure of what it costs.
+        outcome.lanes[4] = with_log("nginx", &[9.0, 10.0, 12.0]);
+        assert!(!outcome.added_table().contains("of what it adds"), "{}", outcome.added_table());
     }
 }

@@ -33,6 +33,9 @@ pub(crate) struct Extent {
 pub(crate) struct Lane {
     /// Its name in the report.
     pub(crate) name: String,
+    /// What runs there.
+    #[serde(skip)]
+    pub(crate) contestant: Contestant,
     /// Whether it is the first one again, for the noise.
     pub(crate) control: bool,
     /// What it does beside serving.
@@ -141,6 +144,7 @@ pub(crate) fn run(
         let head_bytes = compare(&server, &name, bodies::TIMES)?;
         lanes.push(Lane {
             name,
+            contestant: entrant.contestant.clone(),
             control: entrant.control,
             extra: entrant.extra,
             peer: matches!(entrant.contestant, Contestant::Peer(_)),
@@ -229,7 +233,7 @@ impl Field<'_> {
         let slab_before = machine::slab_bytes();
         let (load, idlers, others) = self.generate(&task)?;
         let unlogged = match &server.log {
-            Some(log) => extra::settle(log, load.requests)?,
+            Some(log) => extra::settle(log, load.requests, Extra::kept_lines(contestant))?,
             None => None,
         };
         let beside = alone.zip(others).map(|(alone, others)| Beside { alone, others });
