@@ -1,5 +1,7 @@
 //! Reads what a client got, and says whether it is right.
 
+use pitcrew::http::date;
+
 use super::requests::{Content, Expect, LISTED, Request};
 
 /// What the byte of a file that grew is.
@@ -30,6 +32,13 @@ pub(crate) struct Answer<'a> {
 impl<'a> Answer<'a> {
     fn field(&self, name: &str) -> Option<&'a str> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// RFC 9110 section 6.6.1: the date is that of the answer, also when the clock jumps.
+    fn check_date(&self, clock: &[i64]) {
+        let text = self.field("date").expect("every answer has a date");
+        let told = date::parse(text.as_bytes(), 0).expect("a date");
+        assert!(clock.contains(&told), "{text} ({told}), and the clock was at {clock:?}");
     }
 
     pub(crate) fn closes(&self) -> bool {
@@ -80,10 +89,11 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads on as far as answers are whole; at the end also what there is of another.
+    /// Reads on as far as answers are whole; at the end also what there is of another. With the
+    /// bytes come the seconds that the wall clock has shown meanwhile.
     pub(crate) fn advance(
         &mut self,
-        wire: &[u8],
+        (wire, clock): (&[u8], &[i64]),
         requests: &[Request],
         site: &[Content],
         tolerance: Tolerance,
@@ -97,6 +107,7 @@ impl Reading {
                 self.at += answer.bytes;
                 continue;
             }
+            answer.check_date(clock);
             if !answer.complete && !is_end {
                 return;
             }

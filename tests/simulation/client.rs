@@ -48,6 +48,8 @@ pub(crate) struct Visitor {
     /// Bytes written of the next one.
     written: usize,
     wire: Wire,
+    /// How often the wall clock had shown another second when it connected.
+    clock: usize,
     pub(crate) reading: Reading,
     next_act: Instant,
     pub(crate) done: bool,
@@ -105,6 +107,7 @@ impl Visitor {
             asked: 0,
             written: 0,
             wire: Wire::default(),
+            clock: 0,
             reading: Reading::default(),
             next_act: begins,
             done: false,
@@ -139,6 +142,10 @@ impl Visitor {
             return;
         }
         let (inbound, outbound) = self.plan.buffers;
+        if self.connection.is_none() {
+            // The last second is shown till there is another.
+            self.clock = world.seconds_told(0).len().saturating_sub(1);
+        }
         let client = self
             .connection
             .get_or_insert_with(|| world.connect(listener, inbound, outbound))
@@ -171,12 +178,18 @@ impl Visitor {
         }
         if !bytes.is_empty() {
             self.wire.0.extend(bytes);
-            self.reading.advance(&self.wire.0, &self.plan.requests, site, tolerance, false);
+            self.read_on(world, site, tolerance, false);
         }
         self.leave_if_satisfied(&client);
         if client.end() != End::Open {
             self.done = true;
         }
+    }
+
+    fn read_on(&mut self, world: &World, site: &[Content], tolerance: Tolerance, is_end: bool) {
+        let told = world.seconds_told(self.clock);
+        let wire = (&self.wire.0[..], &told[..]);
+        self.reading.advance(wire, &self.plan.requests, site, tolerance, is_end);
     }
 
     /// Writes what it may; says whether there was room for anything.
@@ -218,8 +231,8 @@ impl Visitor {
     }
 
     /// When all is over: what was read is right, and all of it was read if nothing hindered it.
-    pub(crate) fn check(&mut self, site: &[Content], tolerance: Tolerance) {
-        self.reading.advance(&self.wire.0, &self.plan.requests, site, tolerance, true);
+    pub(crate) fn check(&mut self, world: &World, site: &[Content], tolerance: Tolerance) {
+        self.read_on(world, site, tolerance, true);
         let misbehaved = Tolerance { refusals: tolerance.refusals || self.left, ..tolerance };
         self.reading.end(&self.wire.0, misbehaved);
         if !misbehaved.refusals {

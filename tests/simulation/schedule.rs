@@ -355,7 +355,7 @@ impl Schedule {
     fn check(mut self) -> Summary {
         let tolerance = self.tolerance();
         for visitor in &mut self.visitors {
-            visitor.check(&self.site, tolerance);
+            visitor.check(&self.world, &self.site, tolerance);
         }
         assert_eq!(self.worker.open(), 0, "every connection has ended");
         self.come_home();

@@ -79,7 +79,7 @@ impl Kernel for Simulated {
     }
 
     fn wall(&mut self) -> WallClock {
-        self.world.wall()
+        self.world.tell_wall()
     }
 
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) now: Instant,
     /// The wall clock at the origin of the monotonic one, in nanoseconds.
     pub(super) wall_origin: i64,
+    /// What it was read at, in seconds.
+    pub(super) seconds_told: Vec<i64>,
     pub(super) faults: Faults,
     pub(super) script: Script,
     pub(super) objects: Vec<Option<Object>>,
@@ -78,6 +80,7 @@ impl State {
             random: Random::new(seed),
             now: Instant::from_nanoseconds(1_000_000_000_000),
             wall_origin: 1_750_000_000_000_000_000,
+            seconds_told: Vec::new(),
             faults: Faults::NONE,
             script: Script::default(),
             objects: Vec::new(),

@@ -92,6 +92,22 @@ impl World {
         self.state().wall()
     }
 
+    /// The wall clock for whoever runs on this kernel, which is remembered.
+    pub(super) fn tell_wall(&self) -> WallClock {
+        let mut state = self.state();
+        let wall = state.wall();
+        if state.seconds_told.last() != Some(&wall.seconds) {
+            state.seconds_told.push(wall.seconds);
+        }
+        wall
+    }
+
+    /// The seconds that the wall clock was read at, the first `count` left out. One that is the
+    /// same as the last time is told once.
+    pub fn seconds_told(&self, count: usize) -> Vec<i64> {
+        self.state().seconds_told[count..].to_vec()
+    }
+
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
         self.state().pass(time);
