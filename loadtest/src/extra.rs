@@ -82,7 +82,7 @@ impl Extra {
     /// 64 KiB of them, and pitcrew writes all within `access-log-flush`.
     pub(crate) fn kept_lines(contestant: &Contestant) -> u64 {
         match contestant {
-            Contestant::Pitcrew(_) => 0,
+            Contestant::Pitcrew(_) | Contestant::Null => 0,
             Contestant::Peer(_) => 1000,
         }
     }

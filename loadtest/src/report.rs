@@ -379,7 +379,7 @@ pub(crate) mod tests {
             extra: Some(Extra::Log),
             ..lane(&format!("{name}+log"), false, costs)
         };
-        let mut outcome = outcome();
+        let mut outcome = four();
         outcome.lanes.push(with_log("nginx", &[12.0, 12.0, 13.0]));
         outcome.lanes.push(with_log("pitcrew uring", &[4.5, 4.5, 4.5]));
         // Names are for people.

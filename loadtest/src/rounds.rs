@@ -233,7 +233,7 @@ impl Field<'_> {
         let slab_before = machine::slab_bytes();
         let (load, idlers, others) = self.generate(&task)?;
         let unlogged = match &server.log {
-            Some(log) => extra::settle(log, load.requests, Extra::kept_lines(contestant))?,
+            Some(log) => extra::settle(log, load.requests, Extra::kept_lines(&entrant.contestant))?,
             None => None,
         };
         let beside = alone.zip(others).map(|(alone, others)| Beside { alone, others });

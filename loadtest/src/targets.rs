@@ -324,6 +324,7 @@ mod tests {
     use super::*;
     use crate::extra::Extra;
     use crate::report::tests::{four, lane, outcome};
+    use crate::servers::Contestant;
 
     fn target(metric: Metric, of: &[&str], to: Option<&str>, at_least: f64) -> Target {
         Target {
@@ -374,6 +375,7 @@ mod tests {
     fn what_an_extra_adds_is_a_target() {
         let with = |name: &str, costs: &[f64]| {
             let mut lane = lane(&format!("{name}+log"), false, costs);
+            lane.contestant = Contestant::Pitcrew(name.to_owned());
             lane.extra = Some(Extra::Log);
             lane
         };
