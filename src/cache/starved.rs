@@ -42,7 +42,8 @@ impl OpenFiles {
         }
     }
 
-    /// Opens what starved in an earlier turn: what gave way was closed with the entry into this one.
+    /// Opens what starved in an earlier turn: what gave way was closed with the entry into this
+    /// one.
     pub(super) fn feed_the_starved(&mut self, now: Instant) {
         if self.starved.gave_way == Some(now) {
             return;

@@ -3,8 +3,9 @@
 //! The pipe comes from a pool and goes back empty. A step moves bytes within the turn's budget.
 //! What is in the pipe can be doubled into a tap by tee(2) before it goes on; when the tap has no
 //! room, the body goes on without it.
-//! Nothing goes into the pipe that is not in the page cache, see `residency.rs`, and no pipe is held
-//! while the disk is waited for: one that hangs would keep all of them. It will not win races; it is the engine whose bytes can be observed on their way.
+//! Nothing goes into the pipe that is not in the page cache, see `residency.rs`, and no pipe is
+//! held while the disk is waited for: one that hangs would keep all of them. It will not win races;
+//! it is the engine whose bytes can be observed on their way.
 
 use rustix::io::Errno;
 

@@ -50,7 +50,7 @@ fn files(groups: &str, hierarchy: &Hierarchy) -> Vec<PathBuf> {
         true => "memory.max",
         false => "memory.limit_in_bytes",
     };
-    // Lines are number, controllers and path; the unified hierarchy has number 0 and no controllers.
+    // Lines are number, controllers and path; the unified hierarchy has 0 and no controllers.
     let mut lines = groups.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
         rest.split_once(':')

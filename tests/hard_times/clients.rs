@@ -203,8 +203,8 @@ fn a_shortage_of_descriptors_passes() {
     }
 }
 
-/// Fewer descriptors than files that may be kept open: those that are only kept give way to the next
-/// one, so nobody is told to come again. The engine `direct` has two descriptors of each file.
+/// Fewer descriptors than files that may be kept open: those that are only kept give way to the
+/// next one, so nobody is told to come again. The engine `direct` has two descriptors of each file.
 #[test]
 fn files_that_are_only_kept_give_way_to_others() {
     let scratch = tree();

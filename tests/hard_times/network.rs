@@ -11,9 +11,10 @@ use crate::common::{Digest, ENGINES, Launch, Pattern, Scratch, Server, skipped};
 /// segmentation is left to a device.
 const TINY_MTU: &str = "ip link set lo mtu 576 up";
 
-/// Every eleventh packet is lost where it arrives, in both directions: by a count and not by chance,
-/// so that runs are alike. Packets are as large as on an Ethernet, and not as large as loopback can
-/// carry. What is lost where it leaves would be told to the sender, which no network does.
+/// Every eleventh packet is lost where it arrives, in both directions: by a count and not by
+/// chance, so that runs are alike. Packets are as large as on an Ethernet, and not as large as
+/// loopback can carry. What is lost where it leaves would be told to the sender, which no network
+/// does.
 const LOSS: &str = "ip link set lo mtu 1500 gso_max_segs 1 up \
     && nft add table inet loss \
     && nft add chain inet loss arriving '{ type filter hook input priority 0; }' \
