@@ -46,13 +46,6 @@ impl Options {
         usual.min(part - part % ROUND)
     }
 
-    /// Memory for small hot files in all workers, in bytes. A fixed engine moves every body itself
-    /// unless it was asked not to, so that comparing engines compares engines.
-    fn hot_bytes(&self) -> u64 {
-        let usual = if self.engine == Kind::Auto { HOT_CACHE_OF_AUTO } else { 0 };
-        self.hot_cache.unwrap_or_else(|| self.at_most_a_part(usual, HOT_CACHE_PART))
-    }
-
     /// What the budgets of memory come to, each with the name of its key, in bytes.
     pub fn memory_budgets(&self) -> [(&'static str, u64); 5] {
         let cache = if self.engine.keeps_blocks() { self.direct_cache } else { 0 };
@@ -60,7 +53,7 @@ impl Options {
             ("head-buffers", self.head_buffers as u64),
             ("body-buffers", self.body_buffers as u64),
             ("direct-cache", cache as u64),
-            ("hot-cache", self.hot_bytes()),
+            ("hot-cache", all_hot_bytes(self)),
             ("listing-memory", self.listing_memory),
         ]
     }
@@ -114,7 +107,14 @@ pub(super) fn of_blocks(options: &Options) -> BlockOptions {
 
 /// Memory for small hot files, in bytes.
 pub(super) fn hot_bytes(options: &Options) -> u64 {
-    options.hot_bytes() / options.workers as u64
+    all_hot_bytes(options) / options.workers as u64
+}
+
+/// The same in all workers. A fixed engine moves every body itself unless it was asked not to, so
+/// that comparing engines compares engines.
+fn all_hot_bytes(options: &Options) -> u64 {
+    let usual = if options.engine == Kind::Auto { HOT_CACHE_OF_AUTO } else { 0 };
+    options.hot_cache.unwrap_or_else(|| options.at_most_a_part(usual, HOT_CACHE_PART))
 }
 
 /// Bytes from which a file leaves nothing in the page cache, if any does so.
