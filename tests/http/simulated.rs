@@ -21,8 +21,6 @@ use pitcrew::telemetry::Shard;
 use pitcrew::{cache, config, limits};
 use rustix::io::Errno;
 
-#[path = "faults.rs"]
-mod faults;
 #[path = "limits.rs"]
 mod limited;
 
