@@ -10,12 +10,14 @@ mod clients;
 mod commands;
 mod disks;
 mod lab;
+mod memory;
 
 pub use blocks::*;
 pub use clients::*;
 pub use commands::*;
 pub use disks::*;
 pub use lab::*;
+pub use memory::*;
 
 // ring
 

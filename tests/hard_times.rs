@@ -12,6 +12,8 @@ mod crowds;
 mod ends;
 #[path = "hard_times/files.rs"]
 mod files;
+#[path = "hard_times/memory.rs"]
+mod memory;
 #[path = "hard_times/network.rs"]
 mod network;
 #[path = "hard_times/starts.rs"]

@@ -534,3 +534,41 @@ fn a_row_without_its_test_is_seen() {
     let right = "`tests/tidy.rs` `every_fault_of_the_table_has_its_test`";
     assert!(unproven(&format!("{head}| a | b | c | {right} |\n")).is_empty());
 }
+
+/// Bugs that find no place any more, or not one alone, or that no test is to catch.
+fn misplaced(table: &str) -> Vec<String> {
+    let table: toml::Table = table.parse().expect("it is TOML");
+    let mutants = table["mutants"].as_array().expect("a list of bugs");
+    let is_wrong = |mutant: &&toml::Value| {
+        let text = |key: &str| mutant[key].as_str().expect("each key is text");
+        let file = std::fs::read_to_string(root().join(text("file"))).unwrap_or_default();
+        let test = mutant["test"].as_array().expect("the words of a command");
+        let program = test[0].as_str().expect("each is text");
+        let places = [format!("tests/{program}.rs"), format!("tests/{program}/main.rs")];
+        file.matches(text("from")).count() != 1
+            || !text("to").contains("MUTANT")
+            || !places.iter().any(|place| root().join(place).is_file())
+    };
+    mutants.iter().filter(is_wrong).map(|mutant| mutant["bug"].to_string()).collect()
+}
+
+#[test]
+fn every_planted_bug_has_its_place() {
+    let table = std::fs::read_to_string(root().join("tests/mutations/mutants.toml")).unwrap();
+    nothing("a bug without its place", misplaced(&table));
+}
+
+#[test]
+fn a_planted_bug_without_its_place_is_seen() {
+    let row = |file: &str, from: &str, to: &str, test: &str| {
+        let values =
+            format!("file = '{file}'\nfrom = '{from}'\nto = '{to}'\ntest = ['{test}', '']");
+        misplaced(&format!("[[mutants]]\nbug = 'a'\n{values}\n")).len()
+    };
+    let (file, from, to) = ("Cargo.toml", "default-run", "MUTANT");
+    assert_eq!(row(file, from, to, "tidy"), 0);
+    assert_eq!(row("tests/none.rs", from, to, "tidy"), 1);
+    assert_eq!(row(file, "version", to, "tidy"), 1);
+    assert_eq!(row(file, from, "a bug", "tidy"), 1);
+    assert_eq!(row(file, from, to, "none"), 1);
+}

@@ -51,6 +51,8 @@ pub(super) enum Stage {
     Ask(Op),
     /// A rename or a change got in the way; open it again.
     Again,
+    /// There was no descriptor for it.
+    Starved(Errno),
     /// The part is a file, open and asked.
     Open,
     /// No more is to be learnt of the part.
@@ -175,6 +177,9 @@ impl Load {
                 self.linked = true;
                 Stage::Again
             }
+            (Some(Op::Open { .. }), Err(errno @ (Errno::MFILE | Errno::NFILE)), _) => {
+                Stage::Starved(errno)
+            }
             (Some(Op::Stat { file, facts, .. }), Ok(_), _) => self.know(part, file, *facts),
             (Some(Op::Job(Job::Digest { digest, .. })), Ok(_), _) => {
                 self.digests[part.place()] = Some(digest);
@@ -186,18 +191,30 @@ impl Load {
                 Stage::Known
             }
             (_, Err(errno), _) => {
-                let found = refusal(errno);
-                // Whether there is a neighbour decides what is sent and what Vary says: as long as
-                // it cannot be known, nothing is. Without a descriptor past the page cache the
-                // body travels by another engine.
-                let unknown = matches!(found, Found::Unavailable(_)) && !part.direct;
-                if part == Part::ORIGINAL || unknown {
-                    self.refused = Some(found);
-                }
+                self.fail(part, errno);
                 Stage::Known
             }
             (op, result, _) => unreachable!("{op:?} came to {result:?}, which nobody asked for"),
         }
+    }
+
+    /// A part cannot be opened or asked.
+    pub(super) fn fail(&mut self, part: Part, errno: Errno) {
+        let found = refusal(errno);
+        // Whether there is a neighbour decides what is sent and what Vary says: as long as it
+        // cannot be known, nothing is. Without a descriptor past the page cache the body travels
+        // by another engine.
+        let unknown = matches!(found, Found::Unavailable(_)) && !part.direct;
+        if part == Part::ORIGINAL || unknown {
+            self.refused = Some(found);
+        }
+    }
+
+    /// Whether a part that starved may be tried once more, which is counted.
+    pub(super) fn may_try_again(&mut self) -> bool {
+        let may = self.tries < OPEN_TRIES_MAX;
+        self.tries += u32::from(may);
+        may
     }
 
     fn know(&mut self, part: Part, file: File, facts: Facts) -> Stage {
@@ -353,7 +370,11 @@ mod tests {
     fn a_neighbour_that_cannot_be_looked_for_is_not_one_that_is_missing() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
             let mut load = begun();
-            assert!(matches!(load.take(Part::VARIANTS[2], opened(errno)), Stage::Known));
+            match load.take(Part::VARIANTS[2], opened(errno)) {
+                Stage::Known => {}
+                Stage::Starved(errno) => load.fail(Part::VARIANTS[2], errno),
+                stage => panic!("{errno}: {stage:?}"),
+            }
             let (found, _) = load.result(None, false);
             assert!(matches!(found, Found::Unavailable(told) if told == errno), "{found:?}");
         }
@@ -372,7 +393,8 @@ mod tests {
     fn a_file_is_served_without_neighbours_and_without_a_direct_descriptor() {
         let mut load = begun();
         let direct = Part { direct: true, ..Part::ORIGINAL };
-        assert!(matches!(load.take(direct, opened(Errno::MFILE)), Stage::Known));
+        assert!(matches!(load.take(direct, opened(Errno::MFILE)), Stage::Starved(Errno::MFILE)));
+        load.fail(direct, Errno::MFILE);
         assert!(matches!(load.take(Part::VARIANTS[0], opened(Errno::NOENT)), Stage::Known));
         let (found, replaced) = load.result(None, false);
         assert!(matches!(found, Found::File(_)) && !replaced, "{found:?}");

@@ -14,13 +14,12 @@ use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::freshness::{Trust, trust_in};
 use super::hot::Hot;
 use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
 use super::queue::Queue;
+use super::starved::Starved;
 use super::stats::Stats;
 use super::tenure::Tenure;
 use super::tree::{Directory, Followed, Root, Tree};
@@ -31,18 +30,18 @@ use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    tree: Tree,
+    pub(super) tree: Tree,
     /// Which of the directories that were there it was found in.
     generation: u32,
-    name: Rc<[u8]>,
+    pub(super) name: Rc<[u8]>,
     found: Option<Found>,
     /// When `found` was found out: the start of its load.
     pub(super) checked: Instant,
     /// The turn in which that load ended.
-    settled: Instant,
+    pub(super) settled: Instant,
     pub(super) trust: Trust,
     /// Whether it was asked for since the eviction's hand passed.
-    used: bool,
+    pub(super) used: bool,
     /// Whether the file was seen to have changed.
     pub(super) distrusted: bool,
     pub(super) load: Option<Box<Load>>,
@@ -69,20 +68,21 @@ pub struct OpenFiles {
     pub(super) caught_up: Instant,
     pub(super) options: Options,
     pub(super) entries: Slab<Entry>,
-    hand: Vec<Key>,
+    pub(super) hand: Vec<Key>,
     /// Entries that are being found out.
-    loads: Loads,
+    pub(super) loads: Loads,
     /// Operations that wait to be started.
     pub(super) queue: Queue<Purpose>,
     /// Files that wait to be hashed, and how many are.
     to_hash: VecDeque<(Key, Part, Op)>,
     hashing: usize,
+    pub(super) starved: Starved,
     /// Whether the helpers had no room; the next wake says that they may.
     helpers_are_full: bool,
     /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
     woken: Vec<Owner>,
-    stats: Arc<Stats>,
+    pub(super) stats: Arc<Stats>,
 }
 
 impl OpenFiles {
@@ -111,6 +111,7 @@ impl OpenFiles {
             queue: Queue::default(),
             to_hash: VecDeque::new(),
             hashing: 0,
+            starved: Starved::default(),
             helpers_are_full: false,
             pending: HashMap::new(),
             woken: Vec::new(),
@@ -253,6 +254,7 @@ impl OpenFiles {
     pub fn wake(&mut self, wake: Wake, now: Instant) {
         self.helpers_are_full = false;
         self.queue.wake();
+        self.feed_the_starved(now);
         if let Wake::Done(completion) = wake
             && let Some(completion) = self.hot.take(completion)
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
@@ -274,7 +276,7 @@ impl OpenFiles {
         self.woken.pop()
     }
 
-    fn open(&mut self, key: Key, part: Part, direct: bool) {
+    pub(super) fn open(&mut self, key: Key, part: Part, direct: bool) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("the caller has begun it");
         load.pending += 1;
@@ -319,6 +321,7 @@ impl OpenFiles {
                 self.queue.push(Purpose::Entry(key, part), op);
             }
             Stage::Again => self.open(key, part, part.direct),
+            Stage::Starved(errno) => self.starve(key, part, errno, now),
             Stage::Open => self.opened(key, part),
             Stage::Known => {}
         }
@@ -365,23 +368,12 @@ impl OpenFiles {
         if replaced {
             self.stats.replaced.add(1);
         }
-        let exhausted = matches!(found, Found::Unavailable(Errno::MFILE | Errno::NFILE));
         entry.found = Some(found);
         entry.checked = started;
         entry.settled = now;
         entry.distrusted = false;
         self.woken.extend(waiters);
         self.note_levels();
-        if exhausted {
-            self.give_way(now);
-        }
-    }
-
-    /// Puts out half of the entries, which are only kept for later, for want of descriptors. Says
-    /// whether there was one.
-    pub fn give_way(&mut self, now: Instant) -> bool {
-        let wanted = self.entries.len().div_ceil(2);
-        (0..wanted).take_while(|_| self.evict(now)).count() > 0
     }
 
     fn add(&mut self, tree: Tree, path: &[u8], now: Instant) -> Option<Key> {
@@ -412,39 +404,14 @@ impl OpenFiles {
         self.stats.entries.set(self.entries.len() as u64);
         self.stats.unwatched.set((self.entries.len() - self.watches.held()) as u64);
     }
-
-    /// Puts out one entry that is not being loaded and was not used since the hand last passed.
-    fn evict(&mut self, now: Instant) -> bool {
-        if self.loads.count() == self.entries.len() {
-            return false;
-        }
-        for _ in 0..2 * self.entries.len() + 1 {
-            let Some(key) = self.hand.pop() else {
-                self.hand = self.entries.keys().collect();
-                continue;
-            };
-            let Some(entry) = self.entries.get_mut(key) else { continue };
-            let awaited = entry.load.is_some() || entry.settled == now;
-            if awaited || std::mem::take(&mut entry.used) {
-                continue;
-            }
-            let entry = self.entries.remove(key).expect("it was just there");
-            self.roots[usize::from(entry.tree.0)].names.remove(&entry.name);
-            if let Trust::Watched(node) = entry.trust {
-                self.watches.release(node);
-            }
-            self.stats.evicted.add(1);
-            self.note_levels();
-            return true;
-        }
-        false
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use rustix::io::Errno;
+
     use crate::ring::{Ask, Closing, Descriptor, Facts, FileKind};
 
     const WAITER: Owner = Key { index: 0, generation: 0 };

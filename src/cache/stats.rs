@@ -18,6 +18,8 @@ pub struct Stats {
     pub evicted: Counter,
     /// Lookups refused because every entry was being loaded.
     pub refused: Counter,
+    /// Opens that found no descriptor.
+    pub starved: Counter,
     /// Answers whose body was in memory.
     pub hot_hits: Counter,
     /// Bodies that were put into memory.

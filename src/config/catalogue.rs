@@ -23,6 +23,7 @@ use super::shapes::{as_usize, count, fallback, file_name, strings, url_path};
 use super::written::{show_size, show_time};
 use super::{Format, Level, Written};
 
+use crate::limits::{BODY_SHARE_MIN, HEAD_SHARE_MIN};
 use crate::resource::options::Forbidden;
 use crate::server::options::{Etag, Precompressed, WORKERS_MAX, default_workers};
 
@@ -190,7 +191,7 @@ pub static KEYS: [Key; 74] = [
         Section::Workers,
         "head-buffers",
         "SIZE",
-        "Memory for request heads, in all workers [default: 16MiB]",
+        "Memory for request heads, in all workers; less where memory is limited [default: 16MiB]",
         |all, written, _| {
             all.server.head_buffers = as_usize(written.size(HEAD_SHARE_MIN..=64 << 30)?);
             Ok(())
@@ -201,8 +202,8 @@ pub static KEYS: [Key; 74] = [
         Section::Workers,
         "body-buffers",
         "SIZE",
-        "Memory for bodies of the engines uring, direct and copy, in all workers \
-         [default: 64MiB]",
+        "Memory for bodies of the engines uring, direct and copy, in all workers; less \
+         where memory is limited [default: 64MiB]",
         |all, written, _| {
             all.server.body_buffers = as_usize(written.size(BODY_SHARE_MIN..=1 << 40)?);
             Ok(())
@@ -399,10 +400,6 @@ pub static KEYS: [Key; 74] = [
     .common(),
 ];
 
-/// Memory for heads that one worker needs at least: four heads of the greatest size.
-pub(super) const HEAD_SHARE_MIN: u64 = 64 << 10;
-/// Memory for bodies that one worker needs at least, for a few buffers of a useful size.
-pub(super) const BODY_SHARE_MIN: u64 = 256 << 10;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

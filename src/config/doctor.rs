@@ -12,6 +12,7 @@ pub fn doctor_options(server: &ServerOptions) -> Options {
         pipes: server.pipes,
         open_files: server.open_files,
         watches: server.watches,
+        memory_budgets: server.memory_budgets().iter().map(|(_, bytes)| bytes).sum(),
         body_buffers: server.body_buffers as u64,
         direct_cache: server.direct_cache as u64,
         symlinks: server.symlinks,

@@ -3,11 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{BODY_SHARE_MIN, HEAD_SHARE_MIN};
 use super::rules::{Places, Rules};
 use super::written::show_size;
 use super::{KEYS, Key, Log, Problem, Source, Written, conflicts, file, nearest};
-use crate::limits::DIRECT_BLOCKS_MIN;
+use crate::limits::{BODY_SHARE_MIN, DIRECT_BLOCKS_MIN, HEAD_SHARE_MIN};
 use crate::server::options::Options;
 
 /// What every key means together.
@@ -185,6 +184,7 @@ impl Merge {
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Effective, Vec<Problem>> {
         if self.problems.is_empty() {
+            self.fit_memory();
             self.check_shares();
             self.check_rules();
         }
@@ -195,17 +195,43 @@ impl Merge {
         Ok(Effective { settings, file, warnings, sources })
     }
 
+    /// Has budgets that nobody has set fit the memory that this process may have, and looks
+    /// whether the others do.
+    fn fit_memory(&mut self) {
+        let sources = &self.sources;
+        let is_set = |name: &str| !matches!(source_in(sources, name), Source::Default);
+        let server = &mut self.settings.server;
+        server.fit(is_set);
+        let Some(memory) = &server.memory else { return };
+        let budgets = server.memory_budgets();
+        let all: u64 = budgets.iter().map(|(_, bytes)| bytes).sum();
+        if all <= memory.bytes {
+            return;
+        }
+        let names: Vec<_> = budgets.iter().filter(|(_, bytes)| *bytes > 0).collect();
+        // The largest of those that were set, or of all where it is the workers who need so much.
+        let set = names.iter().filter(|(name, _)| is_set(name)).max_by_key(|(_, bytes)| bytes);
+        let largest = set.or_else(|| names.iter().max_by_key(|(_, bytes)| bytes));
+        let name = largest.map_or("workers", |(name, _)| name);
+        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+        let message = format!(
+            "{} come to {}, and this process may have {} of memory ({}); lower {name}",
+            names.join(", "),
+            show_size(all),
+            show_size(memory.bytes),
+            memory.by.display(),
+        );
+        // The kernel would end it without a word.
+        let never_starts = server.memory_at_start() > memory.bytes;
+        let problem = Problem { source: self.blame(name), message };
+        if never_starts { &mut self.problems } else { &mut self.warnings }.push(problem);
+    }
+
     /// What holds between keys, each of which is right by itself.
     fn check_shares(&mut self) {
-        let given = !matches!(self.source("direct-cache"), Source::Default);
-        let server = &mut self.settings.server;
-        // Who does not use the cache of blocks is not asked to give it a size, and who has not
-        // given it one has enough for the workers that there are.
+        let server = &self.settings.server;
+        // Who does not use the cache of blocks is not asked to give it a size.
         let blocks = if server.engine.keeps_blocks() { DIRECT_BLOCKS_MIN } else { 0 };
-        let cache_min = server.workers * blocks * server.direct_block;
-        if !given {
-            server.direct_cache = server.direct_cache.max(cache_min);
-        }
         let workers = server.workers as u64;
         let mut wrong = Vec::new();
         for (name, total, least) in [
@@ -250,9 +276,13 @@ impl Merge {
     }
 
     fn source(&self, name: &str) -> &Source {
-        let index = KEYS.iter().position(|key| key.name == name);
-        &self.sources[index.expect("every key is a row of the table")]
+        source_in(&self.sources, name)
     }
+}
+
+fn source_in<'s>(sources: &'s [Source], name: &str) -> &'s Source {
+    let index = KEYS.iter().position(|key| key.name == name);
+    &sources[index.expect("every key is a row of the table")]
 }
 
 /// Kubernetes sets variables for every service of the name space: a service called `pitcrew`

@@ -369,7 +369,10 @@ impl Connection {
                 self.request = Request::begun_at(cx.io.now());
                 self.request.behind_another = !self.input.is_empty();
                 if !keep {
-                    self.farewell = Some(Farewell::Closed);
+                    let most = cx.options.requests_max;
+                    let spent = most > 0 && self.served >= most;
+                    let why = if spent { Farewell::RequestsMax } else { Farewell::Closed };
+                    self.farewell = Some(why);
                 }
             }
             Answered::ReadBody(_) if gathering => return self.send(cx),

@@ -200,7 +200,7 @@ impl Connection {
             let begun = owed.answer.begun;
             cx.stats.latency.record(cx.io.now().since(begun).as_nanos() as u64);
             // A refusal that ends the connection was the answer to what its farewell names.
-            let farewell = self.farewell.filter(|farewell| *farewell != Farewell::Closed);
+            let farewell = self.farewell.filter(|farewell| !farewell.is_orderly());
             self.end_answer(owed, farewell.unwrap_or(Farewell::Complete), cx);
         }
     }
@@ -223,7 +223,7 @@ impl Connection {
             }
             Some(farewell) => {
                 let unread = self.unread || self.input.may_have_more();
-                let orderly = farewell == Farewell::Closed && !unread;
+                let orderly = farewell.is_orderly() && !unread;
                 if orderly { self.finish() } else { self.linger(cx) }
             }
         }

@@ -37,11 +37,13 @@ pub enum Farewell {
     ProxyHeader,
     /// Others needed the buffer that it held while nothing came or went.
     Crowded,
+    /// It had carried as many requests as it may.
+    RequestsMax,
 }
 
 impl Farewell {
     /// All farewells, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Complete,
         Self::Closed,
         Self::ClientAbort,
@@ -57,6 +59,7 @@ impl Farewell {
         Self::SendSlow,
         Self::ProxyHeader,
         Self::Crowded,
+        Self::RequestsMax,
     ];
 
     /// The name in telemetry and log.
@@ -77,7 +80,13 @@ impl Farewell {
             Self::SendSlow => "send_slow",
             Self::ProxyHeader => "proxy_header",
             Self::Crowded => "crowded",
+            Self::RequestsMax => "requests_max",
         }
+    }
+
+    /// Whether the last answer was a whole one that said so, and nothing went wrong.
+    pub(super) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Closed | Self::RequestsMax)
     }
 }
 

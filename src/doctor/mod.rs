@@ -43,6 +43,8 @@ pub struct Options {
     pub open_files: usize,
     /// Directories that are watched.
     pub watches: usize,
+    /// What all budgets of memory come to, in bytes.
+    pub memory_budgets: u64,
     /// Memory for bodies, in bytes, which the engines `uring` and `direct` register.
     pub body_buffers: u64,
     /// Memory for blocks, in bytes, which the engine `direct` registers beside that.

@@ -37,6 +37,13 @@ pub static PROBES: &[Probe] = &[
         look: probes::sandbox::look,
     },
     Probe {
+        name: "memory",
+        looks_at: "the memory that this process may have, and what the budgets come to",
+        remedy: "raise the limit of the control group (MemoryMax=), or lower head-buffers, \
+                 body-buffers, direct-cache, hot-cache and listing-memory",
+        look: probes::memory::look,
+    },
+    Probe {
         name: "memlock",
         looks_at: "the limit of locked memory, and memory registered with a ring",
         remedy: "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers \

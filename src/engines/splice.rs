@@ -3,8 +3,9 @@
 //! The pipe comes from a pool and goes back empty. A step moves bytes within the turn's budget.
 //! What is in the pipe can be doubled into a tap by tee(2) before it goes on; when the tap has no
 //! room, the body goes on without it.
-//! Nothing goes into the pipe that is not in the page cache, see `residency.rs`. It will not win
-//! races; it is the engine whose bytes can be observed on their way.
+//! Nothing goes into the pipe that is not in the page cache, see `residency.rs`, and no pipe is
+//! held while the disk is waited for: one that hangs would keep all of them. It will not win races;
+//! it is the engine whose bytes can be observed on their way.
 
 use rustix::io::Errno;
 
@@ -43,37 +44,11 @@ impl Splice {
     }
 
     fn next_op(&mut self, io: &mut dyn Io) -> Result<Op, Step> {
-        if self.pipe.is_none() {
-            self.pipe = Some(io.pipe().map_err(|none| match none {
-                NoPipe::Later => Step::Waiting,
-                NoPipe::Refused => Step::Declined(Decline::NoPipe),
-            })?);
-        }
-        let pipe = self.pipe.take().expect("it was just put there");
+        let pipe = match self.pipe.take() {
+            Some(pipe) if pipe.held() > 0 => pipe,
+            empty => return self.fill(empty, io),
+        };
         let held = pipe.held();
-        if held == 0 {
-            let count = (self.body.count - self.taken_in)
-                .min(u64::from(*io.budget()))
-                .min(u64::from(pipe.capacity())) as u32;
-            if count == 0 {
-                self.pipe = Some(pipe);
-                return Err(Step::Yielded);
-            }
-            let (offset, begun) = (self.body.offset + self.taken_in, self.taken_in > 0);
-            let count = match self.residency.resident(&self.body, offset, count, begun, io) {
-                Ok(count) => count,
-                Err(step) => {
-                    self.pipe = Some(pipe);
-                    return Err(step);
-                }
-            };
-            return Ok(Op::SpliceIn {
-                file: self.body.version.file.clone(),
-                offset: self.body.offset + self.taken_in,
-                pipe,
-                count,
-            });
-        }
         // A tee begins at the oldest byte: what was doubled has to go before more is.
         let count = match &self.body.tap {
             Some(tap) if self.doubled == 0 => {
@@ -89,6 +64,31 @@ impl Splice {
             count,
             more: self.body.more || self.taken_in < self.body.count,
         })
+    }
+
+    /// The next part of the file into a pipe. If the part is not in the page cache the pipe goes
+    /// home.
+    fn fill(&mut self, empty: Option<PipeLease>, io: &mut dyn Io) -> Result<Op, Step> {
+        let capacity = empty.as_ref().map_or(u32::MAX, PipeLease::capacity);
+        let left = self.body.count - self.taken_in;
+        let count = left.min(u64::from(capacity.min(*io.budget()))) as u32;
+        if count == 0 {
+            self.pipe = empty;
+            return Err(Step::Yielded);
+        }
+        let (offset, begun) = (self.body.offset + self.taken_in, self.taken_in > 0);
+        let count = self.residency.resident(&self.body, offset, count, begun, io)?;
+        let pipe = match empty.map_or_else(|| io.pipe(), Ok) {
+            Ok(pipe) => pipe,
+            Err(NoPipe::Later) => return Err(Step::Waiting),
+            Err(NoPipe::Refused) if begun => {
+                // The one that it had has been closed by somebody else.
+                return Err(self.end(Step::Failed(BodyError::Read(Errno::MFILE)), io));
+            }
+            Err(NoPipe::Refused) => return Err(self.end(Step::Declined(Decline::NoPipe), io)),
+        };
+        let count = count.min(pipe.capacity());
+        Ok(Op::SpliceIn { file: self.body.version.file.clone(), offset, pipe, count })
     }
 
     /// Ends the body: at once if the client is gone, else when nothing of it is in flight.

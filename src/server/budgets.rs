@@ -1,4 +1,5 @@
-//! What one worker may use: its share of the budgets for all of them.
+//! What all workers may use, within the memory that this process may have, and what one may use:
+//! its share of that.
 
 use std::sync::Once;
 
@@ -7,15 +8,62 @@ use rustix::io::Errno;
 use super::options::{Kind, Options, PageCache};
 use crate::cache::BlockOptions;
 use crate::limits::{
-    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, DIRECT_BLOCKS_MIN, DIRECT_READS_MAX, HEAD_BUFFER_BYTES,
-    LARGE_HEAD_BUFFER_BYTES, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, TURN_BYTES,
+    ANSWER_BUFFER_BYTES, BODY_BUFFER_BYTES, BODY_BUFFERS_PART, BODY_SHARE_MIN, DIRECT_BLOCKS_MIN,
+    DIRECT_CACHE_PART, DIRECT_READS_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFERS_PART, HEAD_SHARE_MIN,
+    HOT_CACHE_OF_AUTO, HOT_CACHE_PART, LARGE_HEAD_BUFFER_BYTES, LISTING_MEMORY_MIN,
+    LISTING_MEMORY_PART, OPERATIONS_PER_CONNECTION, OWN_OPERATIONS, PIPE_BYTES, TURN_BYTES,
     TURNED_AWAY_MAX,
 };
 use crate::ring::{self, SetupFault, Uring};
 
-/// Memory for small hot files with the engine `auto`, in bytes: thousands of them, and less than a
-/// tenth of what the other budgets come to.
-const HOT_CACHE_OF_AUTO: u64 = 32 << 20;
+/// Budgets that were not set end at a multiple of this, so that they are told in round numbers.
+const ROUND: u64 = 64 << 10;
+
+impl Options {
+    /// Has the budgets of memory that nobody has set, by the names of their keys, take no more than
+    /// a part of what this process may have, and never less than the workers need.
+    pub fn fit(&mut self, is_set: impl Fn(&str) -> bool) {
+        let workers = self.workers as u64;
+        let blocks = if self.engine.keeps_blocks() { DIRECT_BLOCKS_MIN } else { 0 };
+        let fitting = |name: &str, usual: u64, parts: u64, least: u64| {
+            if is_set(name) { usual } else { self.at_most_a_part(usual, parts).max(least) }
+        };
+        let heads = (self.head_buffers as u64, HEAD_BUFFERS_PART, workers * HEAD_SHARE_MIN);
+        let bodies = (self.body_buffers as u64, BODY_BUFFERS_PART, workers * BODY_SHARE_MIN);
+        let least = workers * (blocks * self.direct_block) as u64;
+        let cache = (self.direct_cache as u64, DIRECT_CACHE_PART, least);
+        let listings = (self.listing_memory, LISTING_MEMORY_PART, LISTING_MEMORY_MIN);
+        let heads = fitting("head-buffers", heads.0, heads.1, heads.2);
+        let bodies = fitting("body-buffers", bodies.0, bodies.1, bodies.2);
+        let cache = fitting("direct-cache", cache.0, cache.1, cache.2);
+        let listings = fitting("listing-memory", listings.0, listings.1, listings.2);
+        (self.head_buffers, self.body_buffers) = (heads as usize, bodies as usize);
+        (self.direct_cache, self.listing_memory) = (cache as usize, listings);
+    }
+
+    fn at_most_a_part(&self, usual: u64, parts: u64) -> u64 {
+        let part = self.memory.as_ref().map_or(u64::MAX, |memory| memory.bytes / parts);
+        usual.min(part - part % ROUND)
+    }
+
+    /// What the budgets of memory come to, each with the name of its key, in bytes.
+    pub fn memory_budgets(&self) -> [(&'static str, u64); 5] {
+        let cache = if self.engine.keeps_blocks() { self.direct_cache } else { 0 };
+        [
+            ("head-buffers", self.head_buffers as u64),
+            ("body-buffers", self.body_buffers as u64),
+            ("direct-cache", cache as u64),
+            ("hot-cache", all_hot_bytes(self)),
+            ("listing-memory", self.listing_memory),
+        ]
+    }
+
+    /// What of these a start takes at once: buffers that are registered are pinned, all of them.
+    pub fn memory_at_start(&self) -> u64 {
+        let pinned = if self.engine.reads_into_buffers() { 3 } else { 0 };
+        self.memory_budgets()[..pinned].iter().map(|(_, bytes)| bytes).sum()
+    }
+}
 
 /// Of its ring.
 pub(super) fn of_ring(options: &Options) -> ring::Options {
@@ -57,11 +105,16 @@ pub(super) fn of_blocks(options: &Options) -> BlockOptions {
     }
 }
 
-/// Memory for small hot files, in bytes. A fixed engine moves every body itself unless it was asked
-/// not to, so that comparing engines compares engines.
+/// Memory for small hot files, in bytes.
 pub(super) fn hot_bytes(options: &Options) -> u64 {
+    all_hot_bytes(options) / options.workers as u64
+}
+
+/// The same in all workers. A fixed engine moves every body itself unless it was asked not to, so
+/// that comparing engines compares engines.
+fn all_hot_bytes(options: &Options) -> u64 {
     let usual = if options.engine == Kind::Auto { HOT_CACHE_OF_AUTO } else { 0 };
-    options.hot_cache.unwrap_or(usual) / options.workers as u64
+    options.hot_cache.unwrap_or_else(|| options.at_most_a_part(usual, HOT_CACHE_PART))
 }
 
 /// Bytes from which a file leaves nothing in the page cache, if any does so.
@@ -108,4 +161,69 @@ pub(super) fn register(uring: &mut Uring, memory: &[(*mut u8, usize)]) -> Option
         );
     });
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::sys::memory::Allowance;
+
+    const MIB: u64 = 1 << 20;
+
+    fn with_memory(engine: Kind, bytes: u64) -> Options {
+        let memory = Some(Allowance { bytes, by: PathBuf::from("/group/memory.max") });
+        Options { engine, workers: 2, memory, ..Options::default() }
+    }
+
+    fn budgets(options: &Options) -> [u64; 5] {
+        options.memory_budgets().map(|(_, bytes)| bytes)
+    }
+
+    #[test]
+    fn where_there_is_memory_budgets_are_as_told() {
+        let mut options = with_memory(Kind::Auto, 1024 * MIB);
+        options.fit(|_| false);
+        let expected = [16, 64, 256, 32, 64].map(|count| count * MIB);
+        assert_eq!(budgets(&options), expected);
+        options.memory = None;
+        options.fit(|_| false);
+        assert_eq!(budgets(&options), expected);
+    }
+
+    #[test]
+    fn what_nobody_has_set_leaves_half_of_the_memory() {
+        for engine in Kind::ALL {
+            for bytes in [64 * MIB, 100_000_000, 192 * MIB, 500 * MIB, 900 * MIB] {
+                let mut options = with_memory(engine, bytes);
+                options.fit(|_| false);
+                let all: u64 = budgets(&options).iter().sum();
+                assert!(all <= bytes / 2, "{engine}: {all} of {bytes}");
+                assert!(options.memory_at_start() <= all);
+            }
+        }
+        let mut options = with_memory(Kind::Direct, 192 * MIB);
+        options.fit(|_| false);
+        assert_eq!(budgets(&options), [6 * MIB, 24 * MIB, 48 * MIB, 0, 12 * MIB]);
+    }
+
+    #[test]
+    fn what_was_set_stays_and_the_others_fit() {
+        let mut options = with_memory(Kind::Auto, 192 * MIB);
+        options.hot_cache = Some(100 * MIB);
+        options.fit(|name| name == "direct-cache");
+        assert_eq!(budgets(&options), [6, 24, 256, 100, 12].map(|count| count * MIB));
+        assert_eq!(options.memory_at_start(), 0);
+        options.engine = Kind::Direct;
+        assert_eq!(options.memory_at_start(), 286 * MIB);
+    }
+
+    #[test]
+    fn workers_have_what_they_need_whatever_there_is() {
+        let mut options = with_memory(Kind::Direct, MIB);
+        options.fit(|_| false);
+        let least = [2 * HEAD_SHARE_MIN, 2 * BODY_SHARE_MIN, 4 * MIB, 0, LISTING_MEMORY_MIN];
+        assert_eq!(budgets(&options), least);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::options::Telemetry;
+use super::options::{Options, Telemetry};
 use super::reports::{Asked, Reports};
 use super::shards::Shards;
 use crate::connection::{Answer, Door, Endpoint, Freshness, Made, Question};
@@ -18,7 +18,7 @@ use crate::http::response::FieldEdit;
 use crate::http::status::Status;
 use crate::http::tag::Tag;
 use crate::ring::{Io, Owner};
-use crate::telemetry::{self, About, Lap, POLICY};
+use crate::telemetry::{self, About, POLICY};
 
 /// The forms of the figures, the one for whoever names none first.
 const FORMS: [Form; 4] = [Form::Json, Form::Html, Form::Prometheus, Form::OpenMetrics];
@@ -47,14 +47,20 @@ enum Wanted {
 
 impl Figures {
     pub(super) fn new(
-        options: &Telemetry,
+        options: &Options,
         shards: Arc<Shards>,
-        (engine, ring_setup, workers): (&'static str, &'static str, usize),
-        laps: Arc<[Lap]>,
+        ring_setup: &'static str,
         started: Instant,
     ) -> Self {
-        let about = About { engine, ring_setup, workers, laps, ..About::default() };
-        let (options, reports) = (options.clone(), Reports::new(shards));
+        let about = About {
+            engine: options.engine.name(),
+            ring_setup,
+            workers: options.workers,
+            memory_limit: options.memory.as_ref().map_or(0, |memory| memory.bytes),
+            laps: options.laps.clone().into(),
+            ..About::default()
+        };
+        let (options, reports) = (options.telemetry.clone(), Reports::new(shards));
         Self { options, about, started, reports, page: None }
     }
 

@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::resource::options::{Host, Options as SiteOptions};
 pub use crate::sandbox::Mode as Sandbox;
 pub use crate::sys::Listen;
+use crate::sys::memory::{Allowance, allowance};
 pub use crate::telemetry::Lap;
 
 /// Everything that the server room is told at start.
@@ -70,6 +71,9 @@ pub struct Options {
     pub requests_per_connection: u64,
     /// Answers to pipelined requests of one connection that gather before they are sent.
     pub pipeline_depth: usize,
+    /// The memory that this process may have, page cache and sockets included, as far as it is
+    /// known. Budgets that nobody has set keep to it, see [`Options::fit`].
+    pub memory: Option<Allowance>,
     /// Memory for request heads, in bytes, in all workers.
     pub head_buffers: usize,
     /// Memory for bodies that pass through the process, in bytes, in all workers.
@@ -158,6 +162,7 @@ impl Default for Options {
             proxy_protocol: false,
             requests_per_connection: 0,
             pipeline_depth: GATHERED_ANSWERS_MAX,
+            memory: allowance(),
             head_buffers: 16 << 20,
             body_buffers: 64 << 20,
             pipes: PIPES_MAX,

@@ -283,6 +283,9 @@ impl<K: Kernel> Worker<K> {
         if self.cache.has_work() {
             self.cache.pump(&mut self.reactor.io(self.cache_owner));
         }
+        if self.cache.is_starved() {
+            self.reactor.wake_next_turn(self.cache_owner);
+        }
         if self.listings.has_work() {
             self.listings.pump(&mut self.reactor.io(self.listings_owner));
         }

@@ -1,7 +1,7 @@
 //! What the process asks of the kernel outside the loop: sockets to listen on, signals, the
-//! root directory, mounts, memory that becomes short, the limit of descriptors, watchers, the
-//! successor and the service manager, a file that grows, whether io_uring is there, and one
-//! question to a server that runs, for the commands that look at it.
+//! root directory, mounts, memory that there is and that becomes short, the limit of descriptors,
+//! watchers, the successor and the service manager, a file that grows, whether io_uring is there,
+//! and one question to a server that runs, for the commands that look at it.
 //!
 //! Everything here runs at start, at a reload or at the end, never for a request. Failures are
 //! typed by cause, and their text is one line that names the remedy.
@@ -14,6 +14,7 @@ pub mod hand_over;
 pub mod inherited;
 pub mod lock;
 pub mod mapping;
+pub mod memory;
 pub mod mounts;
 pub mod notify;
 pub mod pressure;

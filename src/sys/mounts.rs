@@ -1,12 +1,13 @@
 //! The mounts of this process, as /proc/self/mountinfo lists them (proc_pid_mountinfo(5)). The list
 //! is the kernel's own: reading it asks no file system and waits for none.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, StatxFlags};
@@ -100,21 +101,50 @@ fn beneath_in(list: &[u8], directory: &[u8]) -> Vec<(Box<[u8]>, u64)> {
     found
 }
 
-struct Line<'a> {
-    number: u64,
-    path: &'a [u8],
-    file_system: &'a [u8],
+/// A mounted hierarchy of control groups that has bounds of memory.
+#[derive(Debug)]
+pub(super) struct Hierarchy {
+    /// Whether it is the one of all controllers (version 2).
+    pub(super) is_unified: bool,
+    /// The group that is seen at `path`.
+    pub(super) root: PathBuf,
+    pub(super) path: PathBuf,
 }
 
-/// The fields are number, parent, device, root, path, options, some optional ones, a hyphen, and
-/// the name of the file system.
+/// The hierarchies of a list. The unified one may be without bounds of memory, when the other has
+/// them.
+pub(super) fn hierarchies(list: &[u8]) -> impl Iterator<Item = Hierarchy> {
+    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(unescaped(bytes)));
+    lines(list).filter_map(move |line| {
+        let of_memory = line.options.split(|byte| *byte == b',').any(|one| one == b"memory");
+        let is_unified = match line.file_system {
+            b"cgroup2" => true,
+            b"cgroup" if of_memory => false,
+            _ => return None,
+        };
+        Some(Hierarchy { is_unified, root: path(line.root), path: path(line.path) })
+    })
+}
+
+struct Line<'a> {
+    number: u64,
+    root: &'a [u8],
+    path: &'a [u8],
+    file_system: &'a [u8],
+    options: &'a [u8],
+}
+
+/// The fields are number, parent, device, root, path, options, some optional ones, a hyphen, the
+/// name of the file system, its source, and its own options.
 fn lines(list: &[u8]) -> impl Iterator<Item = Line<'_>> {
     list.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let path = fields.nth(3)?;
+        let (root, path) = (fields.nth(2)?, fields.next()?);
         fields.find(|field| *field == b"-")?;
-        Some(Line { number, path, file_system: fields.next()? })
+        let file_system = fields.next()?;
+        let options = fields.nth(1).unwrap_or_default();
+        Some(Line { number, root, path, file_system, options })
     })
 }
 

@@ -268,6 +268,8 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.evicted = cache.evicted: Counter Count "Entries put out to make room"),
     one!(cache.refused = cache.refused:
         Counter Count "Lookups refused because every entry was being loaded"),
+    one!(cache.starved = cache.starved:
+        Counter Count "Opens that found no descriptor, so that files kept open gave way"),
     one!(cache.watches = cache.watches: Gauge Count "Directories that are watched for changes"),
     one!(cache.watches_max = cache.watches_max: Gauge Count "Directories that may be watched"),
     one!(cache.watches_refused = cache.watches_refused:

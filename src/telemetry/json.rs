@@ -54,6 +54,7 @@ impl Snapshot {
             "uptime_seconds": self.about.uptime.as_millis() as f64 / 1000.0,
             "engine": self.about.engine,
             "workers": self.about.workers,
+            "memory_limit_bytes": self.about.memory_limit,
             "ring_setup": self.about.ring_setup,
         })
     }
@@ -135,6 +136,7 @@ mod tests {
 
     fn told(shards: &[Shard]) -> Json {
         let about = About {
+            memory_limit: 1 << 30,
             engine: "splice",
             ring_setup: "deferred",
             workers: shards.len(),
@@ -185,6 +187,7 @@ mod tests {
         for shards in [vec![], vec![Shard::default()]] {
             let told = told(&shards);
             assert_eq!(told["server"]["workers"], shards.len());
+            assert_eq!(told["server"]["memory_limit_bytes"], 1 << 30);
             assert_eq!(told["server"]["uptime_seconds"], 12.345);
             for technique in Technique::ALL {
                 assert_eq!(told["techniques"][technique.name()]["operations"], 0);

@@ -18,6 +18,7 @@
 //! | `uptime_seconds` | seconds since the start, to the millisecond |
 //! | `engine` | the engine that was asked for |
 //! | `workers` | how many threads serve |
+//! | `memory_limit_bytes` | memory that the process may have; 0 where that is not known |
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
 //!
 //! `laps` has the techniques that were raced on this machine, those that the server does not use

@@ -17,6 +17,7 @@ const LINE_COST: usize = 24;
 pub const NAMES_BESIDE_THE_CATALOGUE: &[(&str, &[&str])] = &[
     ("pitcrew_build_info", &["version", "engine", "ring_setup"]),
     ("pitcrew_workers", &[]),
+    ("pitcrew_memory_limit_bytes", &[]),
     ("pitcrew_uptime_seconds", &[]),
     ("pitcrew_lap_bytes_per_second", &["technique"]),
 ];
@@ -153,6 +154,10 @@ impl Snapshot {
         out.line("pitcrew_build_info", &labels, "1");
         out.head("pitcrew_workers", "gauge", None, "Threads that serve");
         out.line("pitcrew_workers", "", &about.workers.to_string());
+        let name = "pitcrew_memory_limit_bytes";
+        let help = "Memory that the process may have, by the machine or a control group";
+        out.head(name, "gauge", Some("bytes"), help);
+        out.line(name, "", &about.memory_limit.to_string());
         let uptime = number(about.uptime.as_millis() as f64 / 1000.0);
         out.head("pitcrew_uptime_seconds", "gauge", Some("seconds"), "Time since the start");
         out.line("pitcrew_uptime_seconds", "", &uptime);

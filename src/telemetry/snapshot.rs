@@ -61,6 +61,8 @@ pub struct About {
     pub ring_setup: &'static str,
     /// How many threads serve.
     pub workers: usize,
+    /// Memory that the process may have, in bytes; 0 where that is not known.
+    pub memory_limit: u64,
     /// Time since the start.
     pub uptime: Duration,
     /// What the techniques did when they were last raced on this machine.

@@ -1,7 +1,10 @@
 //! Programs that begin another one with less than it would have.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, io};
 
 /// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
 /// behind it another program. Ends with 77 where no filter can be installed.
@@ -43,6 +46,62 @@ pub fn with_little_memlock(bytes: u64) -> Option<Vec<String>> {
         prefix.push("--bounding-set=-ipc_lock".to_owned());
     }
     works(&prefix).then_some(prefix)
+}
+
+/// A control group with a bound of memory, of either version. It goes away with its value, when
+/// nobody is in it any more.
+pub struct Group {
+    directory: PathBuf,
+    bound: &'static str,
+}
+
+impl Group {
+    /// # Errors
+    /// Where none can be made, as for an ordinary user.
+    pub fn with_memory(bytes: u64) -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let root = Path::new("/sys/fs/cgroup");
+        let unified = root.join("cgroup.controllers").exists();
+        let (parent, bound) = match unified {
+            true => (root.to_owned(), "memory.max"),
+            false => (root.join("memory"), "memory.limit_in_bytes"),
+        };
+        if unified {
+            // The controller has to be handed down to children first; it is no fault if it is.
+            let _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
+        }
+        let directory = parent.join(format!("pitcrew-test-{}-{number}", std::process::id()));
+        fs::create_dir(&directory)?;
+        let group = Self { directory, bound };
+        fs::write(group.bound(), bytes.to_string())?;
+        Ok(group)
+    }
+
+    /// The file that has the bound.
+    pub fn bound(&self) -> PathBuf {
+        self.directory.join(self.bound)
+    }
+
+    /// What stands before a command line that is to run in it.
+    pub fn prefix(&self) -> Vec<String> {
+        let door = self.directory.join("cgroup.procs");
+        let script = format!("echo $$ > '{}' && exec \"$@\"", door.display());
+        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let end = std::time::Instant::now() + super::PATIENCE;
+        // Who was in it has been waited for, but the group may hear of it later.
+        while fs::remove_dir(&self.directory)
+            .is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy)
+            && std::time::Instant::now() < end
+        {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
 }
 
 fn works(prefix: &[impl AsRef<OsStr>]) -> bool {

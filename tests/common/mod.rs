@@ -21,10 +21,10 @@ mod scratch;
 mod server;
 mod wire;
 
-pub use confine::{with_little_memlock, without_io_uring};
+pub use confine::{Group, with_little_memlock, without_io_uring};
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
 pub use scratch::Scratch;
-pub use server::{Launch, Listening, Server, cpu_ticks, figure};
+pub use server::{Launch, Listening, Server, figure};
 pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -328,15 +328,6 @@ pub fn figure(telemetry: &Value, path: &[&str]) -> u64 {
     at.as_u64().unwrap_or_else(|| panic!("{path:?} is not a count: {at}"))
 }
 
-/// User and system time of a process so far, in clock ticks (proc_pid_stat(5), fields 14 and 15).
-pub fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name in parentheses may hold spaces, so counting begins behind it, at field 3.
-    let behind = &stat[stat.rfind(')').unwrap() + 2..];
-    let fields: Vec<&str> = behind.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 fn read_lines(from: impl Read + Send + 'static) -> (Receiver<String>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel();
     let reader = std::thread::spawn(move || {

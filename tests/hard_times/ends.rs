@@ -85,6 +85,43 @@ fn idle_connections_do_not_hold_up_the_end() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
 }
 
+/// Every signal that does not end it, by the hundred, while a body is on its way: it is whole, who
+/// comes meanwhile is served, and the last configuration serves to the end.
+#[test]
+fn signals_in_numbers_change_no_byte() {
+    const KINDS: [Signal; 7] = [
+        Signal::HUP,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::CHILD,
+        Signal::WINCH,
+        Signal::STOP,
+        Signal::CONT,
+    ];
+    for engine in ENGINES {
+        let scratch = tree();
+        let arguments = ["--engine", engine, "--workers", "1", "--drain-timeout", "10m"];
+        let mut server = Server::start(&arguments, scratch.path());
+        let mut wire = stalled(&server);
+        let mut got = Vec::new();
+        for _ in 0..100 {
+            KINDS.into_iter().for_each(|signal| server.signal(signal));
+            let mut other = server.connect();
+            other.send(&get("/plain.txt", "Connection: close\r\n"));
+            assert_eq!(other.response().unwrap().body, b"still here\n", "{engine}");
+            got.extend(wire.exact(1000).unwrap());
+        }
+        server.figure_until(&["configuration", "reloads"], |count| count > 1);
+        assert_eq!(server.figure(&["configuration", "refused"]), 0, "{engine}");
+        wire.widen();
+        got.extend(wire.exact(BIG as usize - got.len()).unwrap());
+        assert!(got == Pattern::new(41).bytes(0, BIG as usize), "{engine}: wrong bytes");
+        drop(wire);
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(0), "{engine}: {}", server.stderr());
+    }
+}
+
 /// Nothing to wait for at all.
 #[test]
 fn a_server_that_was_never_used_ends_cleanly() {

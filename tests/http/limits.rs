@@ -80,6 +80,44 @@ fn a_head_must_come_at_its_rate() {
     assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
 }
 
+/// RFC 9110 section 15.5.9: so it is with the body of a request, which is read away.
+#[test]
+fn a_body_must_come_in_its_time() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Hasty);
+    let mut slow = machine.connect();
+    let head = b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+    machine.send(&mut slow, head);
+    let mut steady = machine.connect();
+    machine.send(&mut steady, head);
+    machine.send(&mut steady, &[b'x'; 1000]);
+    assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
+    // Bytes now and then do not prolong it.
+    while machine.farewells(Farewell::BodyTimeout) == 0 {
+        machine.send(&mut slow, b"x");
+        machine.pass(SECOND);
+        assert!(machine.worker.open() > 0, "{:?}", slow.client.end());
+    }
+    assert!(slow.received.starts_with(b"HTTP/1.1 408 "), "{}", slow.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::BodyTimeout), 1);
+    machine.serves(&mut steady);
+}
+
+/// RFC 9112 section 9.6: the last answer says that it is the last.
+#[test]
+fn a_connection_carries_so_many_requests() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::TwoRequests);
+    let mut line = machine.connect();
+    machine.serves(&mut line);
+    assert!(!line.received.windows(19).any(|part| part == b"\r\nConnection: close"));
+    let first = line.received.len();
+    machine.serves(&mut line);
+    let last = &line.received[first..];
+    assert!(last.windows(19).any(|part| part == b"\r\nConnection: close"));
+    assert_eq!(line.client.end(), End::Closed);
+    let counts = [Farewell::RequestsMax, Farewell::Closed].map(|one| machine.farewells(one));
+    assert_eq!(counts, [1, 0]);
+}
+
 /// One that takes a little again and again makes progress for ever; the rate ends it. A faster one
 /// may take as long as it likes, however long the whole is.
 #[test]

@@ -542,6 +542,67 @@ fn a_file_that_cannot_be_opened_now_is_there_later() {
     }
 }
 
+/// With nothing to give way, who waits for a descriptor is served as soon as one is free and not by
+/// the slow clock, which alone has the accept tried until then.
+#[test]
+fn an_accept_that_starves_goes_on_when_a_connection_ends() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::NoVariants);
+    let first = machine.connect();
+    machine.settle();
+    machine.world.set_bounds(machine.world.descriptors(), 256, 65_536);
+    let mut late = machine.connect();
+    late.client.write(MARKER);
+    let tries = 4;
+    machine.world.pass(limits::ACCEPT_RETRY * tries);
+    machine.settle();
+    let entries = machine.shard.ring.enters.read();
+    let starved = machine.shard.connections.accepts_starved.read();
+    assert!((1..=u64::from(tries) + 1).contains(&starved), "{starved}");
+    // A moment in which nothing may happen but the alarm of the test.
+    machine.settle();
+    assert!(machine.shard.ring.enters.read() <= entries + 4);
+    let begun = machine.world.now();
+    first.client.close();
+    // Its own file needs a descriptor, too.
+    machine.world.set_bounds(machine.world.descriptors() + 4, 256, 65_536);
+    machine.take_in(&mut late);
+    assert!(late.received.starts_with(b"HTTP/1.1 200 "), "{}", late.received.escape_ascii());
+    assert!(machine.world.now().since(begun) < limits::ACCEPT_RETRY, "it did not wait for it");
+    drop(first.received);
+    machine.is_clean();
+}
+
+/// Where descriptors are fewer than files that may be kept open, those that are only kept give way
+/// to the next, whatever the engine; `direct` has two of each file.
+#[test]
+fn an_open_that_starves_makes_kept_files_give_way() {
+    for engine in Kind::ALL {
+        let mut machine = Machine::new(engine, Setup::NoVariants);
+        let mut line = machine.connect();
+        machine.send(&mut line, MARKER);
+        let names: Vec<_> = (0..30).map(|number| format!("many/{number}.txt")).collect();
+        for name in &names {
+            machine.world.file(name, name.clone().into_bytes());
+        }
+        // Room for some of them, and for the pipes of a body.
+        machine.world.set_bounds(machine.world.descriptors() + 8, 256, 65_536);
+        line.received.clear();
+        for name in &names {
+            machine.send(&mut line, format!("GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        }
+        let mut wire = Wire::past(with_date_of_now(&line.received));
+        for name in &names {
+            let answer = wire.response().unwrap();
+            assert_eq!((answer.status, answer.text()), (200, name.clone()), "{engine:?}");
+        }
+        let cache = &machine.shard.cache;
+        assert!(cache.starved.read() > 0 && cache.evicted.read() > 0, "{engine:?}");
+        // Not one by one, and not all for each.
+        assert!(cache.evicted.read() < 3 * names.len() as u64, "{engine:?}");
+        machine.is_clean();
+    }
+}
+
 /// An answer that cannot be completed: what the kernel took is delivered, not a byte of padding
 /// follows, and the connection is closed in order and not reset, so that the length that was said
 /// tells the client (RFC 9112 sections 8 and 9.6).

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pitcrew::engines::Kind;
 use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, LOADS_PER_MOUNT_MAX};
 use pitcrew::ring::MountKind;
 use pitcrew::ring::simulated::{Client, World};
@@ -84,6 +85,38 @@ fn a_mount_that_hangs_in_read_delays_neither_others_nor_what_is_resident_on_it()
         for client in &late {
             let head = rig.first_of(client);
             assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        }
+    }
+}
+
+/// With `direct` these are reads past the page cache into blocks that several may wait for. `copy`
+/// reads in the turn and is the one that waits.
+#[test]
+fn a_mount_that_hangs_in_read_delays_no_other_whatever_the_engine() {
+    for engine in Kind::ALL.into_iter().filter(|engine| *engine != Kind::Copy) {
+        for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+            let (world, mounts) = world(kind);
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            // The names are known, so it is the reads that hang.
+            for path in ["/open.txt", "/other.txt", "/slow/large"] {
+                let client = rig.ask(path);
+                assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine} {path}");
+            }
+            rig.worker.blocks().clear();
+            rig.world.pass(Duration::from_millis(300));
+            rig.world.chill("slow/large");
+            rig.world.hang(SLOW, true);
+            let late: Vec<_> = (0..MANY).map(|_| rig.ask("/slow/large")).collect();
+            for (path, body) in [("/other.txt", "other"), ("/open.txt", "open")] {
+                let client = rig.ask(path);
+                assert!(is_ok(&rig.first_of(&client), body), "{engine} {path}");
+            }
+            assert!(late.iter().all(|client| client.available() == 0), "{engine}: they wait");
+            rig.world.hang(SLOW, false);
+            for client in &late {
+                let head = rig.first_of(client);
+                assert!(head.starts_with("HTTP/1.1 200"), "{engine}: {head}");
+            }
         }
     }
 }

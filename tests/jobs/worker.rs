@@ -46,13 +46,15 @@ struct Plan {
     mounts: Mounts,
     crowd: usize,
     log: Option<access_log::Options>,
+    /// Blocks of files that are kept, and reads of them at once.
+    blocks: (usize, usize),
 }
 
 impl Plan {
     fn new() -> Self {
-        let (engine, hashes, crowd) = (Kind::Sendfile, true, CROWD);
+        let (engine, hashes, crowd, blocks) = (Kind::Sendfile, true, CROWD, (0, 1));
         let (mounts, log) = (Vec::new(), None);
-        Self { engine, watched: false, hot_bytes: 0, hashes, mounts, crowd, log }
+        Self { engine, watched: false, hot_bytes: 0, hashes, mounts, crowd, log, blocks }
     }
 }
 
@@ -63,7 +65,8 @@ impl Rig {
 
     /// With the engine `auto`, and next to no room for blocks of files.
     pub(crate) fn auto(world: World) -> Self {
-        Self::build(world, Plan { engine: Kind::Auto, hashes: false, ..Plan::new() })
+        let (engine, blocks) = (Kind::Auto, (4, 1));
+        Self::build(world, Plan { engine, hashes: false, blocks, ..Plan::new() })
     }
 
     /// With directories that are watched, or not, and memory for small bodies; names are good for
@@ -82,14 +85,25 @@ impl Rig {
         Self::with_crowd(world, mounts, CROWD)
     }
 
+    /// The same with another engine.
+    pub(crate) fn with_engine(world: World, mounts: Mounts, engine: Kind) -> Self {
+        let blocks = if engine.keeps_blocks() { (64, 8) } else { (0, 1) };
+        Self::build(world, Plan { engine, hashes: false, mounts, blocks, ..Plan::new() })
+    }
+
     /// The same for so many connections.
     pub(crate) fn with_crowd(world: World, mounts: Mounts, crowd: usize) -> Self {
         Self::build(world, Plan { hashes: false, mounts, crowd, ..Plan::new() })
     }
 
     fn build(world: World, plan: Plan) -> Self {
-        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log } = plan;
-        let blocks_max = if engine == Kind::Auto { 4 } else { 0 };
+        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log, blocks } = plan;
+        let (blocks_max, reads_max) = blocks;
+        let direct_from = match engine {
+            Kind::Direct => Some(1),
+            Kind::Auto => Some(48 << 10),
+            _ => None,
+        };
         let options = Options {
             operations_max: 8 * crowd,
             owners_max: 2 * crowd,
@@ -146,11 +160,11 @@ impl Rig {
                 hot_bytes,
                 precompressed: false,
                 fresh_only: false,
-                direct_from: (engine == Kind::Auto).then_some(48 << 10),
+                direct_from,
                 follow_links: true,
                 content_tags: hashes,
             },
-            blocks: BlockOptions { block_bytes: 4096, blocks_max, reads_max: 1, foresees: false },
+            blocks: BlockOptions { block_bytes: 4096, blocks_max, reads_max, foresees: false },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {
                 idle_timeout: Duration::from_secs(600),

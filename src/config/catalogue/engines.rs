@@ -40,7 +40,8 @@ pub(super) const DIRECT_CACHE: Key = Key::one(
     "direct-cache",
     "SIZE",
     "Memory for blocks of files that the engines direct and auto keep, in all workers; taken as \
-     it is used; if it is not given, eight blocks for each worker at least [default: 256MiB]",
+     it is used; if it is not given, eight blocks for each worker at least, and \
+     less where memory is limited [default: 256MiB]",
     |all, written, _| {
         all.server.direct_cache = as_usize(written.size(DIRECT_BLOCK.0..=1 << 40)?);
         Ok(())
@@ -66,8 +67,8 @@ pub(super) const HOT_CACHE: Key = Key::one(
     "hot-cache",
     "SIZE",
     "Memory for files up to 16KiB that are asked for again, sent with their heads, in all \
-     workers; 0 keeps none; by-engine is 32MiB with auto and none with others \
-     [default: by-engine]",
+     workers; 0 keeps none; by-engine is 32MiB with auto, or less where memory is limited, \
+     and none with others [default: by-engine]",
     |all, written, _| {
         all.server.hot_cache = hot_cache(written)?;
         Ok(())

@@ -10,15 +10,17 @@ use crate::config::address::trusted;
 use crate::config::key::{Key, Section};
 use crate::config::shapes::{as_usize, count, strings};
 use crate::config::written::{show_size, show_time};
+use crate::limits::LISTING_MEMORY_MIN;
 use crate::server::options::Beyond;
 
 pub(super) const LISTING_MEMORY: Key = Key::one(
     Section::Workers,
     "listing-memory",
     "SIZE",
-    "Memory for listings on their way, in all workers; beyond it 503 [default: 64MiB]",
+    "Memory for listings on their way, in all workers; beyond it 503; less where memory is limited \
+     [default: 64MiB]",
     |all, written, _| {
-        all.server.listing_memory = written.size(1 << 20..=1 << 40)?;
+        all.server.listing_memory = written.size(LISTING_MEMORY_MIN..=1 << 40)?;
         Ok(())
     },
     |all| Value::from(show_size(all.server.listing_memory)),

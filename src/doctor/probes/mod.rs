@@ -11,6 +11,7 @@ pub(super) mod io_uring;
 pub(super) mod kernel;
 pub(super) mod links;
 pub(super) mod memlock;
+pub(super) mod memory;
 pub(super) mod permissions;
 pub(super) mod pipes;
 pub(super) mod reflink;

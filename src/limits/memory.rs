@@ -1,0 +1,32 @@
+//! Bounds of what the budgets of memory take.
+
+/// Memory for heads that one worker needs at least, in bytes: four heads of the greatest size.
+pub const HEAD_SHARE_MIN: u64 = 64 << 10;
+/// Memory for bodies that one worker needs at least, in bytes: a few buffers of a useful size.
+pub const BODY_SHARE_MIN: u64 = 256 << 10;
+/// Memory for listings at least, in bytes: some pages of a common size.
+pub const LISTING_MEMORY_MIN: u64 = 1 << 20;
+
+/// Memory for small hot files with the engine `auto`, in bytes: thousands of them, and less than a
+/// tenth of what the other budgets come to.
+pub const HOT_CACHE_OF_AUTO: u64 = 32 << 20;
+
+/// Into how many parts the memory that a process may have is divided for each budget that nobody
+/// has set: it takes one at most. All of them together take half; the other half is for the page
+/// cache, for sockets and for the program itself.
+pub const HEAD_BUFFERS_PART: u64 = 32;
+/// See [`HEAD_BUFFERS_PART`]: bodies on their way need the most after the blocks.
+pub const BODY_BUFFERS_PART: u64 = 8;
+/// See [`HEAD_BUFFERS_PART`]: the larger the cache, the fewer reads.
+pub const DIRECT_CACHE_PART: u64 = 4;
+/// See [`HEAD_BUFFERS_PART`].
+pub const LISTING_MEMORY_PART: u64 = 16;
+/// See [`HEAD_BUFFERS_PART`].
+pub const HOT_CACHE_PART: u64 = 32;
+
+const _: () = {
+    // In 32nds.
+    let heads_and_hot = 32 / HEAD_BUFFERS_PART + 32 / HOT_CACHE_PART;
+    let others = 32 / BODY_BUFFERS_PART + 32 / DIRECT_CACHE_PART + 32 / LISTING_MEMORY_PART;
+    assert!(heads_and_hot + others <= 16, "budgets leave half of the memory");
+};
