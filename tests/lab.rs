@@ -257,9 +257,11 @@ fn rings_that_memory_may_not_be_locked_for_are_said_not_to_run() {
         lines.nth(1).unwrap_or_else(|| panic!("{lap}\n{list}")).trim()
     };
     assert!(state("uring-fixed").starts_with("can run here: no: "), "{list}");
-    assert!(state("uring-fixed").contains("(ulimit -l)"), "{list}");
+    assert!(state("uring-fixed").contains("ulimit -l"), "{list}");
+    // Some kernels count the rings themselves, too, and those of others of the same user.
     for plain in ["uring-1", "uring-8", "uring-64", "uring-256"] {
-        assert_eq!(state(plain), "can run here: yes", "{plain}");
+        let told = state(plain);
+        assert!(told.ends_with(": yes") || told.contains("ulimit -l"), "{plain}: {told}");
     }
     let laps = "--techniques uring,direct-uring --size 256KiB --rounds 3 --runtime 2ms";
     let output = deprived(directory.path(), &format!("{little} {laps}")).unwrap();
