@@ -34,6 +34,7 @@ enum Exit {
     Lap = 8,
     Engine = 9,
     Watch = 10,
+    NoLap = 11,
     Internal = 70,
 }
 
@@ -187,7 +188,13 @@ fn race(given: &Lab) -> Result<Exit, Exit> {
         LabFormat::Csv => lab::csv(&report),
     })?;
     kept.and(plotted)?;
-    Ok(if report.has_fault() { Exit::Lap } else { Exit::Done })
+    Ok(if report.has_fault() {
+        Exit::Lap
+    } else if report.fastest.is_none() {
+        Exit::NoLap
+    } else {
+        Exit::Done
+    })
 }
 
 /// `log`: the records that are wanted, and those that come.

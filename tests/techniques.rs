@@ -439,6 +439,25 @@ fn copies_that_overlap_or_have_no_place_are_refused() {
 }
 
 #[test]
+fn copies_within_a_file_neither_overlap_nor_chase_their_own_end() {
+    let directory = scratch();
+    let target = target_in(&directory);
+    positional::pwrite_all(&target, &pattern(100_000), 0).unwrap();
+    // To its end, which the copy itself moves on.
+    let copied = copy_range::copy(&target, 0, &target, 100_000, u64::MAX).unwrap();
+    assert_eq!(copied.bytes, 100_000);
+    assert!(content_of(&target) == [pattern(100_000), pattern(100_000)].concat());
+    let nothing = copy_range::copy(&target, 300_000, &target, 0, u64::MAX).unwrap();
+    assert_eq!(nothing.bytes, 0);
+    // So far apart that no single call would overlap.
+    let (far, size) = (1 << 30, (1 << 30) + 8192);
+    target.set_len(size).unwrap();
+    let overlap = copy_range::copy(&target, 0, &target, far, size).unwrap_err();
+    assert_eq!((overlap.error, overlap.done.bytes), (CopyError::Overlap, 0));
+    assert_eq!(target.metadata().unwrap().len(), size);
+}
+
+#[test]
 fn bad_descriptors_are_a_typed_error() {
     let directory = scratch();
     let (path, read_only) = file_with(&directory, b"content");

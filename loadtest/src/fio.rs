@@ -103,16 +103,18 @@ struct Pair {
     deep: bool,
     /// Whether it can pass by the page cache.
     direct: bool,
+    /// Buffers that a block is scattered over.
+    parts: u64,
 }
 
 const fn pair(lap: &'static str, engine: &'static str, deep: bool, direct: bool) -> Pair {
-    Pair { lap, engine, deep, direct }
+    Pair { lap, engine, deep, direct, parts: 1 }
 }
 
 const PAIRS: [Pair; 6] = [
     pair("read", "sync", false, true),
     pair("pread", "psync", false, true),
-    pair("readv", "vsync", false, true),
+    Pair { parts: 4, ..pair("readv", "vsync", false, true) },
     pair("posix-aio", "posixaio", true, true),
     pair("uring", "io_uring", true, true),
     pair("splice", "splice", false, false),
@@ -284,8 +286,23 @@ impl Bench<'_> {
         let Arguments { block_size, iodepth, rw, direct, .. } = self.arguments;
         let mut command = Command::new(&self.fio);
         command.arg("--name=lap").arg(format!("--filename={}", self.path.display()));
-        command.arg(format!("--ioengine={}", pair.engine)).arg(format!("--rw={}", rw.name()));
-        command.arg(format!("--bs={block_size}")).arg(format!("--size={}", self.size));
+        command.arg(format!("--ioengine={}", pair.engine)).arg(format!("--size={}", self.size));
+        if pair.parts == 1 {
+            command.arg(format!("--rw={}", rw.name())).arg(format!("--bs={block_size}"));
+        } else {
+            // fio has one buffer for a block, and gathers neighbouring blocks that are queued
+            // together into one call: the parts of a block are blocks of its own for it.
+            let parts = pair.parts;
+            let order = match rw {
+                Order::Read => rw.name().to_owned(),
+                // A new place after so many.
+                Order::Randread => format!("{}:{parts}", rw.name()),
+            };
+            command.arg(format!("--rw={order}")).arg(format!("--bs={}", block_size / parts));
+            for option in ["iodepth", "iodepth_batch", "iodepth_batch_complete_min"] {
+                command.arg(format!("--{option}={parts}"));
+            }
+        }
         command.arg(format!("--runtime={}", self.runtime())).arg("--time_based");
         command.arg(format!("--direct={}", u8::from(*direct)));
         // The lab reads no clock for each operation, and leaves the file in memory.

@@ -160,6 +160,21 @@ impl PredictiveReader {
 
     /// The offsets that were predicted and not asked for yet, at most
     /// [`limits::PREDICTED_MAX`], the nearest in time first.
+    ///
+    /// ```
+    /// use pitcrew::batch::PredictiveReader;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut file = tempfile::tempfile()?;
+    /// # std::io::Write::write_all(&mut file, &vec![7; 100_000])?;
+    /// let mut reader = PredictiveReader::new(file, 1000)?;
+    /// assert!(reader.predictions().is_empty());
+    /// for part in 0..5 {
+    ///     reader.read(part * 1000)?;
+    /// }
+    /// assert_eq!(reader.predictions().first(), Some(&5000));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn predictions(&self) -> Vec<u64> {
         self.predictor.outlook()
@@ -190,6 +205,23 @@ impl PredictiveReader {
     }
 
     /// Throws away what was read ahead.
+    ///
+    /// ```
+    /// use pitcrew::batch::PredictiveReader;
+    /// use pitcrew::techniques::positional;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut file = tempfile::tempfile()?;
+    /// # std::io::Write::write_all(&mut file, &vec![7; 100_000])?;
+    /// let mut reader = PredictiveReader::new(file.try_clone()?, 1000)?;
+    /// for part in 0..5 {
+    ///     reader.read(part * 1000)?;
+    /// }
+    /// positional::pwrite(&file, b"new", 5000)?;
+    /// reader.forget(); // or the old bytes may be answered with
+    /// assert_eq!(reader.read(5000)?[..3], *b"new");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget(&mut self) {
         self.give_up(|_| true);
         self.predictor.leave();

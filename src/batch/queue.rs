@@ -297,6 +297,20 @@ impl Batch {
     /// # Errors
     ///
     /// [`BatchError::CompletionsLost`]; [`BatchError::Kernel`].
+    ///
+    /// ```
+    /// use pitcrew::batch::{Batch, SharedFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = SharedFile::new(std::fs::File::open("Cargo.toml")?);
+    /// let mut batch = Batch::new(2)?;
+    /// assert!(batch.take()?.is_none());
+    /// batch.read(&file, vec![0; 16], 0)?;
+    /// batch.submit_and_wait(1)?;
+    /// let done = batch.take()?.ok_or("it was waited for")?;
+    /// assert_eq!((done.offset, done.result?), (0, 16));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take(&mut self) -> Result<Option<Completion>, BatchError> {
         if self.done.is_empty() {
             self.look()?;

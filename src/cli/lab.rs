@@ -10,11 +10,18 @@ use clap::{
 use crate::config::{LAB_KEYS, LabKey, LabOptions, Written, check_lab};
 
 pub(super) const AFTER_HELP: &str = "\
-A FILE is only read; what laps write goes to files without names, which are gone at the end.
+A FILE is only read; what laps write goes to files without names beside it, as large as what is
+raced of it, which are gone at the end. Without room for them those laps are not run. With --rw read
+laps only copy into one, and with randread nothing is written.
+
+Exit codes:
+  0  ended as asked           8  a lap delivered wrong bytes or failed
+  2  wrong command line      11  no lap came through: the file was never as warm or as cold as it
+  7  the lab cannot race         was to be
 
 Examples:
   pitcrew lab                                  every technique, a file of the lab's own
-  pitcrew lab /srv/www/big.iso --cache cold    the reading ones over this file, from the disk
+  pitcrew lab /srv/www/big.iso --cache cold    over this file, from the disk
   pitcrew lab /mnt --techniques pread,mmap    in a file on the disk of /mnt
   pitcrew lab --output lab.json --plot lab.svg keep the figures and a picture";
 

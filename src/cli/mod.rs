@@ -65,6 +65,7 @@ Exit codes:
   7  the lab cannot race      8  a lap delivered wrong bytes or failed
   9  doctor: an engine cannot run here
  10  top: the server did not answer
+ 11  no lap of the lab came through
  70  a fault of the program itself";
 
 /// Serves a directory over HTTP/1.1 on io_uring, by the engine of your choice.

@@ -77,6 +77,8 @@ pub(super) struct Course {
     until_look: u64,
     given: u64,
     over: bool,
+    /// What threads went over in its place.
+    parts: Vec<Self>,
 }
 
 impl Course {
@@ -92,7 +94,19 @@ impl Course {
             until_look: 0,
             given: 0,
             over: false,
+            parts: Vec::new(),
         }
+    }
+
+    /// A course over the blocks that this one has given out, each once, without a limit of time.
+    pub(super) fn beside(&self) -> Self {
+        let order = match &self.order {
+            Order::Sequential(first, _) if self.parts.is_empty() => {
+                Order::Sequential(*first, first + self.given.min(self.order.len()))
+            }
+            _ => Order::Listed(self.visited().into_iter().map(numbered).collect()),
+        };
+        Self::new(order, self.block, Duration::MAX, false)
     }
 
     /// Bytes of a block.
@@ -145,8 +159,16 @@ impl Course {
         (0..parts).map(|part| Self { order: order(part), ..self.clone() }).collect()
     }
 
+    /// Takes the parts back that it was cut into.
+    pub(super) fn rejoin(&mut self, parts: Vec<Self>) {
+        self.parts = parts;
+    }
+
     /// The numbers of the blocks that were given out, each once.
     pub(super) fn visited(&self) -> Vec<u64> {
+        if !self.parts.is_empty() {
+            return self.parts.iter().flat_map(Self::visited).collect();
+        }
         (0..self.given.min(self.order.len())).map(|place| self.order.at(place)).collect()
     }
 }
@@ -193,6 +215,30 @@ mod tests {
         let given = all(&mut course, 10_000).len() as u64;
         assert!((1..=LOOK_EVERY).contains(&given), "{given}");
         assert_eq!(course.next(), None);
+    }
+
+    #[test]
+    fn the_course_beside_is_over_what_was_given_out() {
+        let given = |order: Order, most| {
+            let mut course = Course::new(order, 512, LONG, true);
+            let given = all(&mut course, most);
+            (given, all(&mut course.beside(), 1000))
+        };
+        assert_eq!(given(Order::Sequential(0, 40), 7).1, (0..7).collect::<Vec<_>>());
+        assert_eq!(given(Order::Sequential(0, 3), 7).1, [0, 1, 2]);
+        let (first, beside) = given(Order::random(40, 3), 9);
+        assert_eq!(first, beside);
+        let mut whole = Course::new(Order::Sequential(0, 40), 512, LONG, true);
+        let mut parts = whole.split(2);
+        all(&mut parts[0], 3);
+        all(&mut parts[1], 2);
+        whole.rejoin(parts);
+        assert_eq!(all(&mut whole.beside(), 1000), [0, 1, 2, 20, 21]);
+        // Time does not end it.
+        let mut short = Course::new(Order::Sequential(0, 1000), 512, Duration::ZERO, true);
+        all(&mut short, 100);
+        let visited = short.visited();
+        assert_eq!(all(&mut short.beside(), 1000), visited);
     }
 
     #[test]

@@ -11,11 +11,16 @@
 //! - A lap is timed from its first operation to its last end. What it is made of (descriptors,
 //!   buffers, rings, connections) is made before and taken down after. Memory mappings are part
 //!   of the lap.
-//! - In every round each block that a lap delivers is compared with the file by checksum, in a
-//!   pass of its own; what it writes is read back and compared. In the timed pass only a mark of
-//!   each block is compared. One wrong block ends the lap.
+//! - In every round each block that the timed pass went over is delivered once more by the same
+//!   lap and compared with the file by checksum, in a pass beside it without a limit of time; what
+//!   a lap writes is read back and compared. In the timed pass only a mark of each block is
+//!   compared, its first and its last eight bytes. After a cold run the pass beside finds in memory
+//!   what that run has read, so what came from the disk is compared by marks, or by checksum with
+//!   [`options::Verify::Timed`]. One wrong block ends the lap.
 //! - Before and after each run the kernel is asked how much of the file is in memory. A run that
 //!   was not as warm or as cold as it was to be is void, and a lap most of whose runs are void is.
+//!   Where it does not tell, as of the file of another user, laps through the page cache are not
+//!   run.
 //! - The figure is the median over the rounds, with an interval that holds it by the sign test.
 //!
 //! # What is left behind

@@ -99,7 +99,7 @@ choices! {
 choices! {
     /// When the bytes that a lap delivers are compared by checksum.
     Verify {
-        /// In every round, in a pass beside the timed one.
+        /// In every round, in a pass beside the timed one over the same blocks.
         Pass "pass",
         /// In every round, in the timed pass itself, whose figures are lower then.
         Timed "timed",

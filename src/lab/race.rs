@@ -117,12 +117,9 @@ impl Stretch<'_> {
             true => track.chill().map_err(failed)?,
             false => track.warm().map_err(failed)?,
         }
-        if beside && !cold {
-            self.pass_beside(racer)?;
-        }
-        let mut run = self.timed(racer)?;
-        if beside && cold {
-            self.pass_beside(racer)?;
+        let (mut run, course) = self.timed(racer)?;
+        if beside {
+            self.pass_beside(racer, course.beside())?;
         }
         track.settle().map_err(failed)?;
         run.void = row.cached.then(|| void(&run, options)).flatten();
@@ -146,23 +143,23 @@ impl Stretch<'_> {
         }
     }
 
-    /// The same lap once over the file, without the clock, every block compared by checksum.
-    fn pass_beside(&self, racer: &mut Racer) -> Result<(), Out> {
+    /// The same lap over the blocks of the timed pass, without the clock, every one of them
+    /// compared by checksum.
+    fn pass_beside(&self, racer: &mut Racer, mut course: Course) -> Result<(), Out> {
         let mut inspector = Inspector::new(self.track.reference.clone(), Depth::Sums);
-        let mut course = self.course(racer, false);
         let run = racer.row.make(&self.start(racer)).and_then(|mut lap| {
             let tally = lap.run(&mut course, &mut inspector)?;
             Ok(tally.operations)
         });
         let operations = run.map_err(|error| (Verdict::Failed, error.to_string()))?;
         self.judge(racer, &inspector)?;
-        if inspector.checked() < operations {
+        if inspector.checked() < operations.max(course.blocks()) {
             return Err((Verdict::Wrong, "it delivered fewer blocks than it counted".to_owned()));
         }
         Ok(())
     }
 
-    fn timed(&self, racer: &mut Racer) -> Result<Run, Out> {
+    fn timed(&self, racer: &mut Racer) -> Result<(Run, Course), Out> {
         let (track, options, row) = (self.track, self.options, racer.row);
         let depth = match options.verify {
             Verify::Off => Depth::Nothing,
@@ -186,7 +183,7 @@ impl Stretch<'_> {
         let mut back = Inspector::new(track.reference.clone(), depth);
         lap.look_back(&course, &mut back).map_err(failed)?;
         self.judge(racer, &back)?;
-        Ok(Run {
+        let run = Run {
             place: self.place,
             elapsed_ns: nanoseconds(elapsed).max(1),
             processor_ns: nanoseconds(processor.saturating_sub(tally.aside)),
@@ -198,7 +195,8 @@ impl Stretch<'_> {
             resident_before: before.map(|told| told.share()),
             resident_after: after.map(|told| told.share()),
             void: None,
-        })
+        };
+        Ok((run, course))
     }
 
     fn judge(&self, racer: &mut Racer, inspector: &Inspector) -> Result<(), Out> {
@@ -382,6 +380,52 @@ mod tests {
         }
         // What nobody looks at nobody sees.
         assert_ne!(raced(&[&CROOKED], &small(Verify::Off))[0].verdict, Verdict::Wrong);
+    }
+
+    /// Takes its time with each block that is compared by checksum.
+    struct Slow(std::os::fd::OwnedFd);
+
+    impl Lap for Slow {
+        fn run(
+            &mut self,
+            course: &mut Course,
+            inspector: &mut Inspector,
+        ) -> Result<Tally, LapError> {
+            let mut block = vec![0; course.block()];
+            let mut tally = Tally::default();
+            while let Some(span) = course.next() {
+                std::thread::sleep(Duration::from_micros(300 * u64::from(inspector.by_sums())));
+                positional::pread_all(&self.0, &mut block, span.offset).unwrap();
+                inspector.block(span.index, &block);
+                tally.operations += 1;
+                tally.bytes += block.len() as u64;
+            }
+            Ok(tally)
+        }
+    }
+
+    #[test]
+    fn every_block_of_the_timed_pass_is_verified_however_long_that_takes() {
+        static THOROUGH: Row = row(
+            Group::Read,
+            "thorough",
+            "none",
+            |start| {
+                let file = start.track.open_source(false).unwrap();
+                Ok(Box::new(Slow(file)))
+            },
+            "slow",
+        );
+        let threads = ROWS.iter().find(|row| row.name == "pread-threads").unwrap();
+        let options = Options { size: Some(256 * 4096), ..small(Verify::Pass) };
+        for lap in raced(&[&THOROUGH, threads], &options) {
+            let distinct =
+                |run: &Run| run.operations.min(if lap.lap == "thorough" { 256 } else { 2 });
+            let delivered: u64 = lap.runs.iter().map(distinct).sum();
+            assert_ne!(lap.verdict, Verdict::Wrong);
+            let figures = lap.figures.as_ref().unwrap();
+            assert!(figures.verified_blocks >= delivered, "{}: {delivered} {figures:?}", lap.lap);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, OFlags, fadvise, fdatasync, fstatfs, fstatvfs, ftruncate};
+use rustix::io::Errno;
 
 use super::fault::Fault;
 use super::inspect::Reference;
@@ -40,6 +41,8 @@ pub(super) struct Track {
     written: Result<File, String>,
     /// The file that copies go to, empty before each lap.
     copied: Result<File, String>,
+    /// Why nobody tells how much of the file is in memory, if so.
+    pub(super) untold: Option<String>,
     /// What O_DIRECT needs here, or why it cannot be had.
     pub(super) direct: Result<Alignment, String>,
     pub(super) reference: Arc<Reference>,
@@ -74,14 +77,24 @@ impl Track {
                 (file, size)
             }
         };
+        // What a lap writes beside a file that was named needs room, too. Without it the other
+        // laps run all the same.
+        let needed = size.saturating_mul(u64::from(writes) + u64::from(copies));
+        let room = match &named {
+            Some(_) if needed > 0 => check_room(&directory, needed).map_err(|no| no.to_string()),
+            _ => Ok(()),
+        };
         let beside = |wanted: bool, length: u64| match wanted {
-            true => make(&directory, length, seed ^ 1).map_err(|error| {
-                format!("no file can be made in '{}': {error}", directory.display())
+            true => room.clone().and_then(|()| {
+                make(&directory, length, seed ^ 1).map_err(|error| {
+                    format!("no file can be made in '{}': {error}", directory.display())
+                })
             }),
             false => Err("no lap writes".to_owned()),
         };
         let (written, copied) = (beside(writes, size), beside(copies, 0));
         let direct = DirectFile::open(reopened(&source)).map(|file| file.alignment());
+        let untold = residency(&source, 0, block as u64).err().map(untold);
         let mut track = Self {
             source,
             path: named.clone().unwrap_or(directory),
@@ -90,6 +103,7 @@ impl Track {
             block,
             written,
             copied,
+            untold,
             direct: direct.map_err(|error| error.to_string()),
             reference: Arc::default(),
         };
@@ -200,6 +214,16 @@ impl Track {
             return Err(Fault::Open { path: self.path.clone(), error });
         }
         Ok(reference)
+    }
+}
+
+fn untold(errno: Errno) -> String {
+    match errno {
+        Errno::PERM | Errno::ACCESS => "the kernel tells only the owner of the file, and who may \
+                                        write to it, what of it is in memory; race as its owner, \
+                                        or a copy"
+            .to_owned(),
+        errno => format!("the kernel does not tell what of the file is in memory: {errno}"),
     }
 }
 

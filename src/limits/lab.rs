@@ -51,6 +51,13 @@ pub const LAB_RECEIVE_BYTES: usize = 256 << 10;
 /// How long a lap to a socket may stay without progress.
 pub const LAB_SOCKET_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a ring is asked for again that seems to find no memory: the kernel takes those before
+/// it down within some hundredths of a second.
+pub const LAB_RING_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Time between two such attempts.
+pub const LAB_RING_PAUSE: Duration = Duration::from_millis(5);
+
 /// The largest body whose send is measured: sendfile is ahead well below it.
 pub const LAB_SEND_BYTES_MAX: u64 = 1 << 20;
 

@@ -1,10 +1,15 @@
 //! How much of a file is in the page cache: cachestat(2), and mincore(2) before Linux 6.5.
+//!
+//! Both tell the owner of a file and who may write to it. To everybody else cachestat says EPERM,
+//! and mincore says that all is there, so it is not asked then.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::fstat;
+use rustix::fs::{AtFlags, StatxFlags, fstat, statx};
 use rustix::io::{Errno, Result};
+use rustix::process::geteuid;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::mapping::Mapping;
 
@@ -27,7 +32,8 @@ impl Residency {
 /// Asks for `length` bytes of a file from `offset` on; what lies behind its end does not count.
 ///
 /// # Errors
-/// Where neither call is there or allowed: ENOSYS, EPERM, EOPNOTSUPP (hugetlbfs), ENODEV.
+/// Where neither call is there or allowed: ENOSYS, EPERM (the file is another user's), EOPNOTSUPP
+/// (hugetlbfs), ENODEV.
 pub fn residency(file: impl AsFd, offset: u64, length: u64) -> Result<Residency> {
     let file = file.as_fd();
     let page = rustix::param::page_size() as u64;
@@ -40,11 +46,31 @@ pub fn residency(file: impl AsFd, offset: u64, length: u64) -> Result<Residency>
     let pages = (end - start).div_ceil(page);
     let resident = match by_cachestat(file, start, pages * page) {
         // Kernels before 6.5, and filters that do not know the call.
-        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => by_mincore(file, start, end, page)?,
+        Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::ACCESS)) => {
+            if !may_be_asked(file)? {
+                return Err(if errno == Errno::NOSYS { Errno::PERM } else { errno });
+            }
+            by_mincore(file, start, end, page)?
+        }
         answer => answer?,
     };
     // A file that grew between the calls has more.
     Ok(Residency { resident: resident.min(pages), pages })
+}
+
+/// Whether mincore(2) tells the truth of a file: it says that all is there to who is not its owner
+/// and may not write to it (since Linux 5.2).
+///
+/// # Errors
+/// Those of statx(2).
+pub fn may_be_asked(file: impl AsFd) -> Result<bool> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let owner = statx(file, c"", flags, StatxFlags::UID)?.stx_uid;
+    if owner == geteuid().as_raw() {
+        return Ok(true);
+    }
+    let may = capabilities(None).map(|sets| sets.effective);
+    Ok(may.is_ok_and(|may| may.contains(CapabilitySet::FOWNER)))
 }
 
 /// The kernel's struct cachestat_range.
@@ -111,5 +137,29 @@ mod tests {
         assert_eq!(by_mincore(file.as_fd(), 0, 10_000, 4096), Ok(3));
         assert_eq!(residency(&file, 5000, 100).unwrap().pages, 1);
         assert_eq!(residency(&file, 20_000, 100).unwrap().share(), 1.0);
+    }
+
+    #[test]
+    fn of_a_file_of_another_user_nothing_is_told() {
+        if !geteuid().is_root() {
+            println!("SKIPPED a file of another user: only root can give one away");
+            return;
+        }
+        // Capabilities are a thread's own.
+        let asking = std::thread::spawn(|| {
+            let file = tempfile::tempfile().unwrap();
+            rustix::io::write(&file, &[7; 10_000]).unwrap();
+            let nobody = Some(rustix::fs::Uid::from_raw(65534));
+            rustix::fs::fchown(&file, nobody, None).unwrap();
+            let file = std::fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            let privileged = residency(&file, 0, u64::MAX);
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::FOWNER | CapabilitySet::DAC_OVERRIDE);
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            (privileged, residency(&file, 0, u64::MAX), may_be_asked(&file))
+        });
+        let (privileged, plain, asked) = asking.join().unwrap();
+        assert_eq!(privileged, Ok(Residency { resident: 3, pages: 3 }));
+        assert_eq!((plain, asked), (Err(Errno::PERM), Ok(false)));
     }
 }

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{Error, call_count, check_offset, positional, some_written};
@@ -100,7 +100,8 @@ pub struct CopyStopped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// The ranges overlap in one file. By hand, the copy would read what it has just written.
+    /// The ranges overlap in one file: the copy would read what it has just written. Nothing was
+    /// copied.
     Overlap,
     /// A call failed for a reason that is no cause to fall back.
     Io(Error),
@@ -111,7 +112,8 @@ pub enum CopyError {
 ///
 /// Where the kernel refuses with EXDEV, EINVAL, EOPNOTSUPP or ENOSYS, the rest is copied by pread
 /// and pwrite through a buffer of 128 KiB that is allocated for it, and
-/// [`Copied::fell_back`] says why. The descriptors' own offsets are neither used nor moved.
+/// [`Copied::fell_back`] says why. Within one file the ranges may not overlap, and the source ends
+/// where the file ended before the copy. The descriptors' own offsets are neither used nor moved.
 ///
 /// # Errors
 ///
@@ -140,6 +142,18 @@ pub fn copy(
     let (from, to) = (from.as_fd(), to.as_fd());
     let (mut read_at, mut write_at) = (from_offset, to_offset);
     let mut done = Copied::default();
+    // Before the first byte: a call copies a part, and parts of ranges that overlap need not.
+    let count = match within_one_file(from, to).map_err(|error| stopped(done, error))? {
+        None => count,
+        Some(end) => {
+            // The end is that of before the copy, which would never reach one that it moves.
+            let count = end.map_or(count, |end| count.min(end.saturating_sub(from_offset)));
+            if from_offset.abs_diff(to_offset) < count {
+                return Err(CopyStopped { done, error: CopyError::Overlap });
+            }
+            count
+        }
+    };
     while done.bytes < count {
         let asked = call_count(count - done.bytes);
         let refusal = match copy_file_range(from, &mut read_at, to, &mut write_at, asked) {
@@ -153,12 +167,9 @@ pub fn copy(
             }
             Err(error) => match refusal(error) {
                 Some(refusal) => refusal,
-                None => return Err(CopyStopped { done, error: CopyError::Io(error) }),
+                None => return Err(stopped(done, error)),
             },
         };
-        if overlap(from, read_at, to, write_at, count - done.bytes) {
-            return Err(CopyStopped { done, error: CopyError::Overlap });
-        }
         done.fell_back = Some(refusal);
         return copy_by_hand(from, read_at, to, write_at, count, done);
     }
@@ -187,7 +198,6 @@ fn copy_by_hand(
     let mut buffer = vec![0; HAND_BYTES];
     while done.bytes < count {
         let asked = call_count(count - done.bytes).min(HAND_BYTES);
-        let stopped = |done, error| CopyStopped { done, error: CopyError::Io(error) };
         let read = positional::pread(from, &mut buffer[..asked], read_at)
             .map_err(|error| stopped(done, error))?;
         if read == 0 {
@@ -213,21 +223,17 @@ fn claims_no_bytes(fd: BorrowedFd<'_>) -> bool {
     fstat(fd).is_ok_and(|stat| stat.st_size == 0)
 }
 
-/// True if both ranges lie in one file and share a byte of it. The source's range ends with the
-/// file, however large the count.
-fn overlap(
-    from: BorrowedFd<'_>,
-    read_at: u64,
-    to: BorrowedFd<'_>,
-    write_at: u64,
-    count: u64,
-) -> bool {
-    let (Ok(source), Ok(target)) = (fstat(from), fstat(to)) else {
-        return false;
-    };
+fn stopped(done: Copied, error: Error) -> CopyStopped {
+    CopyStopped { done, error: CopyError::Io(error) }
+}
+
+/// If both descriptors are of one file: where it ends, which only a regular one tells.
+fn within_one_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Option<Option<u64>>, Error> {
+    let (source, target) = (fstat(from)?, fstat(to)?);
     let identity = |stat: &Stat| (stat.st_dev, stat.st_ino);
-    let left = u64::try_from(source.st_size).unwrap_or(0).saturating_sub(read_at);
-    identity(&source) == identity(&target) && read_at.abs_diff(write_at) < count.min(left)
+    let regular = FileType::from_raw_mode(source.st_mode) == FileType::RegularFile;
+    let end = regular.then(|| u64::try_from(source.st_size).unwrap_or(0));
+    Ok((identity(&source) == identity(&target)).then_some(end))
 }
 
 impl fmt::Display for CopyError {

@@ -289,6 +289,16 @@ impl DirectFile {
     /// # Errors
     ///
     /// Those of [`discover`]; the descriptor is closed then.
+    ///
+    /// ```
+    /// use pitcrew::techniques::direct::{DirectError, DirectFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let buffered = std::fs::File::open("Cargo.toml")?;
+    /// let refused = DirectFile::from_fd(buffered.into()).err();
+    /// assert_eq!(refused, Some(DirectError::NotDirect)); // open it with O_DIRECT
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_fd(fd: OwnedFd) -> Result<DirectFile, DirectError> {
         let alignment = discover(&fd)?;
         Ok(DirectFile { fd, alignment })
@@ -332,6 +342,25 @@ impl DirectFile {
     /// # Errors
     ///
     /// As for [`DirectFile::read`], with the errors of [`positional::pwrite`].
+    ///
+    /// ```
+    /// use pitcrew::techniques::AlignedBuffer;
+    /// use pitcrew::techniques::direct::{DirectError, DirectFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir_in(".")?;
+    /// # let path = directory.path().join("blocks");
+    /// let file = match DirectFile::create(&path) {
+    ///     Err(DirectError::NotSupported) => return Ok(()),
+    ///     other => other?,
+    /// };
+    /// let mut block = AlignedBuffer::new(4096, 4096)?;
+    /// block.fill(7);
+    /// assert_eq!(file.write(&block, 0)?, 4096);
+    /// assert_eq!(std::fs::read(&path)?, [7; 4096]);
+    /// assert!(matches!(file.write(&block[..100], 0), Err(DirectError::Unaligned(_))));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(&self, memory: &[u8], offset: u64) -> Result<usize, DirectError> {
         let (address, length) = (memory.as_ptr() as usize, memory.len());
         self.alignment.check(address, length, offset).map_err(DirectError::Unaligned)?;

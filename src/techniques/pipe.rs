@@ -82,6 +82,17 @@ impl Pipe {
     /// # Errors
     ///
     /// As for [`Pipe::new`], and EINVAL and ENOMEM as for [`Pipe::resize`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pipe = pitcrew::techniques::Pipe::with_size(128 << 10)?;
+    /// assert_eq!(pipe.asked_bytes(), 128 << 10);
+    /// if pipe.granted_bytes() < pipe.asked_bytes() {
+    ///     println!("this user may have {} bytes in it", pipe.granted_bytes());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_size(bytes: usize) -> Result<Pipe, Error> {
         let mut pipe = Pipe::new()?;
         pipe.resize(bytes)?;

@@ -67,6 +67,17 @@ impl AioFile {
     /// # Errors
     ///
     /// [`AioError::NotAFile`] for pipes, sockets, terminals and directories.
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioError, AioFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let directory = std::fs::File::open("src")?;
+    /// assert_eq!(AioFile::new(directory).err(), Some(AioError::NotAFile));
+    /// # drop(file);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(fd: impl Into<OwnedFd>) -> Result<AioFile, AioError> {
         let fd = fd.into();
         match FileType::from_raw_mode(fstat(&fd).map_err(AioError::from)?.st_mode) {
@@ -161,6 +172,21 @@ impl<M: Memory> Request<M> {
     }
 
     /// Has a signal sent when the operation is done or cancelled.
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioFile, CompletionSignals, Request};
+    /// use std::time::Duration;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let signals = CompletionSignals::new(4)?; // SIGRTMIN+4
+    /// let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let read = Request::read(&file, vec![0; 16], 0).notify(signals.notice(5)).start()?;
+    /// if let Ok(cookie) = signals.wait(Duration::from_millis(100)) {
+    ///     assert_eq!(cookie, 5);
+    /// }
+    /// read.wait(None)?; // whoever received the notice
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn notify(mut self, notice: Notice) -> Request<M> {
         self.notice = Some(notice);
@@ -211,6 +237,20 @@ impl<M: Memory> Request<M> {
 impl Request<()> {
     /// Makes durable what was written by operations that were started before this one
     /// (aio_fsync), as fdatasync(2) or fsync(2) would.
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioFile, Request};
+    /// use pitcrew::techniques::synchronous::Durability;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = AioFile::new(tempfile::tempfile()?)?;
+    /// let write = Request::write(&file, b"record".to_vec(), 0).start()?;
+    /// let mut sync = Request::sync(&file, Durability::DataAndMetadata).start()?;
+    /// sync.wait(None)?; // the write was started before, so it is done, too
+    /// assert!(write.is_done());
+    /// assert_eq!(sync.result()?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn sync(file: &AioFile, durability: Durability) -> Request<()> {
         let kind = match durability {
@@ -283,6 +323,12 @@ fn check_length(count: usize) -> Result<(), AioError> {
 }
 
 /// An operation that was started. It owns its memory until it is done.
+///
+/// Dropping one that is pending waits for it, and what has not begun yet is only cancelled if it is
+/// the last one on its descriptor: glibc may lose those behind another one. A `Vec` of operations
+/// drops the first one first, so all but the last are carried out to their ends. To be rid of many
+/// at once, call [`AioFile::cancel_all`] before they are dropped, or drop the last one first
+/// (`while operations.pop().is_some() {}`).
 #[must_use = "a pending operation that is dropped is cancelled"]
 pub struct Operation<M: Memory> {
     control: Control<M>,
@@ -306,6 +352,18 @@ impl<M: Memory> Operation<M> {
     }
 
     /// True if the operation is done, in whatever way (aio_error). Never waits.
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioFile, Request};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let read = Request::read(&file, vec![0; 16], 0).start()?;
+    /// while !read.is_done() {
+    ///     std::thread::yield_now(); // something else
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.control.is_done()
@@ -318,6 +376,22 @@ impl<M: Memory> Operation<M> {
     /// [`AioError::InProgress`] if the operation is not done; [`AioError::Cancelled`];
     /// [`AioError::NotQueued`]; [`AioError::BadDescriptor`]; [`AioError::Kernel`] with the errors
     /// of pread(2), pwrite(2), fsync(2).
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioError, AioFile, Request};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let mut read = Request::read(&file, vec![0; 16], 0).start()?;
+    /// let count = loop {
+    ///     match read.result() {
+    ///         Err(AioError::InProgress) => read.wait(None)?,
+    ///         other => break other?,
+    ///     }
+    /// };
+    /// assert_eq!(count, 16);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn result(&mut self) -> Result<usize, AioError> {
         match self.control.result() {
             None => Err(AioError::InProgress),
@@ -355,6 +429,18 @@ impl<M: Memory> Operation<M> {
     /// Only the last operation on a descriptor is cancelled, as glibc may lose those behind it
     /// otherwise. To be rid of many, cancel or drop the last one first, or use
     /// [`AioFile::cancel_all`].
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioError, AioFile, Request};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let mut read = Request::read(&file, vec![0; 16], 0).start()?;
+    /// read.cancel();
+    /// read.wait(None)?; // it ends in any case
+    /// assert!(matches!(read.result(), Ok(16) | Err(AioError::Cancelled)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancel(&self) -> Cancellation {
         self.control.cancel()
     }
@@ -364,6 +450,18 @@ impl<M: Memory> Operation<M> {
     /// # Errors
     ///
     /// The operation itself if it is in progress.
+    ///
+    /// ```
+    /// use pitcrew::techniques::posix_aio::{AioFile, Request};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = AioFile::new(std::fs::File::open("Cargo.toml")?)?;
+    /// let read = Request::read(&file, vec![0; 16], 0).start()?;
+    /// read.wait(None)?;
+    /// let done = read.finish().map_err(|pending| format!("{pending:?} was waited for"))?;
+    /// assert_eq!(done.memory[..done.result?], std::fs::read("Cargo.toml")?[..16]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn finish(mut self) -> Result<Finished<M>, Operation<M>> {
         match self.result() {
             Err(AioError::InProgress) => Err(self),

@@ -18,12 +18,12 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::positional::{self, Residency};
 use super::{Error, check_offset};
+use crate::sys::residency::may_be_asked;
 
 /// Bytes between two pages that are looked at: what the kernel reads ahead at least, so that a
 /// part that is being read has one of them.
@@ -138,18 +138,6 @@ pub fn mapped(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
         return Err(errno.unwrap_or(Errno::IO).into());
     }
     Ok(told.iter().all(|page| page & 1 == 1))
-}
-
-/// Whether mincore(2) tells the truth of a file: it says that all is there to who is not its owner
-/// and may not write to it (since Linux 5.2).
-fn may_be_asked(fd: impl AsFd) -> Result<bool, Error> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let owner = rustix::fs::statx(fd, c"", flags, StatxFlags::UID)?.stx_uid;
-    if owner == rustix::process::geteuid().as_raw() {
-        return Ok(true);
-    }
-    let may = rustix::thread::capabilities(None).map(|sets| sets.effective);
-    Ok(may.is_ok_and(|may| may.contains(rustix::thread::CapabilitySet::FOWNER)))
 }
 
 fn page_bytes() -> u64 {

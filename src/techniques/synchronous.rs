@@ -98,6 +98,19 @@ impl SynchronousFile {
     /// # Errors
     ///
     /// Those of [`positional::pwrite`], and as for [`SynchronousFile::write`].
+    ///
+    /// ```
+    /// use pitcrew::techniques::synchronous::{Durability, SynchronousFile};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("table");
+    /// let file = SynchronousFile::open(&path, Durability::Data)?;
+    /// assert_eq!(file.write_at(b"second", 6)?, 6);
+    /// assert_eq!(file.write_at(b"first ", 0)?, 6);
+    /// assert_eq!(std::fs::read(&path)?, b"first second");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize, Error> {
         positional::pwrite(&self.fd, bytes, offset)
     }

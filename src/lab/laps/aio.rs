@@ -1,7 +1,5 @@
 //! Laps by POSIX AIO: operations that threads of the C library carry out.
 
-use std::collections::VecDeque;
-
 use rustix::fs::OFlags;
 
 use super::super::course::{Course, Span};
@@ -10,9 +8,21 @@ use super::super::inspect::Inspector;
 use super::write::Ink;
 use super::{Lap, Start, Tally};
 use crate::techniques::AlignedBuffer;
-use crate::techniques::posix_aio::{AioFile, Operation, Request};
+use crate::techniques::posix_aio::{AioFile, Operation, Pending, Request, suspend};
 
-/// Keeps as many operations in flight as the depth says, and waits for the oldest.
+/// Operations in flight that are waited for at once, those of the first places. When these are the
+/// youngest, all others end before the lap is woken: the C library carries out one after the other
+/// for a descriptor, and waking the lap for each would cost more than it. fio does the same.
+const SUSPENDED_OVER: usize = 8;
+
+/// An operation on its way.
+struct Flying {
+    span: Span,
+    operation: Operation<AlignedBuffer>,
+}
+
+/// Keeps as many operations in flight as the depth says, each in a place of its own. One that has
+/// ended is replaced in its place; when none has, the lap sleeps until one of the first has.
 struct Aio {
     file: AioFile,
     buffers: Vec<AlignedBuffer>,
@@ -51,34 +61,50 @@ fn lap(start: &Start<'_>, file: std::fs::File, ink: Option<Ink>) -> Result<Box<d
     Ok(Box::new(Aio { file, buffers, ink }))
 }
 
+impl Aio {
+    /// Starts the operation of a block.
+    fn start(&self, mut buffer: AlignedBuffer, span: Span) -> Result<Flying, LapError> {
+        let request = match &self.ink {
+            None => Request::read(&self.file, buffer, span.offset),
+            Some(ink) => {
+                ink.fill(&mut buffer, span.index);
+                Request::write(&self.file, buffer, span.offset)
+            }
+        };
+        let operation = request.start().map_err(|not| LapError::aio("aio", not.error))?;
+        Ok(Flying { span, operation })
+    }
+}
+
 impl Lap for Aio {
     fn run(&mut self, course: &mut Course, inspector: &mut Inspector) -> Result<Tally, LapError> {
         let mut tally = Tally::default();
-        let mut flying: VecDeque<(Span, Operation<AlignedBuffer>)> = VecDeque::new();
+        let mut places: Vec<Option<Flying>> = Vec::new();
+        while let Some(buffer) = self.buffers.pop() {
+            let Some(span) = course.next() else { break };
+            tally.calls += 1;
+            places.push(Some(self.start(buffer, span)?));
+        }
         loop {
-            while let Some(mut buffer) = self.buffers.pop() {
-                let Some(span) = course.next() else {
-                    self.buffers.push(buffer);
-                    break;
-                };
-                let request = match &self.ink {
-                    None => Request::read(&self.file, buffer, span.offset),
-                    Some(ink) => {
-                        ink.fill(&mut buffer, span.index);
-                        Request::write(&self.file, buffer, span.offset)
-                    }
-                };
-                let started = request.start();
-                let operation = started.map_err(|not| LapError::aio("aio", not.error))?;
+            let done = places
+                .iter()
+                .position(|place| place.as_ref().is_some_and(|flying| flying.operation.is_done()));
+            let Some(at) = done else {
+                let pending: Vec<&dyn Pending> = places
+                    .iter()
+                    .flatten()
+                    .take(SUSPENDED_OVER)
+                    .map(|flying| &flying.operation as &dyn Pending)
+                    .collect();
+                if pending.is_empty() {
+                    return Ok(tally);
+                }
                 tally.calls += 1;
-                flying.push_back((span, operation));
-            }
-            let Some((span, operation)) = flying.pop_front() else { return Ok(tally) };
-            if !operation.is_done() {
-                tally.calls += 1;
-                operation.wait(None).map_err(|error| LapError::aio("aio_suspend", error))?;
-            }
-            let done = operation.finish().expect("it was waited for");
+                suspend(&pending, None).map_err(|error| LapError::aio("aio_suspend", error))?;
+                continue;
+            };
+            let Flying { span, operation } = places[at].take().expect("it was found done");
+            let done = operation.finish().expect("it was found done");
             let moved = done.result.map_err(|error| LapError::aio("aio", error))?;
             if moved < course.block() {
                 return Err(LapError::ended("aio"));
@@ -87,7 +113,10 @@ impl Lap for Aio {
             if self.ink.is_none() {
                 inspector.block(span.index, &done.memory[..course.block()]);
             }
-            self.buffers.push(done.memory);
+            if let Some(span) = course.next() {
+                tally.calls += 1;
+                places[at] = Some(self.start(done.memory, span)?);
+            }
         }
     }
 

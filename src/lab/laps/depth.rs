@@ -1,8 +1,10 @@
 //! Laps by io_uring: the batch queue at several depths, and the reader that predicts.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::super::course::{Course, Span};
 use super::super::fault::LapError;
@@ -10,6 +12,8 @@ use super::super::inspect::Inspector;
 use super::write::Ink;
 use super::{Lap, Start, Tally};
 use crate::batch::{Batch, BatchError, Buffer, PredictiveReader, Setup, SetupError, SharedFile};
+use crate::limits;
+use crate::sys::probe::Blocked;
 use crate::techniques::direct::DirectFile;
 
 type Made = Result<Box<dyn Lap>, LapError>;
@@ -40,7 +44,38 @@ struct Queue {
 }
 
 fn setup_error(error: SetupError) -> LapError {
-    LapError::new("io_uring_setup", std::io::Error::other(error.to_string()))
+    let remedy = match locked_memory(&error) {
+        true => "; raise it, or set a smaller --iodepth or --block-size",
+        false => "",
+    };
+    LapError::new("io_uring_setup", std::io::Error::other(format!("{error}{remedy}")))
+}
+
+/// Whether the limit of locked memory is in the way.
+fn locked_memory(error: &SetupError) -> bool {
+    match error {
+        SetupError::Blocked(Blocked::Memory) => true,
+        SetupError::NotRegistered { error, .. } => {
+            Errno::from_io_error(error) == Some(Errno::NOMEM)
+        }
+        _ => false,
+    }
+}
+
+/// Sets a ring up. The kernel takes one down after its last descriptor is closed, and until then
+/// its memory counts for this user: where there seems to be none left, it is asked again.
+fn patiently<T>(
+    mut set_up: impl FnMut() -> Result<Result<T, SetupError>, LapError>,
+) -> Result<T, LapError> {
+    let begun = Instant::now();
+    loop {
+        match set_up()? {
+            Err(error) if locked_memory(&error) && begun.elapsed() < limits::LAB_RING_PATIENCE => {
+                thread::sleep(limits::LAB_RING_PAUSE);
+            }
+            answer => return answer.map_err(setup_error),
+        }
+    }
 }
 
 fn batch_error(error: BatchError) -> LapError {
@@ -63,7 +98,7 @@ fn lap(start: &Start<'_>, kind: Kind, direct: bool, ink: Option<Ink>) -> Made {
     if kind == Kind::Polled {
         setup.polled = Some(POLLED_FOR);
     }
-    let batch = Batch::with(&setup).map_err(setup_error)?;
+    let batch = patiently(|| Ok(Batch::with(&setup)))?;
     let free = (0..start.depth).map(|_| match kind {
         Kind::Plain => start.track.buffer().into(),
         _ => batch.lease().expect("as many were registered"),
@@ -147,16 +182,17 @@ struct Predicted {
 
 /// The order of its reads is the row's.
 pub(super) fn predicted(start: &Start<'_>) -> Made {
-    let file = start.track.open_source(start.direct);
-    let file = file.map_err(|error| LapError::new("open", error))?;
     let count = u32::try_from(start.track.block).expect("a block has a bound");
-    let reader = if start.direct {
-        let file = DirectFile::from_fd(file).map_err(|e| LapError::direct("open", e))?;
-        PredictiveReader::direct(file, count)
-    } else {
-        PredictiveReader::new(file, count)
-    };
-    Ok(Box::new(Predicted { reader: reader.map_err(setup_error)? }))
+    let reader = patiently(|| {
+        let file = start.track.open_source(start.direct);
+        let file = file.map_err(|error| LapError::new("open", error))?;
+        if !start.direct {
+            return Ok(PredictiveReader::new(file, count));
+        }
+        let file = DirectFile::from_fd(file).map_err(|error| LapError::direct("open", error))?;
+        Ok(PredictiveReader::direct(file, count))
+    })?;
+    Ok(Box::new(Predicted { reader }))
 }
 
 impl Lap for Predicted {

@@ -21,6 +21,9 @@ pub(super) use socket::{connection, thread_time};
 pub(super) use table::row;
 pub(super) use table::{Group, ROWS, Row};
 
+/// Buffers that a block is scattered over or gathered from.
+const PARTS: usize = 4;
+
 /// What a lap counted while it ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {

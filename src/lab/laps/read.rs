@@ -11,7 +11,7 @@ use rustix::io::retry_on_intr;
 use super::super::course::Course;
 use super::super::fault::LapError;
 use super::super::inspect::Inspector;
-use super::{Lap, Start, Tally, whole};
+use super::{Lap, PARTS, Start, Tally, whole};
 use crate::limits;
 use crate::sys::mapping::Mapping;
 use crate::techniques::pipe::{Pipe, SpliceFlags, splice_in};
@@ -36,11 +36,10 @@ pub(super) fn plain(start: &Start<'_>) -> Made {
     Ok(Box::new(Plain { file: source(start)?, buffer: start.track.buffer(), parts: 1, at: 0 }))
 }
 
-/// readv(2) into four parts of a block, or as many as O_DIRECT leaves aligned.
+/// readv(2) into four parts of a block.
 pub(super) fn scatter(start: &Start<'_>) -> Made {
-    let need = start.track.direct.as_ref().map_or(1, |need| need.offset_bytes);
-    let parts = if start.track.block.is_multiple_of(4 * need) { 4 } else { 1 };
-    Ok(Box::new(Plain { file: source(start)?, buffer: start.track.buffer(), parts, at: 0 }))
+    let (file, buffer) = (source(start)?, start.track.buffer());
+    Ok(Box::new(Plain { file, buffer, parts: PARTS, at: 0 }))
 }
 
 impl Lap for Plain {
@@ -59,7 +58,7 @@ impl Lap for Plain {
                 })?;
             } else {
                 let mut chunks = bytes.chunks_mut(block / self.parts);
-                let mut parts: [_; 4] =
+                let mut parts: [_; PARTS] =
                     std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
                 let mut rest = &mut parts[..];
                 whole(&mut tally, "readv", block, |_| {
@@ -138,16 +137,18 @@ impl Lap for Positional {
                 .map(|(mut part, buffer)| {
                     let (file, mut own) = (&*file, inspector.fork());
                     scope.spawn(move || {
-                        Self::one(file, buffer, &mut part, &mut own).map(|tally| (tally, own))
+                        Self::one(file, buffer, &mut part, &mut own).map(|tally| (tally, own, part))
                     })
                 })
                 .collect();
-            let mut tally = Tally::default();
+            let (mut tally, mut gone_over) = (Tally::default(), Vec::new());
             for thread in running {
-                let (part, own) = thread.join().expect("a thread of a lap does not panic")?;
-                tally.join(&part);
+                let (its, own, part) = thread.join().expect("a thread of a lap does not panic")?;
+                tally.join(&its);
                 inspector.join(&own);
+                gone_over.push(part);
             }
+            course.rejoin(gone_over);
             Ok(tally)
         })
     }

@@ -4,7 +4,7 @@ use super::super::course::Order;
 use super::super::fault::LapError;
 use super::super::options::{Cache, Options, Rw};
 use super::super::track::Track;
-use super::{Lap, Start, aio, copy, depth, read, socket, write};
+use super::{Lap, PARTS, Start, aio, copy, depth, read, socket, write};
 use crate::limits;
 use crate::sys::probe;
 
@@ -191,6 +191,7 @@ impl Row {
         by_need
             .or_else(|| (options.direct && self.takes_direct()).then(direct).flatten())
             .or_else(|| self.without_direct(options))
+            .or_else(|| self.uncut(track, options))
             .or_else(|| match self.group {
                 Write => track.no_writing().map(str::to_owned),
                 Copied => track.no_copying().map(str::to_owned),
@@ -202,6 +203,34 @@ impl Row {
                     "the file system keeps its files in memory; they are never cold".into()
                 })
             })
+            .or_else(|| self.cached.then(|| track.untold.clone()).flatten())
+            .or_else(|| self.refused(track, options))
+    }
+
+    /// What the kernel says to a ring of its depth, with its buffers and files: the limits of
+    /// locked memory show nowhere else.
+    fn refused(&self, track: &Track, options: &Options) -> Option<String> {
+        if matches!(self.needs, Needs::Nothing | Needs::Direct) {
+            return None;
+        }
+        let depth = self.in_flight(options)?;
+        let start = Start { track, direct: options.direct, depth, nonce: 0 };
+        self.make(&start).err().map(|error| error.to_string())
+    }
+
+    /// Why O_DIRECT does not take the parts that it cuts blocks into, if so.
+    fn uncut(&self, track: &Track, options: &Options) -> Option<String> {
+        if !options.direct || !matches!(self.name, "readv" | "writev") {
+            return None;
+        }
+        let need = track.direct.as_ref().ok()?;
+        let unit = PARTS * need.offset_bytes.max(need.memory_bytes);
+        (!track.block.is_multiple_of(unit)).then(|| {
+            format!(
+                "O_DIRECT takes no quarter of a block here; set --block-size to a multiple of \
+                 {unit}B"
+            )
+        })
     }
 
     /// Whether it can open its file by O_DIRECT.

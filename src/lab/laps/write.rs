@@ -10,7 +10,7 @@ use rustix::io::retry_on_intr;
 use super::super::course::Course;
 use super::super::fault::LapError;
 use super::super::inspect::Inspector;
-use super::{Lap, Start, Tally, whole};
+use super::{Lap, PARTS, Start, Tally, whole};
 use crate::base::Random;
 use crate::techniques::synchronous::{Durability, SynchronousFile};
 use crate::techniques::{AlignedBuffer, positional, vectored};
@@ -166,8 +166,8 @@ impl Lap for Writer {
                     Ok(retry_on_intr(|| rustix::io::write(fd, &bytes[done..]))?)
                 })?,
                 Call::Gather => {
-                    let mut chunks = bytes.chunks(block / 4);
-                    let mut parts: [_; 4] =
+                    let mut chunks = bytes.chunks(block / PARTS);
+                    let mut parts: [_; PARTS] =
                         std::array::from_fn(|_| IoSlice::new(chunks.next().unwrap_or_default()));
                     let mut rest = &mut parts[..];
                     whole(&mut tally, "writev", block, |_| {
