@@ -87,6 +87,75 @@ fn archives_by_time_lose_and_double_nothing() {
 }
 
 #[test]
+fn an_archive_by_time_needs_no_further_record() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("logs")).unwrap();
+    let log = scratch.join("logs/access.log");
+    let options = ["--access-log-rotate-every", "1s", "--access-log-match", "/a.txt"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    ask(&server, "/a.txt?n=only", "");
+    let archive = eventually("it is archived while nobody asks", || {
+        let found = fs::read_dir(scratch.join("logs")).unwrap();
+        found.map(|entry| entry.unwrap().path()).find(|path| *path != log)
+    });
+    assert!(text(&archive).contains("n=only"));
+    // An empty log makes no archive.
+    eventually("a new one is begun", || log.exists().then_some(()));
+    assert_eq!(text(&log), "");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_again_is_tried_until_it_can() {
+    let scratch = Scratch::new();
+    let (logs, moved) = (scratch.join("logs"), scratch.join("moved"));
+    fs::create_dir(&logs).unwrap();
+    let log = logs.join("access.log");
+    let server = server(&scratch, &["--access-log", log.to_str().unwrap()]);
+    ask(&server, "/a.txt?n=first", "");
+    lines(&log, 1);
+    fs::rename(&logs, &moved).unwrap();
+    server.signal(Signal::USR1);
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+    // What is open is written meanwhile; that is not what was asked for.
+    ask(&server, "/a.txt?n=meanwhile", "");
+    eventually("it is written there", || {
+        text(&moved.join("access.log")).contains("n=meanwhile").then_some(())
+    });
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 2);
+    assert_eq!(server.stderr().matches("cannot be opened again").count(), 1);
+    assert!(!server.stderr().contains("is written again"));
+    fs::create_dir(&logs).unwrap();
+    eventually("it is opened without another signal", || log.exists().then_some(()));
+    eventually("it is told", || server.stderr().contains("is written again").then_some(()));
+    ask(&server, "/a.txt?n=behind", "");
+    eventually("records come there", || text(&log).contains("n=behind").then_some(()));
+}
+
+#[test]
+fn the_number_of_the_last_durable_record_goes_on_over_reloads() {
+    let scratch = Scratch::new();
+    let log = scratch.join("access.log");
+    let options = ["--access-log-durability", "data", "--access-log-match", "/a.txt"];
+    let path = ["--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&options[..], &path].concat());
+    for round in 0..3 {
+        let before = round * 3;
+        let durable = server.figure(&["log_sinks", "1", "durable"]);
+        assert_eq!(durable, before, "after {round} reloads");
+        for number in 0..3 {
+            ask(&server, &format!("/a.txt?n={round}-{number}"), "");
+        }
+        let durable = server.figure_until(&["log_sinks", "1", "durable"], |n| n >= before + 3);
+        assert!(durable <= server.figure(&["log_sinks", "1", "records"]));
+        assert_eq!(durable, text(&log).lines().count() as u64);
+        let reloads = server.figure(&["configuration", "reloads"]);
+        server.signal(Signal::HUP);
+        server.figure_until(&["configuration", "reloads"], |count| count > reloads);
+    }
+}
+
+#[test]
 fn archives_are_compressed_and_kept_to_a_count() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.join("logs")).unwrap();

@@ -178,6 +178,25 @@ fn requests_wait_for_the_log_where_that_is_asked_for() {
     assert_eq!(figure_apart(&server, "dropped"), 0);
 }
 
+#[test]
+fn a_file_gets_every_record_beside_a_fifo_that_nobody_reads_while_a_full_log_is_waited_for() {
+    let scratch = Scratch::new();
+    let (log, fifo) = (scratch.join("a.log"), scratch.join("fifo"));
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let sinks = ["--access-log", fifo.to_str().unwrap(), "--access-log", log.to_str().unwrap()];
+    let server = server(&scratch, &[&["--access-log-full", "wait"][..], &sinks].concat());
+    let mut wire = server.connect();
+    for number in 0..MORE_THAN_PIPES_HOLD {
+        wire.send(&long_request(number));
+        assert_eq!(wire.response().unwrap().status, 200);
+    }
+    // Hundreds of records find no room in the FIFO's pipe; it is waited for once and not for each.
+    assert_eq!(lines(&log, MORE_THAN_PIPES_HOLD).len(), MORE_THAN_PIPES_HOLD);
+    assert!(server.figure(&["log_sinks", "1", "missing"]) > 0);
+    assert_eq!(server.figure(&["log_sinks", "2", "missing"]), 0);
+    assert_eq!(server.figure(&["access_log", "dropped"]), 0);
+}
+
 /// A figure of the log, by the listener for telemetry.
 fn figure_apart(server: &Server, name: &str) -> u64 {
     let mut wire = server.for_telemetry()[0].connect();

@@ -143,10 +143,14 @@ impl LogFile {
         }
         let end = known.st_size as u64;
         told.torn |= begun && end != self.offset;
-        self.offset = end;
-        if self.span == u64::MAX {
+        if end == 0 {
+            // What comes is of now.
+            self.span = archive::span(rotation, archive::now_seconds());
+        } else if self.span == u64::MAX || end < self.offset {
+            // It was not looked at yet, or another process has emptied it into an archive.
             self.span = archive::span(rotation, known.st_mtime);
         }
+        self.offset = end;
         if !begun && self.is_due(rotation, end) {
             self.archive(rotation, &mut told)?;
         }
@@ -189,6 +193,13 @@ impl LogFile {
         *self = Self { unlocked: self.unlocked, ..file };
         self.lock();
         Ok(())
+    }
+
+    /// Whether the time of its records may be over, by what is known without a look at it.
+    pub(super) fn may_be_over(&self, rotation: &Rotation) -> bool {
+        let allowed = self.archived_from.is_none_or(|from| from <= Instant::now());
+        let now = archive::span(rotation, archive::now_seconds());
+        !rotation.every.is_zero() && now != self.span && allowed
     }
 
     fn is_due(&self, rotation: &Rotation, bytes: u64) -> bool {

@@ -4,21 +4,39 @@
 //! A pipe that has no room gets what fits. Its sink goes on later, in a new line that says how
 //! many records it has missed; the others have them. Only then is the piece read into memory, to
 //! count what the sink got.
+//!
+//! Where a full log is waited for, a pipe gets that time once, and the others have the piece before
+//! it begins. A pipe that was full for all of it is waited for again only after it was emptied: a
+//! reader that sleeps would else hold up each piece, for every sink.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
 
-use super::Feed;
 use super::intake::{Piece, Place};
+use super::{Feed, GAP};
+use crate::access_log::escape::Escape;
 use crate::access_log::ledger::{self, Entry, Kind};
 use crate::access_log::marker;
 use crate::access_log::options::{Full, Options};
 use crate::access_log::stats::Stats;
 use crate::techniques::pipe::{SpliceFlags, splice_out, tee};
+
+/// Whether a sink is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Its pipe has taken no piece whole since.
+    Full {
+        since: Instant,
+    },
+    /// It was waited for in vain, and its pipe was not empty since.
+    GivenUp,
+}
 
 /// The pipe of one sink.
 struct Lane {
@@ -28,6 +46,7 @@ struct Lane {
     missing: u64,
     /// Whether what it has ends in the middle of a line.
     torn: bool,
+    state: State,
 }
 
 /// See the module.
@@ -53,12 +72,13 @@ impl Lanes {
     /// A pipe for the next sink: its other side.
     pub(super) fn add(&mut self) -> io::Result<Feed> {
         let (pipe, ledger, feed) = Feed::open()?;
-        self.lanes.push(Lane { pipe, ledger, missing: 0, torn: false });
+        self.lanes.push(Lane { pipe, ledger, missing: 0, torn: false, state: State::Open });
         Ok(feed)
     }
 
     /// Doubles a piece into every pipe. It is always done: what finds no room is counted.
     pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+        self.lanes.iter_mut().for_each(Lane::look);
         let Piece { place, records } = piece;
         let short: Vec<(usize, usize)> = match place {
             Place::Piped { left, .. } => {
@@ -73,9 +93,7 @@ impl Lanes {
         };
         piece.take_in(pipe);
         let Place::Bytes { bytes, .. } = &piece.place else { unreachable!("it was just taken in") };
-        for (number, taken) in short {
-            self.finish(number, bytes, taken, piece.records);
-        }
+        self.finish(short, bytes, piece.records);
         true
     }
 
@@ -86,41 +104,32 @@ impl Lanes {
         lanes.map(|lane| if lane.tell_missing(escape) { take(lane) } else { 0 }).collect()
     }
 
-    /// Gives a lane the rest of a piece of which it has `taken` bytes, and counts what it misses.
-    fn finish(&mut self, number: usize, bytes: &[u8], taken: usize, records: u32) {
+    /// Gives each lane the rest of a piece of which it has so many bytes.
+    fn finish(&mut self, mut short: Vec<(usize, usize)>, bytes: &[u8], records: u32) {
         let escape = self.options.format.escape();
-        let lane = &mut self.lanes[number];
-        let mut at = taken;
-        let until = match self.options.full {
-            Full::Wait => Some(Instant::now() + self.options.wait),
+        let began = Instant::now();
+        for (number, at) in &mut short {
+            let lane = &mut self.lanes[*number];
             // What was in memory from the start has not been tried yet.
-            Full::Drop => None,
-        };
-        if taken == 0 || until.is_some() {
-            loop {
-                if lane.ledger.room() > 1 && lane.tell_missing(escape) {
-                    at += rustix::io::write(&lane.pipe, &bytes[at..]).unwrap_or(0);
-                }
-                if at == bytes.len() || !until.is_some_and(|until| lane.wait(until)) {
-                    break;
-                }
+            if *at == 0 {
+                lane.write(bytes, at, escape);
+            }
+            lane.rate(*at == bytes.len(), began);
+        }
+        for (number, at) in &mut short {
+            let lane = &mut self.lanes[*number];
+            while self.options.full == Full::Wait
+                && *at < bytes.len()
+                && lane.wait(self.options.wait)
+            {
+                lane.write(bytes, at, escape);
+                lane.rate(*at == bytes.len(), began);
             }
         }
-        let (got, left) = bytes.split_at(at);
-        let cut = got.len() - got.iter().rev().take_while(|byte| **byte != b'\n').count();
-        let count = |bytes: &[u8]| -> u64 {
-            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-            lines.map(|line| marker::records_of_line(line, escape)).sum()
-        };
-        let missing = if left.is_empty() { 0 } else { count(&bytes[cut..]) };
-        if at > 0 {
-            lane.torn = cut < at && !left.is_empty();
-            let got = u64::from(records).saturating_sub(missing) as u32;
-            let length = at as u32;
-            lane.ledger.enter(Entry { kind: Kind::Records, length, records: got });
+        for (number, at) in short {
+            let missing = self.lanes[number].enter(bytes, at, records, escape);
+            self.stats.sink(number).missing.add(missing);
         }
-        lane.missing += missing;
-        self.stats.sink(number).missing.add(missing);
     }
 
     /// Throws away what every lane has; says whether that was done.
@@ -145,6 +154,7 @@ impl Lane {
         }
         let taken = tee(from, &self.pipe, count, SpliceFlags::NONBLOCK).unwrap_or(0);
         if taken == count {
+            self.rate(true, Instant::now());
             let length = count as u32;
             self.ledger.enter(Entry { kind: Kind::Records, length, records });
         }
@@ -152,7 +162,7 @@ impl Lane {
     }
 
     /// Says in its pipe what it misses; says whether it is up to date.
-    fn tell_missing(&mut self, escape: crate::access_log::escape::Escape) -> bool {
+    fn tell_missing(&mut self, escape: Escape) -> bool {
         if self.missing == 0 {
             return true;
         }
@@ -174,14 +184,65 @@ impl Lane {
         true
     }
 
-    fn wait(&self, until: Instant) -> bool {
-        let left = until.saturating_duration_since(Instant::now());
+    /// Writes what fits of a piece, behind what it was not told of.
+    fn write(&mut self, bytes: &[u8], at: &mut usize, escape: Escape) {
+        if self.ledger.room() > 1 && self.tell_missing(escape) {
+            *at += rustix::io::write(&self.pipe, &bytes[*at..]).unwrap_or(0);
+        }
+    }
+
+    /// Enters how much of a piece it has, and counts what it misses.
+    fn enter(&mut self, bytes: &[u8], at: usize, records: u32, escape: Escape) -> u64 {
+        let (got, left) = bytes.split_at(at);
+        let cut = got.len() - got.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let count = |bytes: &[u8]| -> u64 {
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            lines.map(|line| marker::records_of_line(line, escape)).sum()
+        };
+        let missing = if left.is_empty() { 0 } else { count(&bytes[cut..]) };
+        if at > 0 {
+            self.torn = cut < at && !left.is_empty();
+            let got = u64::from(records).saturating_sub(missing) as u32;
+            self.ledger.enter(Entry { kind: Kind::Records, length: at as u32, records: got });
+        }
+        self.missing += missing;
+        missing
+    }
+
+    /// Notes whether it took a piece whole.
+    fn rate(&mut self, whole: bool, now: Instant) {
+        match self.state {
+            State::Full { .. } if whole => self.state = State::Open,
+            State::Open if !whole => self.state = State::Full { since: now },
+            _ => {}
+        }
+    }
+
+    /// Whether it may have room now, for which it is waited until it was full for so long.
+    fn wait(&mut self, bound: Duration) -> bool {
+        let State::Full { since } = self.state else { return false };
+        let left = (since + bound).saturating_duration_since(Instant::now());
         if left.is_zero() {
+            self.state = State::GivenUp;
             return false;
+        }
+        if self.ledger.room() < 2 {
+            // Nothing tells when there is room.
+            std::thread::sleep(GAP.min(left));
+            return true;
         }
         let time = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
         let fd = self.pipe.as_fd();
-        matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
+        // What an interrupt or the end of the time means is seen the next time.
+        let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time));
+        true
+    }
+
+    /// Whoever has emptied the pipe reads again.
+    fn look(&mut self) {
+        if self.state == State::GivenUp && ioctl_fionread(&self.pipe) == Ok(0) {
+            self.state = State::Open;
+        }
     }
 }
 
@@ -219,5 +280,47 @@ mod tests {
             read_exactly(&feed.pipe, &mut behind, entry.length as usize).unwrap();
         }
         assert_eq!(behind.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+    #[test]
+    fn a_sink_that_was_waited_for_in_vain_holds_the_others_up_no_more() {
+        let waiting = |wait| Arc::new(Options { full: Full::Wait, wait, ..Options::default() });
+        let stats = Arc::new(Stats::default());
+        let mut lanes = Lanes::new(&waiting(Duration::from_millis(1)), &stats);
+        let (mut slow, mut quick) = (lanes.add().unwrap(), lanes.add().unwrap());
+        rustix::pipe::fcntl_setpipe_size(&slow.pipe, 4096).unwrap();
+        let (source, filling) = rustix::pipe::pipe().unwrap();
+        let line = [&[b'x'; 2999][..], b"\n"].concat();
+        let put = |lanes: &mut Lanes, piped: bool| {
+            let place = if piped {
+                rustix::io::write(&filling, &line).unwrap();
+                Place::Piped { left: line.len(), total: line.len() }
+            } else {
+                Place::Bytes { bytes: line.clone(), at: 0 }
+            };
+            assert!(lanes.put(&mut Piece { place, records: 1 }, &source));
+        };
+        let read = |feed: &mut Feed| {
+            let (mut got, mut records) = (Vec::new(), 0);
+            while let Some(entry) = feed.ledger.take() {
+                read_exactly(&feed.pipe, &mut got, entry.length as usize).unwrap();
+                records += entry.records;
+            }
+            (got, records)
+        };
+        put(&mut lanes, true);
+        put(&mut lanes, true);
+        assert_eq!(lanes.lanes[0].state, State::GivenUp);
+        // Whoever waited for it now would wait for ever.
+        lanes.options = waiting(Duration::from_secs(1 << 30));
+        for number in 0..30 {
+            put(&mut lanes, number % 2 == 0);
+        }
+        assert_eq!((lanes.lanes[0].state, lanes.lanes[1].state), (State::GivenUp, State::Open));
+        assert_eq!((read(&mut quick).1, read(&mut slow).1), (32, 1));
+        assert_eq!(stats.sink(0).missing.read(), 31);
+        put(&mut lanes, true);
+        assert_eq!(lanes.lanes[0].state, State::Open);
+        let (got, records) = read(&mut slow);
+        assert!(records == 1 && got.ends_with(&line) && got.len() > line.len());
     }
 }

@@ -38,6 +38,10 @@ pub(super) struct Sink {
     target: Option<Target>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
+    /// When a file that somebody moved away is opened again, after that failed.
+    reopens_at: Option<Instant>,
+    /// Whether a piece was written in part.
+    begun: bool,
     /// Whether the failure was told.
     told: bool,
     /// How long its program was left alone the last time.
@@ -46,8 +50,6 @@ pub(super) struct Sink {
     writes: bool,
     /// Records that are missing where it goes on.
     missing: u64,
-    /// Records that it took.
-    records: u64,
 }
 
 impl Sink {
@@ -59,11 +61,12 @@ impl Sink {
             stats: Arc::clone(stats),
             target: None,
             rests_until: None,
+            reopens_at: None,
+            begun: false,
             told: false,
             rest: LOG_SINK_RETRY / 2,
             writes: false,
             missing: 0,
-            records: 0,
         }
     }
 
@@ -86,9 +89,38 @@ impl Sink {
         {
             self.program_ended(&why);
         }
-        if self.rests_until.is_none() && self.target.is_none() {
-            self.open();
+        if self.reopens_at.is_some_and(|at| at <= Instant::now()) {
+            self.reopen();
         }
+        if self.rests_until.is_none() {
+            match self.target {
+                None => self.open(),
+                Some(_) => self.archive_by_clock(),
+            }
+        }
+    }
+
+    /// Archives a file whose time is over, though no record comes.
+    fn archive_by_clock(&mut self) {
+        let Some(Target::File(file)) = &mut self.target else { return };
+        // A line that was begun is ended where it began.
+        if self.begun || !file.may_be_over(&self.options.rotation) {
+            return;
+        }
+        match file.begin(&self.options.rotation, false) {
+            Ok(told) => {
+                if told.rotated {
+                    self.stats.sink(self.number).reopened.add(1);
+                }
+            }
+            Err(why) => {
+                if file.is_gone() {
+                    self.target = None;
+                }
+                self.fail(&why);
+            }
+        }
+        self.end_batch();
     }
 
     /// Opens a file again by its path, because somebody moved it away.
@@ -100,10 +132,14 @@ impl Sink {
                 self.target = Some(found.into());
                 self.writes = false;
                 self.stats().reopened.add(1);
+                self.reopens_at = None;
                 self.works();
             }
             // What is open goes on to be written: better in the old file than nowhere.
-            Err(error) => self.tell(&format!("it cannot be opened again: {error}")),
+            Err(error) => {
+                self.tell(&format!("it cannot be opened again: {error}"));
+                self.reopens_at = Some(Instant::now() + LOG_SINK_RETRY);
+            }
         }
     }
 
@@ -119,13 +155,22 @@ impl Sink {
             options::Place::Program(command) => Program::start(command).map(Target::Program),
         };
         match opened {
-            Ok(target) => self.target = Some(target),
+            Ok(target) => {
+                self.target = Some(target);
+                self.reopens_at = None;
+            }
             Err(why) => self.fail(&why),
         }
     }
 
     /// Moves a piece there, whole; says whether that was done. A piece that was not is put again.
     pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+        let done = self.move_whole(piece, pipe);
+        self.begun = !done && piece.is_begun();
+        done
+    }
+
+    fn move_whole(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
         if self.rests_until.is_some() {
             return false;
         }
@@ -265,14 +310,14 @@ impl Sink {
     }
 
     fn took(&mut self, records: u32) {
-        self.records += u64::from(records);
         let stats = self.stats.sink(self.number);
         stats.records.add(records.into());
         if self.options.durability != Durability::None
             && let Some(Target::File(_)) = self.target
         {
             stats.synchronous.add(1);
-            stats.durable.set(self.records);
+            // Counted on over a reload, as the records are.
+            stats.durable.set(stats.records.read());
         }
         self.works();
     }
@@ -335,7 +380,8 @@ impl Sink {
         if matches!(&self.target, Some(Target::Program(one)) if !one.is_settled()) {
             return;
         }
-        if std::mem::take(&mut self.told) {
+        // The old file is written, which is not what was asked for.
+        if self.reopens_at.is_none() && std::mem::take(&mut self.told) {
             tracing::info!(sink = %self.place, "the access log is written again");
         }
     }
