@@ -414,6 +414,10 @@ pub const MIRROR_NAMES_MAX: u32 = 16;
 /// How long a sink that failed is left alone.
 pub const LOG_SINK_RETRY: Duration = Duration::from_secs(1);
 
+/// How long the log thread waits for the lock of a file at once: another server holds it for one
+/// batch.
+pub const LOG_LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The longest that a program which ends at once is left alone.
 pub const LOG_PROGRAM_RETRY_MAX: Duration = Duration::from_secs(30);
 

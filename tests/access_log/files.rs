@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -287,11 +288,30 @@ fn two_servers_share_a_file_that_is_emptied_meanwhile() {
 /// Takes the content of a log away under its lock.
 fn take(log: &Path) -> String {
     let file = File::options().read(true).write(true).open(log).unwrap();
-    pitcrew::sys::lock::exclusive(&file).unwrap();
+    assert!(pitcrew::sys::lock::exclusive(&file, Duration::from_secs(60)).unwrap());
     let all = text(log);
     file.set_len(0).unwrap();
     pitcrew::sys::lock::release(&file).unwrap();
     all
+}
+
+/// Whoever holds the lock may have stopped.
+#[test]
+fn a_log_that_stays_locked_is_told_once_and_written_later() {
+    let scratch = Scratch::new();
+    scratch.write("root/a.txt", "hello\n");
+    let log = scratch.join("access.log");
+    let server = server(&scratch, &["--access-log", log.to_str().unwrap()]);
+    assert_eq!(ask(&server, "/a.txt?n=before", "").status, 200);
+    eventually("it is written", || text(&log).contains("n=before").then_some(()));
+    let file = File::options().write(true).open(&log).unwrap();
+    assert!(pitcrew::sys::lock::exclusive(&file, Duration::from_secs(60)).unwrap());
+    assert_eq!(ask(&server, "/a.txt?n=kept", "").status, 200);
+    server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 2);
+    assert_eq!(server.stderr().matches("holds its lock").count(), 1);
+    assert!(!text(&log).contains("n=kept"));
+    pitcrew::sys::lock::release(&file).unwrap();
+    eventually("what waited is written", || text(&log).contains("n=kept").then_some(()));
 }
 
 #[test]
@@ -509,7 +529,7 @@ fn names_of_a_log_are_as_durable_as_its_records() {
             // The log's own when it was opened, then the archive's; only then is the log emptied.
             "copy" => {
                 let (before, _) = seen.split_once("ftruncate(").expect(&what);
-                let (_, filled) = before.split_once("fdatasync(").expect(&what);
+                let (_, filled) = before.rsplit_once("fdatasync(").expect(&what);
                 assert_eq!((names(before), names(filled)), (2, 1), "{what}");
             }
             // That of the archive and of the log that follows it at once.

@@ -6,12 +6,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::SystemTime;
 
 use rustix::fs::{
-    CWD, Mode, OFlags, RenameFlags, fdatasync, fstat, ftruncate, openat, renameat_with,
+    CWD, Mode, OFlags, RenameFlags, fchmod, fdatasync, fstat, ftruncate, openat, renameat_with,
 };
 use rustix::io::Errno;
 
@@ -79,14 +80,22 @@ fn named<T>(path: &Path, mut with: impl FnMut(&Path) -> Result<T, Errno>) -> Res
 /// Copies inside the kernel, which shares the bytes where the file system can, and empties the
 /// file. Until the copy has its name, the log is whole.
 fn copy(path: &Path, file: &OwnedFd, durable: bool) -> Result<(), String> {
+    let known = fstat(file).map_err(said)?;
     let from = File::open(path).map_err(|error| error.to_string())?;
+    let named_now = fstat(&from).map_err(said)?;
+    if (named_now.st_dev, named_now.st_ino) != (known.st_dev, known.st_ino) {
+        return Err("another file has its name".to_owned());
+    }
+    let mode = Mode::from_raw_mode(known.st_mode & 0o777);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let made = named(path, |archive| {
-        let mode = Mode::from_raw_mode(0o644);
-        openat(CWD, archive, flags, mode).map(|to| (to, archive.to_owned()))
-    });
+    let made =
+        named(path, |archive| openat(CWD, archive, flags, mode).map(|to| (to, archive.to_owned())));
     let (to, archive) = made.map_err(said)?;
-    let moved = fill(&from, &to, &archive, durable).and_then(|()| empty(file));
+    // Whatever the umask took away.
+    let moved = fchmod(&to, mode)
+        .map_err(said)
+        .and_then(|()| fill(&from, &to, &archive, durable))
+        .and_then(|()| empty(file));
     if moved.is_err() {
         // A part of an archive would be taken for a whole one, and a whole one of a log that was
         // not emptied would have each record a second time.
@@ -212,7 +221,9 @@ fn compress(archive: &Path, durable: bool) -> io::Result<()> {
     };
     let (part, whole) = (with(UNFINISHED), with(".gz"));
     let mut from = File::open(archive)?;
-    let to = File::create(&part)?;
+    // Who may not read the one may not read the other, not even for a moment.
+    let to = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    to.set_permissions(from.metadata()?.permissions())?;
     let mut coder = flate2::write::GzEncoder::new(to, flate2::Compression::default());
     io::copy(&mut from, &mut coder)?;
     let to = coder.finish()?;
@@ -275,6 +286,43 @@ mod tests {
         fs::write(&log, "three\n").unwrap();
         assert_eq!(make(&log, &file, &Rotation::default(), false), Ok(false));
         assert_eq!((archives(&log).unwrap().len(), log.exists()), (2, false));
+    }
+
+    #[test]
+    fn who_may_read_the_log_may_read_its_archives_and_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        for archive in [Archive::Copy, Archive::Rename] {
+            let directory = tempfile::tempdir().unwrap();
+            let log = directory.path().join("a.log");
+            fs::write(&log, "one\n").unwrap();
+            fs::set_permissions(&log, fs::Permissions::from_mode(0o620)).unwrap();
+            let file = OwnedFd::from(File::options().write(true).open(&log).unwrap());
+            let rotation = Rotation { archive, compress: true, ..Rotation::default() };
+            make(&log, &file, &rotation, false).unwrap();
+            let modes = |names: Vec<PathBuf>| -> Vec<u32> {
+                names.iter().map(|name| name.metadata().unwrap().permissions().mode()).collect()
+            };
+            assert_eq!(modes(archives(&log).unwrap()), [0o100_620]);
+            tend(&log, &rotation, false).unwrap();
+            let packed = archives(&log).unwrap();
+            assert!(packed[0].extension().is_some_and(|end| end == "gz"));
+            assert_eq!(modes(packed), [0o100_620]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_taken_the_name_is_not_archived_in_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("a.log");
+        fs::write(&log, "one\n").unwrap();
+        let file = OwnedFd::from(File::options().write(true).open(&log).unwrap());
+        let moved = directory.path().join("moved");
+        fs::rename(&log, &moved).unwrap();
+        fs::write(&log, "other\n").unwrap();
+        let rotation = Rotation { archive: Archive::Copy, ..Rotation::default() };
+        assert!(make(&log, &file, &rotation, false).is_err());
+        assert_eq!(fs::read(&moved).unwrap(), b"one\n", "it is not emptied");
+        assert!(archives(&log).unwrap().is_empty());
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fdatasync, fstat, openat, stat};
 use rustix::io::Errno;
 
 use super::archive;
 use super::sink::{said, some};
 use crate::access_log::options::{Durability, Rotation};
+use crate::limits::LOG_LOCK_PATIENCE;
 use crate::sys::lock;
 use crate::techniques::pipe::{SpliceFlags, splice_out};
 use crate::techniques::synchronous::{self, SynchronousFile};
@@ -58,7 +59,12 @@ pub(super) struct Begun {
 
 impl Found {
     pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, String> {
-        let fd = open(path).map_err(said)?;
+        Self::open_as(path, durability, None)
+    }
+
+    /// The same; a file that is made has this mode, whatever the umask takes away.
+    fn open_as(path: &Path, durability: Durability, mode: Option<Mode>) -> Result<Self, String> {
+        let fd = open(path, mode).map_err(said)?;
         match kind(&fd).map_err(said)? {
             FileType::RegularFile => Ok(Self::File(LogFile::new(fd, path, durability)?)),
             FileType::Directory => Err(said(Errno::ISDIR)),
@@ -73,11 +79,18 @@ impl Found {
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
+fn open(path: &Path, mode: Option<Mode>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     // Asked to create it, the kernel refuses FIFOs of others in shared directories.
     match openat(CWD, path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => openat(CWD, path, flags | OFlags::CREATE, Mode::from_raw_mode(0o644)),
+        Err(Errno::NOENT) => {
+            let usual = Mode::from_raw_mode(0o644);
+            let fd = openat(CWD, path, flags | OFlags::CREATE, mode.unwrap_or(usual))?;
+            if let Some(mode) = mode {
+                fchmod(&fd, mode)?;
+            }
+            Ok(fd)
+        }
         other => other,
     }
 }
@@ -94,6 +107,8 @@ impl LogFile {
             Durability::Full => synchronous_file(path, synchronous::Durability::DataAndMetadata)?,
         };
         if durability != Durability::None {
+            // What was written there before, by an earlier configuration, counts as durable, too.
+            fdatasync(&fd).map_err(said)?;
             // It may be new, or stand where another was renamed: its records are only as durable
             // as its name.
             archive::sync_directory_of(path);
@@ -131,7 +146,7 @@ impl LogFile {
             }
             return Ok(told);
         }
-        self.lock();
+        self.lock()?;
         let mut known = fstat(&self.fd).map_err(said)?;
         if known.st_nlink == 0 || rotation.is_on() && !begun && !self.is_at_its_path(&known) {
             // It was removed, or another process has archived it.
@@ -165,9 +180,12 @@ impl LogFile {
         }
     }
 
-    fn lock(&mut self) {
-        match lock::exclusive(&self.fd) {
-            Ok(()) => self.locked = true,
+    fn lock(&mut self) -> Result<(), String> {
+        match lock::exclusive(&self.fd, LOG_LOCK_PATIENCE) {
+            Ok(true) => self.locked = true,
+            Ok(false) => {
+                return Err("another process holds its lock and does not let go".to_owned());
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.unlocked, true) {
                     tracing::warn!(
@@ -177,6 +195,7 @@ impl LogFile {
                 }
             }
         }
+        Ok(())
     }
 
     fn is_at_its_path(&self, known: &rustix::fs::Stat) -> bool {
@@ -186,13 +205,14 @@ impl LogFile {
 
     /// Takes the file that its path names now, and locks it.
     fn open_again(&mut self) -> Result<(), String> {
+        // Who may read the log may be told by its mode.
+        let mode = Mode::from_raw_mode(fstat(&self.fd).map_err(said)?.st_mode & 0o777);
         self.end();
-        let Found::File(file) = Found::open(&self.path, self.durability)? else {
+        let Found::File(file) = Found::open_as(&self.path, self.durability, Some(mode))? else {
             return Err("it is no regular file any more".to_owned());
         };
         *self = Self { unlocked: self.unlocked, ..file };
-        self.lock();
-        Ok(())
+        self.lock()
     }
 
     /// Whether the time of its records may be over, by what is known without a look at it.
