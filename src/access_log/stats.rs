@@ -1,6 +1,6 @@
 //! What the access log counts.
 
-use crate::base::{Counter, Gauge};
+use crate::base::Counter;
 use crate::limits::LOG_SINKS_MAX;
 
 /// Figures of one worker's side. Those of sinks are of the whole server and stand with the first
@@ -46,7 +46,7 @@ pub struct SinkStats {
     /// Synchronous writes that returned.
     pub synchronous: Counter,
     /// The number of the last record that is on the device.
-    pub durable: Gauge,
+    pub durable: Counter,
 }
 
 /// Which sink, in the order of the configuration.

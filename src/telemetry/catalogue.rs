@@ -353,7 +353,7 @@ pub const CATALOGUE: &[Figure] = &[
     each!(log_sinks{sink}.synchronous = access_log.sinks() SinkStats.synchronous:
         Counter Count "Batches whose synchronous writes have returned"),
     each!(log_sinks{sink}.durable = access_log.sinks() SinkStats.durable:
-        Gauge Count "The number of the last record that is on the device"),
+        Counter Count "The number of the last record that is on the device"),
 
     labels!(phases{phase} = connections.by_stage() stages,
         stage => Cow::Borrowed(stage.name());

@@ -188,7 +188,9 @@ fn a_durable_record_survives_a_kill() {
         let path = ["--access-log", log.to_str().unwrap()];
         // What is asked for here is numbered, and nothing else is recorded.
         let options = ["--access-log-durability", durability, "--access-log-match", "/a.txt"];
-        let mut server = server(&scratch, &[&options[..], &path].concat());
+        // On a busy disk none may be dropped either.
+        let waits = ["--access-log-full", "wait", "--access-log-wait", "10s"];
+        let mut server = server(&scratch, &[&options[..], &waits, &path].concat());
         // A plain descriptor tells the kind of file before the durable one is opened.
         eventually("the log is durable", || {
             (open_flags(&server, &log) & 0o4_010_000 == flags).then_some(())

@@ -316,8 +316,7 @@ impl Sink {
             && let Some(Target::File(_)) = self.target
         {
             stats.synchronous.add(1);
-            // Counted on over a reload, as the records are.
-            stats.durable.set(stats.records.read());
+            stats.durable.add(records.into());
         }
         self.works();
     }
