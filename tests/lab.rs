@@ -440,7 +440,8 @@ fn nothing_is_left_when_the_lab_is_interrupted() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    // SIGINT is ignored by whoever was started in the background of a script.
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(!running.wait().unwrap().success());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
