@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::process::{Gid, Uid, getegid, geteuid, getgid, getuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
@@ -76,17 +76,44 @@ impl User {
         };
         let groups = groups.lines().filter(member);
         let groups = groups.filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
+        let groups: Vec<u32> = groups;
+        if [uid, gid].iter().chain(&groups).any(|id| *id == UNCHANGED) {
+            return Err(UserError(format!(
+                "'{text}': {UNCHANGED} is nobody's number: to the kernel it means to change \
+                 nothing"
+            )));
+        }
         if uid == 0 {
             return Err(UserError(format!("'{text}' is root; name a user that may do less")));
         }
         Ok(Self { uid, gid, groups })
     }
 
+    /// Whether every identity of this thread is the user's: what was believed to be given up and
+    /// was not would be the worst of all.
+    fn is_it(&self) -> Result<(), String> {
+        let text = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let ids = |field: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(field));
+            let ids = line.unwrap_or_default().split_whitespace();
+            ids.filter_map(|id| id.parse().ok()).collect::<Vec<u32>>()
+        };
+        let own =
+            [(getuid().as_raw(), geteuid().as_raw()), (getgid().as_raw(), getegid().as_raw())];
+        let mut right = own == [(self.uid, self.uid), (self.gid, self.gid)];
+        if !text.is_empty() {
+            // The saved ones and those for files, too, where /proc tells them.
+            right &= ids("Uid:") == [self.uid; 4] && ids("Gid:") == [self.gid; 4];
+            right &= ids("Groups:").iter().all(|gid| self.groups.contains(gid));
+        }
+        if right { Ok(()) } else { Err("the kernel did not take all of it".to_owned()) }
+    }
+
     /// Becomes this user, with this user's groups alone. Root's capabilities go with it.
     ///
     /// # Errors
     /// A sentence, for a process that may not.
-    pub(super) fn become_it(&self) -> Result<(), String> {
+    pub fn become_it(&self) -> Result<(), String> {
         if geteuid().as_raw() == self.uid && getegid().as_raw() == self.gid {
             return gives_up_capabilities();
         }
@@ -109,9 +136,13 @@ impl User {
         set_thread_groups(&groups).map_err(said("the groups"))?;
         set_thread_res_gid(gid, gid, gid).map_err(said("the group"))?;
         set_thread_res_uid(uid, uid, uid).map_err(said("the user"))?;
+        self.is_it()?;
         gives_up_capabilities()
     }
 }
+
+/// What the calls that set an identity take for "leave it as it is" (setresuid(2)).
+const UNCHANGED: u32 = u32::MAX;
 
 /// A file of users. What is not UTF-8 in it, a name or a remark, is nobody's who is asked for.
 fn read(path: &str) -> Result<String, UserError> {
@@ -151,5 +182,13 @@ mod tests {
         assert!(find("www-data:log").is_err());
         assert!(find("root").unwrap_err().to_string().contains("is root"));
         assert!(find("0:5").is_err());
+        // To setresuid(2) this would be no user, but no change: root would stay root.
+        for text in ["4294967295", "4294967295:5", "5:4294967295", "all"] {
+            let users = format!("{USERS}all:x:4294967295:5::/:/bin/sh\n");
+            let refused = User::find(text, &users, GROUPS).unwrap_err().to_string();
+            assert!(refused.contains("nobody's number"), "{text}: {refused}");
+        }
+        let groups = format!("{GROUPS}odd:x:4294967295:www-data\n");
+        assert!(User::find("www-data", USERS, &groups).is_err());
     }
 }
