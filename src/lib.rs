@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod base;
 pub mod batch;
+pub mod broker;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 mod blocks;
+mod broker;
 mod clients;
 mod commands;
 mod disks;
@@ -13,6 +14,7 @@ mod lab;
 mod memory;
 
 pub use blocks::*;
+pub use broker::*;
 pub use clients::*;
 pub use commands::*;
 pub use disks::*;

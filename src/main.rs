@@ -7,16 +7,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use pitcrew::broker::{self, Role};
 use pitcrew::cli::{
     Arguments, COMMANDS, Check, Command, Doctor, DoctorFormat, Lab, LabFormat, LogFormat, LogView,
     PrintFormat, Serve, Top,
 };
-use pitcrew::config::{self, Effective, Format, Level, Log, Problem, Source};
+use pitcrew::config::{self, Effective, Format, Log, Problem, Source};
 use pitcrew::server::{self, End, Fault};
-use pitcrew::sys::Root;
 use pitcrew::sys::client::{self, Peer};
 use pitcrew::sys::follow::{Followed, Next};
 use pitcrew::sys::root::{RootCause, RootError};
+use pitcrew::sys::{Exchange, Root};
 use pitcrew::watch::log::{self, Line, View};
 use pitcrew::{doctor, lab, limits, watch};
 use tracing::level_filters::LevelFilter;
@@ -45,6 +46,13 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
+    let role = match broker::role() {
+        Ok(Some(Role::Deed(deed))) => {
+            return deed.run().map_or_else(internal, |()| Exit::Done).into();
+        }
+        Ok(role) => role,
+        Err(why) => return internal(why).into(),
+    };
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(answer) => {
@@ -54,7 +62,11 @@ fn main() -> ExitCode {
         }
     };
     let exit = match &arguments.command {
-        None => configure(&arguments.serve).and_then(|all| serve(&arguments.serve, &all)),
+        None => match role {
+            Some(Role::Broker(line)) => act_as_broker(&arguments.serve, line),
+            Some(Role::Successor(line)) => serve(&arguments.serve, Some(line)),
+            _ => serve(&arguments.serve, None),
+        },
         Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
         Some(Command::Doctor(doctor)) => {
             configure(&doctor.serve).and_then(|all| examine(doctor, &all))
@@ -79,8 +91,8 @@ fn configure(given: &Serve) -> Result<Effective, Exit> {
 /// `check`: what is wrong, else what is in force.
 fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
     all.warnings.iter().for_each(complain);
-    let root = &all.settings.server.site.root;
-    Root::open(root).map_err(|error| refuse_root(&check.serve, &error))?;
+    Root::open(&all.settings.server.site.root)
+        .map_err(|error| refuse_root(&check.serve, &error))?;
     let text = match (check.print, check.format) {
         (true, PrintFormat::Toml) => config::toml(all),
         (true, PrintFormat::Json) => config::json(all),
@@ -95,10 +107,7 @@ fn report(check: &Check, all: &Effective) -> Result<Exit, Exit> {
 fn print(text: &str) -> Result<Exit, Exit> {
     // A reader that has seen enough, as head(1), is no fault.
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("the standard output cannot be written: {error}"));
-            Err(Exit::Internal)
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(Exit::Done),
     }
 }
@@ -188,12 +197,10 @@ fn race(given: &Lab) -> Result<Exit, Exit> {
         LabFormat::Csv => lab::csv(&report),
     })?;
     kept.and(plotted)?;
-    Ok(if report.has_fault() {
-        Exit::Lap
-    } else if report.fastest.is_none() {
-        Exit::NoLap
-    } else {
-        Exit::Done
+    Ok(match (report.has_fault(), &report.fastest) {
+        (true, _) => Exit::Lap,
+        (false, None) => Exit::NoLap,
+        (false, Some(_)) => Exit::Done,
     })
 }
 
@@ -251,10 +258,7 @@ fn read_log(given: &LogView) -> Result<Exit, Exit> {
             Ok(()) => shown.clear(),
             // A reader that has seen enough, as head(1), is no fault.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
-            Err(error) => {
-                complain(format_args!("the standard output cannot be written: {error}"));
-                return Err(Exit::Internal);
-            }
+            Err(error) => return Err(unwritten(&error)),
         }
         match next {
             Next::End if over => break,
@@ -309,7 +313,29 @@ impl lab::Progress for Bar {
     }
 }
 
-fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
+/// The process that does for a confined server what that cannot do itself.
+fn act_as_broker(given: &Serve, line: Exchange) -> Result<Exit, Exit> {
+    let read = || {
+        let all = config::resolve(&given.given(), std::env::vars_os(), given.config.as_deref());
+        all.map_err(|problems| problems.first().map(ToString::to_string).unwrap_or_default())
+    };
+    // The server says what is wrong with it, and what is odd.
+    start_log(read().map(|all| all.settings.log).unwrap_or_default());
+    let served = broker::serve(line, &mut || read().map(|all| all.settings.server.brokered()));
+    served.map(|()| Exit::Done).map_err(internal)
+}
+
+fn unwritten(error: &io::Error) -> Exit {
+    internal(format_args!("the standard output cannot be written: {error}"))
+}
+
+fn internal(why: impl Display) -> Exit {
+    complain(why);
+    Exit::Internal
+}
+
+fn serve(given: &Serve, taking: Option<Exchange>) -> Result<Exit, Exit> {
+    let all = &configure(given)?;
     start_log(all.settings.log);
     for Problem { source, message } in &all.warnings {
         tracing::warn!("{source}: {message}");
@@ -324,7 +350,9 @@ fn serve(given: &Serve, all: &Effective) -> Result<Exit, Exit> {
     let by = by.map(ToString::to_string).unwrap_or_default();
     tracing::info!(by, "engine {engine}: {}", engine.help());
     let mut again = Again { given, log: all.settings.log, files: files(all) };
-    let end = server::run(&all.settings.server, given.quiet, &mut again);
+    // Who takes a place was announced by the one that had it.
+    let quiet = given.quiet || taking.is_some();
+    let end = server::run(&all.settings.server, quiet, &mut again, taking);
     let end = end.map_err(|fault| match fault {
         Fault::Root(error) => refuse_root(given, &error),
         fault => {
@@ -353,16 +381,11 @@ fn files(all: &Effective) -> Vec<PathBuf> {
 }
 
 impl server::Reload for Again<'_> {
-    fn load(&mut self) -> Option<server::Options> {
+    fn load(&mut self) -> Result<server::Options, Vec<String>> {
         let flags = self.given.given();
         let all = config::resolve(&flags, std::env::vars_os(), self.given.config.as_deref());
-        let all = all
-            .inspect_err(|problems| {
-                for Problem { source, message } in problems {
-                    tracing::error!("{source}: {message}");
-                }
-            })
-            .ok()?;
+        let all =
+            all.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for Problem { source, message } in &all.warnings {
             tracing::warn!("{source}: {message}");
         }
@@ -370,7 +393,7 @@ impl server::Reload for Again<'_> {
             tracing::warn!("log-level and log-format change with a restart only");
         }
         self.files = files(&all);
-        Some(all.settings.server)
+        Ok(all.settings.server)
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -410,7 +433,7 @@ fn complain(problem: impl Display) {
 fn start_log(log: Log) {
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_max_level(filter(log.level))
+        .with_max_level(log.level.name().parse().unwrap_or(LevelFilter::INFO))
         .with_target(false);
     // The only error is that there is a log already.
     let _ = match log.format {
@@ -424,15 +447,4 @@ fn colour(output: &impl IsTerminal) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     !refused && !dumb && output.is_terminal()
-}
-
-fn filter(level: Level) -> LevelFilter {
-    match level {
-        Level::Off => LevelFilter::OFF,
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
-    }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{Scratch, skipped};
-use pitcrew::sandbox::{Ground, Mode, confine, landlock_abi};
+use pitcrew::sandbox::{Ground, Mode, Plan, confine, landlock_abi};
 use rustix::process::Signal;
 
 /// Names the directory for [`inside`].
@@ -67,10 +67,12 @@ fn inside(directory: &Path) {
     let outside = directory.join("outside.txt");
     // What was opened before stays open; what is beneath a directory that was opened does not.
     let above = fs::File::open(directory).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut ground = Ground::default();
     ground.serve(&directory.join("root"));
     ground.log(&directory.join("log/access.log"));
-    let held = confine(Mode::On, None, &ground, false).unwrap();
+    let plan = Plan { mode: Mode::On, user: None, ground: &ground, programs: false, binds: false };
+    let held = confine(&plan).unwrap();
     assert!(held.is_confined() && !held.starts_programs());
     assert!(fs::read(directory.join("root/inside.txt")).is_ok());
     assert!(fs::write(directory.join("log/new.log"), "x").is_ok());
@@ -94,11 +96,11 @@ fn inside(directory: &Path) {
     denied("a directory that is open", opened.map(drop).map_err(Into::into));
     let by_descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&above));
     denied("its name in /proc", fs::read_dir(by_descriptor).map(drop));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).map(drop);
-    if landlock_abi() >= 4 {
-        denied("a connection to somewhere", connected);
-    }
+    denied("a connection to somewhere", connected);
+    denied("an address to listen on", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
+    // Threads begin as ever, though clone3(2) is not there.
+    std::thread::spawn(|| ()).join().unwrap();
     let raw = rustix::net::socket(
         rustix::net::AddressFamily::NETLINK,
         rustix::net::SocketType::RAW,

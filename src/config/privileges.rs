@@ -29,8 +29,8 @@ pub(super) const SANDBOX: Key = Key::one(
     "sandbox",
     "HOW",
     "Give up, once it listens, what the server does not need: no-new-privileges, Landlock, \
-     seccomp; auto (what the kernel allows), on (all, or it does not start) or off \
-     [default: off]",
+     seccomp; auto (what the kernel allows), on (all, or it does not start) or off. A small \
+     broker does what is needed later [default: auto]",
     |all, written, _| {
         all.server.sandbox = written.choice("sandbox", &Sandbox::ALL, Sandbox::name)?;
         Ok(())

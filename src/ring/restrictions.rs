@@ -1,5 +1,7 @@
 //! What a ring may be asked for: nothing but what the server asks. A seccomp filter does not see
-//! inside of a ring, so the ring is told itself, while it is disabled and can do nothing yet.
+//! inside of a ring, so the ring is told itself, while it is disabled and can do nothing yet. That
+//! holds for this ring: io_uring_setup(2) stays allowed, since a reload makes rings, and a ring
+//! that whoever took the process over would make has no restrictions.
 
 use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue};

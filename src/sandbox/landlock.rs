@@ -6,41 +6,77 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::ground::{Ground, Place, Use};
 
-/// The newest that is asked for; the kernel gives what it has. Later ones would forbid to speak to
-/// the service manager by its unix socket.
-const NEWEST: ABI = ABI::V7;
+/// The newest that is asked for (Linux 6.12); the kernel gives what it has. The next one adds to
+/// what is logged alone, and later ones would forbid to speak to the service manager by its unix
+/// socket.
+const NEWEST: ABI = ABI::V6;
+
+/// What each version holds that the one before does not, and what is free without it.
+const HOLDS: [(u32, &str, &str); 4] = [
+    (3, "6.2", "files that are open for writing elsewhere may be cut"),
+    (4, "6.7", "connections may be made by TCP"),
+    (5, "6.10", "devices may be asked for anything"),
+    (6, "6.12", "signals may be sent to other processes of this user"),
+];
 
 /// Rules that hold once they are applied.
 #[derive(Debug)]
 pub(super) struct Rules {
     ruleset: RulesetCreated,
     places: Vec<Place>,
+    /// What is free though it is held.
+    free: Vec<String>,
+}
+
+/// What holds once they were applied.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// What may be reached.
+    pub(super) places: Vec<Place>,
+    /// What a server may do that it need not: each with the reason.
+    pub(super) free: Vec<String>,
 }
 
 /// Opens what the rules name, as the user who may.
-pub(super) fn prepare(ground: &Ground) -> Result<Rules, String> {
+/// `binds` says that sockets are bound later.
+pub(super) fn prepare(ground: &Ground, binds: bool) -> Result<Rules, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let bind = if binds { BitFlags::empty() } else { AccessNet::BindTcp.into() };
     let mut ruleset = ruleset
         .handle_access(AccessFs::from_all(NEWEST))
-        .and_then(|rules| rules.handle_access(AccessNet::ConnectTcp))
+        .and_then(|rules| rules.handle_access(bind | AccessNet::ConnectTcp))
         .and_then(|rules| rules.scope(Scope::Signal))
         .and_then(Ruleset::create)
         .map_err(|error| said(&error))?;
     let mut places = Vec::new();
+    let mut free = Vec::new();
     for (what, path) in &ground.paths {
         if *what == Use::Write && path.parent().is_none() {
-            return Err("the access log lies in the directory '/', so all could be written; \
-                        give it a directory of its own"
-                .to_owned());
+            return Err(
+                "a file that is written (of the access log, or a mirrored body) lies in the \
+                        directory '/', so all could be written; give it a directory of its own"
+                    .to_owned(),
+            );
         }
-        // What is not there now is made by nobody, or is no place for this process.
-        let Ok(fd) = PathFd::new(path) else { continue };
+        if *what == Use::Read && path.parent().is_none() {
+            free.push(
+                "everything may be read, since '/' is among the directories (root-follow \
+                       reads what lies beside the root and its target)"
+                    .to_owned(),
+            );
+        }
+        let fd = match PathFd::new(path) {
+            Ok(fd) => fd,
+            // What is not there now is made by nobody, or is no place for this process.
+            Err(PathFdError::OpenCall { source, .. }) if is_no_place(&source) => continue,
+            Err(error) => return Err(format!("'{}': {error}", path.display())),
+        };
         let Ok(facts) = std::fs::metadata(path) else { continue };
         let mut access = rights(*what);
         if !facts.is_dir() {
@@ -56,7 +92,14 @@ pub(super) fn prepare(ground: &Ground) -> Result<Rules, String> {
         };
         places.push(Place { what: *what, device: facts.dev(), inode: facts.ino() });
     }
-    Ok(Rules { ruleset, places })
+    Ok(Rules { ruleset, places, free })
+}
+
+/// Whether an error says that a path leads to nothing that this user could use; any other one, as
+/// of too few descriptors, would leave out a place that is needed.
+fn is_no_place(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Whether what a path leads to has no name in a directory.
@@ -82,17 +125,18 @@ fn rights(what: Use) -> BitFlags<AccessFs> {
 }
 
 impl Rules {
-    /// Holds the calling thread to them, and all that it starts. What may be reached then.
-    pub(super) fn apply(self) -> Result<Vec<Place>, String> {
+    /// Holds the calling thread to them, and all that it starts.
+    pub(super) fn apply(mut self) -> Result<Held, String> {
+        let version = abi();
         let status = self.ruleset.restrict_self().map_err(|error| error.to_string())?;
-        match status.ruleset {
-            RulesetStatus::NotEnforced => {
-                Err("this kernel has no Landlock (Linux 5.13), or it is \
-                                               not among its lsm="
-                    .to_owned())
-            }
-            _ => Ok(self.places),
+        if status.ruleset == RulesetStatus::NotEnforced {
+            let why = "this kernel has no Landlock (Linux 5.13), or it is not among its lsm=";
+            return Err(why.to_owned());
         }
+        let lacks = HOLDS.iter().filter(|(since, ..)| version < *since);
+        self.free
+            .extend(lacks.map(|(_, release, what)| format!("{what} (before Linux {release})")));
+        Ok(Held { places: self.places, free: self.free })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`confine`] runs once, while the process has one thread, so that every thread that follows is
 //! under it: another user, no new privileges, Landlock, and a seccomp filter. What could not be
-//! applied is told with its reason; whoever asked for all of it is refused instead.
+//! applied is told with its reason; whoever asked for all of it is refused instead. What is left to
+//! do that a confined process cannot, a broker does.
 //!
 //! Needs Linux 5.13 for Landlock, which names what may be opened by directories. A layer that is
 //! applied stays until the process ends, so a later configuration has to stand on the same
@@ -58,6 +59,8 @@ pub struct Confined {
     pub applied: Vec<Layer>,
     /// Those that were wanted and do not.
     pub missing: Vec<(Layer, String)>,
+    /// Those that hold, and leave something free that an operator would not expect: what, and why.
+    pub partial: Vec<(Layer, String)>,
     /// What Landlock lets the process reach; none if it lets it reach everything.
     places: Option<Vec<Place>>,
 }
@@ -110,23 +113,34 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// What is to be given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// How much.
+    pub mode: Mode,
+    /// Who the process becomes.
+    pub user: Option<&'a str>,
+    /// What it has to reach.
+    pub ground: &'a Ground,
+    /// Whether it has to start programs itself, which a confined process cannot: they would be
+    /// under the same filter.
+    pub programs: bool,
+    /// Whether it has to make sockets that listen itself.
+    pub binds: bool,
+}
+
 /// Confines the calling thread and all that it starts: becomes the user, and applies what the mode
-/// asks for. `programs` says that programs have to be started later, which a confined process
-/// cannot do: they would be under the same filter.
+/// asks for.
 ///
 /// # Errors
 /// When the user cannot be taken, in every mode; when a layer cannot be applied, with [`Mode::On`].
-pub fn confine(
-    mode: Mode,
-    user: Option<&str>,
-    ground: &Ground,
-    programs: bool,
-) -> Result<Confined, Refused> {
+pub fn confine(plan: &Plan<'_>) -> Result<Confined, Refused> {
+    let Plan { mode, ground, programs, binds, .. } = *plan;
     let mut confined = Confined::default();
-    let user = user.map(User::look_up).transpose();
+    let user = plan.user.map(User::look_up).transpose();
     let user = user.map_err(|error| Refused { layer: Layer::User, why: error.to_string() })?;
     // The directories are opened before the user changes, who need not be able to.
-    let rules = (mode != Mode::Off && !programs).then(|| landlock::prepare(ground));
+    let rules = (mode != Mode::Off && !programs).then(|| landlock::prepare(ground, binds));
     if let Some(user) = user {
         user.become_it().map_err(|why| Refused { layer: Layer::User, why })?;
         confined.applied.push(Layer::User);
@@ -147,17 +161,20 @@ pub fn confine(
     };
     let privileges = rustix::thread::set_no_new_privs(true).map_err(|errno| errno.to_string());
     note(Layer::NoNewPrivileges, privileges)?;
-    let mut places = None;
+    let mut held = None;
     let landlocked = match rules {
         None => Err(PROGRAMS.to_owned()),
-        Some(rules) => rules.and_then(landlock::Rules::apply).map(|held| places = Some(held)),
+        Some(rules) => rules.and_then(landlock::Rules::apply).map(|rules| held = Some(rules)),
     };
     note(Layer::Landlock, landlocked)?;
-    let filtered = if programs { Err(PROGRAMS.to_owned()) } else { seccomp::apply() };
+    let filtered = if programs { Err(PROGRAMS.to_owned()) } else { seccomp::apply(binds) };
     note(Layer::Seccomp, filtered)?;
-    confined.places = places;
+    if let Some(held) = held {
+        confined.partial = held.free.into_iter().map(|what| (Layer::Landlock, what)).collect();
+        confined.places = Some(held.places);
+    }
     Ok(confined)
 }
 
-const PROGRAMS: &str = "the access log goes to a program, which would be under it, too; let it \
-                        read a FIFO or a file instead";
+const PROGRAMS: &str = "the access log goes to a program, which would be under it, too, as there \
+                        is no broker to start it; let it read a FIFO or a file instead";

@@ -4,12 +4,11 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// What the kernel allows; what it does not is told.
+    #[default]
     Auto,
     /// Everything, or the server does not start.
     On,
-    /// Nothing: a directory of the log that is removed and made again, or a log program, is out of
-    /// reach of a confined process.
-    #[default]
+    /// Nothing.
     Off,
 }
 

@@ -4,7 +4,13 @@
 //! listings, content tags, logs, archives, reloads and hand-overs, and beside each what the C
 //! libraries use in its place. What is not on it fails with EPERM, so that a C library that tries
 //! something newer goes on; what has no innocent use here ends the process, by SIGSYS, which
-//! whoever supervises it sees.
+//! whoever supervises it sees, and which the kernel logs. A call that fails is logged by nobody:
+//! the filters would have to be installed with SECCOMP_FILTER_FLAG_LOG, which seccompiler does not
+//! do; strace(1) shows it.
+//!
+//! A filter sees no operation of an io_uring. The rings of the server are restricted one by one;
+//! who has taken the process over could make another one, since a reload has to. What such a ring
+//! opens Landlock judges as any other open.
 
 use std::collections::BTreeMap;
 
@@ -92,12 +98,11 @@ pub static CALLS: &[Calls] = &[
         ],
     },
     Calls {
-        why: "listeners of a later configuration, a successor, the service manager",
+        why: "a successor, the broker and its end, the service manager",
         numbers: &[
-            libc::SYS_bind,
-            libc::SYS_listen,
             libc::SYS_accept4,
-            libc::SYS_connect,
+            libc::SYS_wait4,
+            libc::SYS_waitid,
             libc::SYS_getsockname,
             libc::SYS_getpeername,
             libc::SYS_setsockopt,
@@ -142,7 +147,6 @@ pub static CALLS: &[Calls] = &[
     Calls {
         why: "threads, what is known of this process, and its end",
         numbers: &[
-            libc::SYS_clone,
             libc::SYS_clone3,
             libc::SYS_futex,
             libc::SYS_set_robust_list,
@@ -163,6 +167,7 @@ pub static CALLS: &[Calls] = &[
             libc::SYS_geteuid,
             libc::SYS_getgid,
             libc::SYS_getegid,
+            libc::SYS_capget,
             libc::SYS_uname,
             libc::SYS_tgkill,
             libc::SYS_exit,
@@ -171,6 +176,10 @@ pub static CALLS: &[Calls] = &[
     },
     Calls { why: "older names of the same on this machine", numbers: OLDER },
 ];
+
+/// Sockets of one's own that listen: calls of a server without a broker, which would make them.
+/// socket(2), which goes by the family, is the same.
+const BINDING: &[i64] = &[libc::SYS_bind, libc::SYS_listen, libc::SYS_connect];
 
 /// cachestat(2), Linux 6.5, which has one number everywhere.
 const CACHESTAT: i64 = 451;
@@ -232,29 +241,50 @@ const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 /// terminal, how much lies there, not to block, and that two files share blocks.
 const ASKED: [u64; 5] = [0x5411, 0x5401, 0x541b, 0x5421, 0x4004_9409];
 
-/// Puts the calling thread under the filters, and all that it starts.
-pub(super) fn apply() -> Result<(), String> {
-    let said = |error: seccompiler::Error| error.to_string();
-    let (deadly, listed) = programs().map_err(|error| error.to_string())?;
-    seccompiler::apply_filter(&deadly).map_err(said)?;
-    seccompiler::apply_filter(&listed).map_err(said)
+/// Threads are made, and no name spaces: they would give a process without privileges rights over
+/// what it finds there.
+const NAME_SPACES: u64 = (libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWUTS) as u64;
+
+/// Puts the calling thread under the filters, and all that it starts. `binds` leaves it the calls
+/// that make a socket which listens.
+pub(super) fn apply(binds: bool) -> Result<(), String> {
+    let programs = programs(binds).map_err(|error| error.to_string())?;
+    let mut all = programs.iter();
+    all.try_for_each(|one| seccompiler::apply_filter(one)).map_err(|error| error.to_string())
 }
 
-/// The two filters: of two answers the kernel takes the harder one.
-fn programs() -> Result<(BpfProgram, BpfProgram), seccompiler::BackendError> {
+/// The filters: of several answers the kernel takes the hardest.
+fn programs(binds: bool) -> Result<[BpfProgram; 3], seccompiler::BackendError> {
     let machine = std::env::consts::ARCH.try_into()?;
     let deadly = DEADLY.iter().map(|number| (*number, Vec::new())).collect();
     let deadly =
         SeccompFilter::new(deadly, SeccompAction::Allow, SeccompAction::KillProcess, machine)?;
+    // A filter does not see the flags of clone3(2), which lie in memory; a C library that is told
+    // that there is no such call takes clone(2).
+    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
+    let hidden = SeccompFilter::new(hidden, SeccompAction::Allow, absent, machine)?;
     let all = CALLS.iter().flat_map(|calls| calls.numbers);
     let mut listed: BTreeMap<_, _> = all.map(|number| (*number, Vec::new())).collect();
-    let families = FAMILIES.iter().map(|family| equals(0, *family as u64));
-    listed.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
+    if binds {
+        listed.extend(BINDING.iter().map(|number| (*number, Vec::new())));
+        let families = FAMILIES.iter().map(|family| equals(0, *family as u64));
+        listed.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
+    }
+    let threads = SeccompCmpOp::MaskedEq(NAME_SPACES);
+    let threads = SeccompCondition::new(0, SeccompCmpArgLen::Qword, threads, 0)?;
+    listed.insert(libc::SYS_clone, vec![SeccompRule::new(vec![threads])?]);
     let asked = ASKED.iter().map(|request| equals(1, *request));
     listed.insert(libc::SYS_ioctl, asked.collect::<Result<_, _>>()?);
     let refusal = SeccompAction::Errno(libc::EPERM as u32);
     let listed = SeccompFilter::new(listed, refusal, SeccompAction::Allow, machine)?;
-    Ok((deadly.try_into()?, listed.try_into()?))
+    Ok([deadly.try_into()?, hidden.try_into()?, listed.try_into()?])
 }
 
 fn equals(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
@@ -268,8 +298,62 @@ pub fn is_there() -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::mem::offset_of;
+
+    /// What a filter answers to a call, step by step as the kernel would (bpf(4)).
+    fn answer(program: &BpfProgram, call: i64, first: u64) -> u32 {
+        let machine = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
+        let word = |offset: u32| match offset as usize {
+            at if at == offset_of!(libc::seccomp_data, nr) => call as u32,
+            at if at == offset_of!(libc::seccomp_data, arch) => machine,
+            at if at == offset_of!(libc::seccomp_data, args) => first as u32,
+            at if at == offset_of!(libc::seccomp_data, args) + 4 => (first >> 32) as u32,
+            at => panic!("nothing is known of byte {at}"),
+        };
+        let (mut at, mut held) = (0, 0u32);
+        loop {
+            let step = &program[at];
+            at += 1;
+            let jump = |holds: bool| usize::from(if holds { step.jt } else { step.jf });
+            match step.code {
+                0x20 => held = word(step.k),
+                0x54 => held &= step.k,
+                0x05 => at += step.k as usize,
+                0x15 => at += jump(held == step.k),
+                0x25 => at += jump(held > step.k),
+                0x35 => at += jump(held >= step.k),
+                0x06 => return step.k,
+                code => panic!("step {code:#x} is not known"),
+            }
+        }
+    }
+
+    #[test]
+    fn threads_are_made_and_neither_name_spaces_nor_sockets() {
+        let [deadly, hidden, listed] = programs(false).unwrap();
+        let allowed = libc::SECCOMP_RET_ALLOW;
+        let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u64;
+        assert_eq!(answer(&listed, libc::SYS_clone, thread), allowed);
+        for space in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET] {
+            assert_eq!(answer(&listed, libc::SYS_clone, thread | space as u64), refused);
+        }
+        let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        assert_eq!(answer(&hidden, libc::SYS_clone3, 0), absent);
+        assert_eq!(answer(&hidden, libc::SYS_clone, 0), allowed);
+        assert_eq!(answer(&deadly, libc::SYS_execve, 0), libc::SECCOMP_RET_KILL_PROCESS);
+        assert_eq!(answer(&deadly, libc::SYS_read, 0), allowed);
+        let family = libc::AF_INET as u64;
+        let [.., binding] = programs(true).unwrap();
+        for call in [libc::SYS_bind, libc::SYS_listen, libc::SYS_connect, libc::SYS_socket] {
+            assert_eq!(answer(&listed, call, family), refused);
+            assert_eq!(answer(&binding, call, family), allowed);
+        }
+        assert_eq!(answer(&binding, libc::SYS_socket, libc::AF_NETLINK as u64), refused);
+    }
 
     #[test]
     fn no_call_is_listed_twice_or_deadly_too() {

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use super::fault::Fault;
 use super::options::Options;
-use super::run::Fault;
 use crate::cache::Directory;
 use crate::resource::Site;
 use crate::ring::{File, Kernel, Reactor};

@@ -18,7 +18,7 @@ use crate::http::response::FieldEdit;
 use crate::http::status::Status;
 use crate::http::tag::Tag;
 use crate::ring::{Io, Owner};
-use crate::telemetry::{self, About, POLICY};
+use crate::telemetry::{self, About, Held, POLICY};
 
 /// The forms of the figures, the one for whoever names none first.
 const FORMS: [Form; 4] = [Form::Json, Form::Html, Form::Prometheus, Form::OpenMetrics];
@@ -50,6 +50,7 @@ impl Figures {
         options: &Options,
         shards: Arc<Shards>,
         ring_setup: &'static str,
+        sandbox: Arc<[Held]>,
         started: Instant,
     ) -> Self {
         let about = About {
@@ -57,6 +58,7 @@ impl Figures {
             ring_setup,
             workers: options.workers,
             memory_limit: options.memory.as_ref().map_or(0, |memory| memory.bytes),
+            sandbox,
             laps: options.laps.clone().into(),
             ..About::default()
         };

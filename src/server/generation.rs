@@ -15,14 +15,15 @@ use super::budgets;
 use super::control::{Control, State};
 use super::directories::{self, Opened};
 use super::endpoint::Figures;
+use super::fault::Fault;
 use super::listening::Listeners;
 use super::options::{Etag, Options, Precompressed};
 use super::parts::{self, Parts};
-use super::run::Fault;
 use super::shards::Shards;
 use super::watcher;
 use super::worker::Worker;
 use crate::access_log::{self, Feed, Log, Threads as LogThreads};
+use crate::broker::Broker;
 use crate::cache;
 use crate::connection::{self, Seats};
 use crate::http::head::HeadLimits;
@@ -30,13 +31,25 @@ use crate::limits::OPEN_FILES_MIN;
 use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
 use crate::sys::{self, Bell};
-use crate::telemetry::Shard;
+use crate::telemetry::{Held, Shard};
 
 /// What a worker's thread tells the main thread.
 enum Report {
     Ready,
     Ended,
     Failed(Fault),
+}
+
+/// What generations share: all that stays as it was when the process began.
+pub(super) struct House {
+    /// Where workers count.
+    pub(super) shards: Arc<Shards>,
+    /// When the server was started.
+    pub(super) started: Instant,
+    /// Who does what a confined process cannot.
+    pub(super) broker: Option<Arc<Broker>>,
+    /// What the process gave up, for the telemetry.
+    pub(super) sandbox: Arc<[Held]>,
 }
 
 /// The workers of one configuration.
@@ -60,11 +73,10 @@ impl Generation {
     pub(super) fn start(
         options: &Options,
         listeners: &Listeners,
-        shards: &Arc<Shards>,
-        started: Instant,
+        house: &House,
     ) -> Result<Self, (Fault, Option<Box<Self>>)> {
         let (mut generation, reports, starts) =
-            Self::prepare(options, listeners, shards, started).map_err(|fault| (fault, None))?;
+            Self::prepare(options, listeners, house).map_err(|fault| (fault, None))?;
         for start in starts {
             match spawn(start, reports.clone()) {
                 // The thread ends by itself, and says so, whatever becomes of the others.
@@ -91,9 +103,9 @@ impl Generation {
     fn prepare(
         options: &Options,
         listeners: &Listeners,
-        places: &Arc<Shards>,
-        started: Instant,
+        house: &House,
     ) -> Result<(Self, mpsc::Sender<Report>, Vec<Start>), Fault> {
+        let places = &house.shards;
         let directories = directories::open(options)?;
         let control = Arc::new(Control::default());
         let (reports, reported) = mpsc::channel();
@@ -138,7 +150,8 @@ impl Generation {
                 listing_memory: Arc::clone(&listing_memory),
                 seats: Arc::clone(&seats),
                 log: log_ends.next(),
-                started,
+                started: house.started,
+                sandbox: Arc::clone(&house.sandbox),
             });
         }
         // Late, so that no place is taken in vain.
@@ -147,7 +160,10 @@ impl Generation {
             shards.push(start.shard.clone());
         }
         let log = Arc::new(options.access_log.clone());
-        let log = log.is_on().then(|| LogThreads::start(&log, feeds, &shards[0].access_log));
+        let log = log.is_on().then(|| {
+            let (stats, broker) = (&shards[0].access_log, house.broker.as_ref());
+            LogThreads::start(&log, feeds, stats, broker)
+        });
         let log = log.transpose().map_err(|error| {
             shards.iter().for_each(Shard::leave);
             Fault::System("the access log cannot be started", error)
@@ -231,6 +247,7 @@ struct Start {
     seats: Arc<Seats>,
     log: Option<(OwnedFd, access_log::Writer)>,
     started: Instant,
+    sandbox: Arc<[Held]>,
 }
 
 fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, Fault> {
@@ -344,7 +361,13 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
         connections_max: options.share(options.connections),
         beyond: options.connections_beyond,
         drain_timeout: options.drain_timeout,
-        endpoint: Box::new(Figures::new(&options, start.shards, setup.name(), start.started)),
+        endpoint: Box::new(Figures::new(
+            &options,
+            start.shards,
+            setup.name(),
+            start.sandbox,
+            start.started,
+        )),
         log,
         numbered,
         shard,

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::fault::Fault;
 use super::options::Options;
-use super::run::Fault;
+use crate::broker::{Broker, Denied};
+use crate::sys::socket::BindError;
 use crate::sys::{self, Bound, Listen};
 
 /// Everything that listens. Sockets close when nobody has them any more: no worker, and no set
@@ -23,15 +25,20 @@ impl Listeners {
     /// Binds what the options ask for and these do not have. What they have and is still asked for
     /// is kept, as are sockets that were passed to the process; the rest is left out. Nothing stays
     /// bound when it fails.
-    pub(super) fn renewed(&self, options: &Options) -> Result<Self, Fault> {
+    pub(super) fn renewed(
+        &self,
+        options: &Options,
+        broker: Option<&Broker>,
+    ) -> Result<Self, Fault> {
         let passed: Vec<_> =
             self.site.iter().filter(|one| one.wanted().is_none()).map(Arc::clone).collect();
         // Who passes sockets and names no address wants those sockets alone.
         let alone = !passed.is_empty() && options.listen == Options::default().listen;
         let wanted = if alone { &[] } else { &options.listen[..] };
-        let site = renew(&self.site, wanted, options.workers, !options.ipv6_required)?;
+        let made = Made { workers: options.workers, broker };
+        let site = renew(&self.site, wanted, made, !options.ipv6_required)?;
         let site = passed.into_iter().chain(site).collect();
-        let telemetry = renew(&self.telemetry, &options.telemetry.listen, options.workers, false)?;
+        let telemetry = renew(&self.telemetry, &options.telemetry.listen, made, false)?;
         Ok(Self { site, telemetry })
     }
 
@@ -59,6 +66,21 @@ impl Listeners {
         }
     }
 
+    /// Gives them up. The path of a unix socket is removed with the last who has it, and by the
+    /// broker where this process may not.
+    pub(super) fn give_up(mut self, broker: Option<&Broker>) {
+        let all = self.site.iter_mut().chain(&mut self.telemetry);
+        let last = all.filter_map(|one| Arc::get_mut(one));
+        let traces: Vec<_> = last.filter_map(|bound| bound.trace()).collect();
+        drop(self);
+        for path in traces.iter().filter_map(|trace| trace.left()) {
+            let removed = broker.map(|broker| broker.remove(path));
+            if let Some(Err(denied)) = removed {
+                tracing::warn!(path = %path.display(), "a unix socket is left behind: {denied}");
+            }
+        }
+    }
+
     pub(super) fn announce(&self, options: &Options, quiet: bool) {
         tracing::info!(
             engine = %options.engine,
@@ -81,10 +103,34 @@ impl Listeners {
     }
 }
 
+/// How an address is bound: by this process, or by the broker of one that may not.
+#[derive(Clone, Copy)]
+struct Made<'a> {
+    workers: usize,
+    broker: Option<&'a Broker>,
+}
+
+impl Made<'_> {
+    fn bind(self, listen: &Listen) -> Result<Result<Bound, BindError>, Fault> {
+        let Some(broker) = self.broker else { return Ok(sys::socket::bind(listen, self.workers)) };
+        let sockets = match broker.listener(listen) {
+            Ok(sockets) => sockets,
+            Err(Denied::NotBound(cause)) => {
+                return Ok(Err(BindError { address: listen.clone(), cause }));
+            }
+            Err(denied) => {
+                return Err(Fault::Outside(format!("cannot listen on {listen}: {denied}")));
+            }
+        };
+        let bound = Bound::handed_over(Some(listen.clone()), sockets);
+        bound.map(Ok).map_err(|error| Fault::System("a socket of the broker is odd", error))
+    }
+}
+
 fn renew(
     old: &[Arc<Bound>],
     wanted: &[Listen],
-    workers: usize,
+    made: Made<'_>,
     ipv6_may_miss: bool,
 ) -> Result<Vec<Arc<Bound>>, Fault> {
     let mut all = Vec::new();
@@ -93,7 +139,7 @@ fn renew(
             all.push(Arc::clone(kept));
             continue;
         }
-        match sys::socket::bind(listen, workers) {
+        match made.bind(listen)? {
             Ok(one) => all.push(Arc::new(one)),
             Err(error) if error.is_missing_ipv6() && ipv6_may_miss => {
                 tracing::info!(%error, "not listening there");

@@ -6,7 +6,9 @@
 mod budgets;
 mod control;
 mod directories;
+mod elder;
 mod endpoint;
+mod fault;
 mod generation;
 mod listening;
 pub mod options;
@@ -20,7 +22,8 @@ mod watcher;
 mod worker;
 
 pub use control::{Control, State};
+pub use fault::Fault;
 pub use options::Options;
 pub use parts::Parts;
-pub use run::{End, Fault, Reload, run};
+pub use run::{End, Reload, run};
 pub use worker::Worker;

@@ -4,75 +4,26 @@
 //! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
 //! thread waits for signals, for a successor, and for workers that end.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::control::State;
-use super::generation::Generation;
+use super::elder::Word;
+use super::fault::Fault;
+use super::generation::{Generation, House};
 use super::listening::{self, note_descriptors};
 use super::options::{Options, Sandbox};
 use super::shards::Shards;
 use super::standing;
 use super::succession::{Predecessor, Succession};
+use crate::broker::{Broker, Denied};
 use crate::limits::{DRAIN_LOOK, GENERATIONS_MAX, WORKERS_LOOK};
-use crate::sandbox::{Confined, Refused};
+use crate::sandbox::Confined;
 use crate::sys::notify::ServiceManager;
-use crate::sys::probe::Blocked;
-use crate::sys::root::RootError;
-use crate::sys::socket::BindError;
-use crate::sys::{self, Signal, Signals};
+use crate::sys::{self, Exchange, Signal, Signals};
 use crate::telemetry::Shard;
-
-/// Why the server could not start or go on.
-#[derive(Debug)]
-pub enum Fault {
-    /// The root cannot be served.
-    Root(RootError),
-    /// An address cannot be listened on.
-    Listen(BindError),
-    /// A socket that was passed cannot be served.
-    Inherited(sys::inherited::InheritedError),
-    /// io_uring cannot be used.
-    Ring(Blocked),
-    /// A worker cannot have a ring, or not one of this size.
-    NoRing(String),
-    /// Memory for buffers cannot be had, or the like.
-    System(&'static str, std::io::Error),
-    /// A worker ended by a fault of its own.
-    Worker(String),
-    /// The server whose place is to be taken, or the place where this one waits for its successor.
-    HandOver(PathBuf, String),
-    /// The process cannot be confined as it was asked to.
-    Sandbox(Refused),
-    /// A later configuration needs what the process has given up.
-    Outside(String),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root(error) => error.fmt(out),
-            Self::Listen(error) => error.fmt(out),
-            Self::Inherited(error) => error.fmt(out),
-            Self::Ring(error) => error.fmt(out),
-            Self::System(what, error) => write!(out, "{what}: {error}"),
-            Self::NoRing(what) => write!(out, "a worker has no ring: {what}"),
-            Self::Worker(what) => write!(out, "a worker failed: {what}"),
-            Self::Sandbox(refused) => refused.fmt(out),
-            Self::Outside(what) => write!(
-                out,
-                "{what}; start the server anew, or hand over to a new process, or set \
-                 sandbox = \"off\""
-            ),
-            Self::HandOver(path, what) => write!(out, "hand-over '{}': {what}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// How a server that ran came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +38,11 @@ pub enum End {
 
 /// Where a new configuration comes from.
 pub trait Reload {
-    /// Reads the configuration again. Whoever is asked says himself what is wrong with it.
-    fn load(&mut self) -> Option<Options>;
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// All that is wrong with it, one sentence each.
+    fn load(&mut self) -> Result<Options, Vec<String>>;
 
     /// The files that were read for the last one that was right, and will be read again.
     fn files(&self) -> Vec<PathBuf>;
@@ -97,35 +51,46 @@ pub trait Reload {
 /// Serves until a signal ends it, or a successor takes its place.
 ///
 /// Announces each address on standard output, one line each, when it accepts there: `listening
-/// on http://127.0.0.1:8080`, unless `quiet`.
+/// on http://127.0.0.1:8080`, unless `quiet`. `taking` leads to the server whose broker started
+/// this process, to take its place.
 ///
 /// # Errors
 /// [`Fault`], each with its remedy. It must be called while the process has one thread, since
 /// signals are blocked for all threads that follow.
-pub fn run(options: &Options, quiet: bool, reload: &mut dyn Reload) -> Result<End, Fault> {
+pub fn run(
+    options: &Options,
+    quiet: bool,
+    reload: &mut dyn Reload,
+    taking: Option<Exchange>,
+) -> Result<End, Fault> {
     let passed = listening::passed(sys::inherited::take().map_err(Fault::Inherited)?)?;
     let signals = Signals::block().map_err(|e| Fault::System("signals cannot be taken", e))?;
+    let shards = Arc::new(Shards::default());
+    // Where nobody but the main thread counts, and whoever asks the broker.
+    let own = shards.take();
+    // Early: it reads the configuration meanwhile.
+    let broker = standing::broker(options, &own.broker);
     let manager = ServiceManager::from_environment()
         .map_err(|e| Fault::System("NOTIFY_SOCKET names no socket", e))?;
     let descriptors = sys::descriptors::raise();
     sys::probe::io_uring().map_err(Fault::Ring)?;
-    let (predecessor, taken) = Predecessor::ask(options.hand_over.as_deref(), passed)?;
-    let listeners = taken.renewed(options)?;
+    let (predecessor, taken) = match taking {
+        Some(exchange) => Predecessor::of_broker(exchange, passed)?,
+        None => Predecessor::ask(options.hand_over.as_deref(), passed)?,
+    };
+    let listeners = taken.renewed(options, None)?;
     drop(taken);
     note_descriptors(options, descriptors);
-    let confined = standing::confine(options, &reload.files())?;
-    let (shards, started) = (Arc::new(Shards::default()), Instant::now());
-    // Where nobody but the main thread counts.
-    let own = shards.take();
-    let serving = Generation::start(options, &listeners, &shards, started);
+    let (confined, broker) = standing::confine(options, &reload.files(), broker)?;
+    let sandbox = standing::told(&confined, broker.is_some());
+    let house = House { shards, started: Instant::now(), broker, sandbox };
+    let serving = Generation::start(options, &listeners, &house);
     let serving = serving.map_err(|(fault, _)| fault)?;
     listeners.announce(options, quiet);
     let succeeds = predecessor.is_some();
-    if let Some(predecessor) = predecessor {
-        predecessor.replace(&manager)?;
-    }
-    let mut succession = Succession::new(listeners);
-    match succession.open(options.hand_over.as_deref()) {
+    let elder = predecessor.map(|one| one.replace(&manager)).transpose()?.flatten();
+    let mut succession = Succession::new(listeners, elder, &manager);
+    match succession.open(options.hand_over.as_deref(), house.broker.as_deref()) {
         Ok(()) => {}
         // The other one has gone: somebody has to serve.
         Err(fault) if succeeds => tracing::error!("{fault}; nobody can take the place of this one"),
@@ -135,27 +100,36 @@ pub fn run(options: &Options, quiet: bool, reload: &mut dyn Reload) -> Result<En
     let mut server = Server {
         signals,
         manager,
-        shards,
         own,
-        started,
+        house,
         generations: vec![serving],
         succession,
         finishing: Vec::new(),
         ending: None,
         reload_wanted: false,
+        succeeding: false,
         confined,
         identity: (options.user.clone(), options.sandbox),
     };
     server.serve(reload)
 }
 
+/// What became of a new configuration.
+enum Taken {
+    /// This process serves by it.
+    Here,
+    /// Another one is going to, in this one's place.
+    Elsewhere,
+    /// Nobody does.
+    Not,
+}
+
 /// The main thread's side of a running server.
 struct Server {
     signals: Signals,
     manager: ServiceManager,
-    shards: Arc<Shards>,
     own: Shard,
-    started: Instant,
+    house: House,
     /// The last one serves, unless the server ends; the others finish.
     generations: Vec<Generation>,
     succession: Succession,
@@ -164,15 +138,27 @@ struct Server {
     /// How it will have ended.
     ending: Option<End>,
     reload_wanted: bool,
+    /// Whether a process was started that takes this one's place.
+    succeeding: bool,
     confined: Confined,
     /// The user and the mode of the sandbox that it was started with.
     identity: (Option<String>, Sandbox),
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.succession.close();
+        if let Some(broker) = &self.house.broker {
+            broker.end();
+        }
+    }
+}
+
 impl Server {
     fn serve(&mut self, reload: &mut dyn Reload) -> Result<End, Fault> {
         loop {
-            let patience = if self.ending.is_some() { DRAIN_LOOK } else { WORKERS_LOOK };
+            let drains = self.ending.is_some() && !self.generations.is_empty();
+            let patience = if drains { DRAIN_LOOK } else { WORKERS_LOOK };
             let signal = self
                 .signals
                 .wait_for(patience)
@@ -182,6 +168,10 @@ impl Server {
             {
                 return Ok(End::AtOnce(signal));
             }
+            if let Some(signal) = self.hear_elder() {
+                return Ok(End::AtOnce(signal));
+            }
+            self.look_after_broker();
             let successor = self.succession.was_taken();
             if self.ending.is_none()
                 && let Some(process) = successor
@@ -190,23 +180,50 @@ impl Server {
                 self.own.configuration.hand_overs.add(1);
                 self.manager.replaced_by(process);
                 self.finish(End::Replaced, State::Retiring);
+                if std::mem::take(&mut self.reload_wanted) {
+                    self.succession.pass(Signal::Hangup);
+                }
             }
             self.clear_away()?;
             if self.generations.is_empty() {
                 // Every record is written, or its time is over.
                 self.finishing.drain(..).for_each(|thread| drop(thread.join()));
+                if self.succession.stays() {
+                    continue;
+                }
                 return Ok(self.ending.unwrap_or(End::Drained));
             }
             let room = self.generations.len() < GENERATIONS_MAX;
-            if self.reload_wanted && room && self.ending.is_none() {
+            if self.reload_wanted && room && self.ending.is_none() && !self.succeeding {
                 self.reload_wanted = false;
                 self.renew(reload);
             }
         }
     }
 
+    /// Does what the process that was started says. A signal, if it is to end at once.
+    fn hear_elder(&mut self) -> Option<Signal> {
+        // The line is the successor's, too: what is said now is for whoever serves then.
+        if self.succeeding || self.ending == Some(End::Replaced) {
+            return None;
+        }
+        match self.succession.elder()? {
+            Word::Signal(signal) => self.take(signal).then_some(signal),
+            // Whoever started it has ended it: nothing is left to serve for.
+            Word::Gone if self.ending.is_none() => {
+                tracing::info!("the process that was started has ended; draining");
+                self.finish(End::Drained, State::Draining);
+                None
+            }
+            Word::Gone => None,
+        }
+    }
+
     /// What a signal asks for. Whether it is to end at once.
     fn take(&mut self, signal: Signal) -> bool {
+        if self.succession.pass(signal) {
+            return false;
+        }
         match signal {
             signal if signal.ends() && self.ending.is_some() => return true,
             signal if signal.ends() => {
@@ -231,7 +248,8 @@ impl Server {
     /// Has all generations finish; the sockets close when the last worker has emptied its own.
     fn finish(&mut self, end: End, how: State) {
         self.ending = Some(end);
-        self.succession.end(end == End::Replaced);
+        let broker = self.house.broker.as_deref();
+        self.succession.end(end == End::Replaced, broker);
         self.generations.iter().for_each(|one| one.finish(how));
     }
 
@@ -258,37 +276,126 @@ impl Server {
     fn renew(&mut self, reload: &mut dyn Reload) {
         self.manager.reloading();
         tracing::info!("reading the configuration again");
-        let options = reload.load();
-        let files = reload.files();
-        let taken = options.is_some_and(|options| self.try_to_serve(&options, &files));
-        if taken {
-            self.own.configuration.reloads.add(1);
-        } else {
-            self.own.configuration.refused.add(1);
-            tracing::error!("the configuration was not taken; the earlier one stays in force");
+        let taken = match self.load(reload) {
+            Ok(options) => self.try_to_serve(&options, &reload.files()),
+            Err(taken) => taken,
+        };
+        match taken {
+            Taken::Here => {
+                self.own.configuration.reloads.add(1);
+                self.ask_broker(Broker::taken);
+                self.manager.ready();
+            }
+            Taken::Not => self.refuse(),
+            // It says so when it serves.
+            Taken::Elsewhere => self.succeeding = true,
         }
+    }
+
+    fn refuse(&self) {
+        self.own.configuration.refused.add(1);
+        tracing::error!("the configuration was not taken; the earlier one stays in force");
         self.manager.ready();
     }
 
-    fn try_to_serve(&mut self, options: &Options, files: &[PathBuf]) -> bool {
-        let refused = |fault: &Fault| tracing::error!("{fault}");
-        if let Err(fault) = standing::check(&self.confined, options, files) {
-            refused(&fault);
-            return false;
+    /// Has the broker read the configuration, and reads it.
+    fn load(&mut self, reload: &mut dyn Reload) -> Result<Options, Taken> {
+        let known = self.ask_broker(Broker::reload);
+        match (reload.load(), known) {
+            (Ok(_), Some(Err(Denied::Refused(why)))) => {
+                tracing::error!("the broker cannot read the same configuration: {why}");
+                Err(Taken::Not)
+            }
+            (Ok(options), _) => Ok(options),
+            // It is right, and something of it cannot be read from here.
+            (Err(problems), Some(Ok(()))) => Err(self.succeed(&problems.join("; "))),
+            (Err(problems), known) => {
+                // What lies outside of the ground the broker alone can read.
+                if let Some(Err(Denied::Refused(why))) = known
+                    && !problems.contains(&why)
+                {
+                    tracing::error!("{why}");
+                }
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                Err(Taken::Not)
+            }
+        }
+    }
+
+    /// Asks the broker, if there is one. That it has gone is said elsewhere, once.
+    fn ask_broker<T>(
+        &self,
+        ask: impl Fn(&Broker) -> Result<T, Denied>,
+    ) -> Option<Result<T, Denied>> {
+        let answer = ask(self.house.broker.as_deref()?);
+        if let Err(denied @ Denied::Failed(_)) = &answer {
+            tracing::error!("{denied}");
+        }
+        Some(answer)
+    }
+
+    /// Has the broker start a process that serves what this one cannot reach.
+    fn succeed(&self, why: &str) -> Taken {
+        let Some(broker) = &self.house.broker else {
+            tracing::error!("{}", Fault::Outside(why.to_owned()));
+            return Taken::Not;
+        };
+        let started = broker.successor().map_err(|denied| format!("{why}; {denied}"));
+        let handed = started.and_then(|exchange| {
+            self.succession.hand_to(exchange).map_err(|fault| fault.to_string())
+        });
+        match handed {
+            Ok(()) => {
+                tracing::info!("{why}; a new process takes the place of this one");
+                Taken::Elsewhere
+            }
+            Err(why) => {
+                tracing::error!("{}", Fault::Outside(why));
+                Taken::Not
+            }
+        }
+    }
+
+    /// Says once that the broker has ended, and when a process that it started did not come up.
+    fn look_after_broker(&mut self) {
+        if let Some(how) = self.house.broker.as_ref().and_then(|broker| broker.has_ended()) {
+            tracing::error!(
+                "the broker has ended ({how}); the server goes on serving, but log programs are \
+                 not started again, and a new configuration may need a restart"
+            );
+        }
+        if self.succeeding && self.succession.has_failed() {
+            self.succeeding = false;
+            tracing::error!("the process that was to serve the new configuration did not come up");
+            if self.ending.is_none() {
+                self.refuse();
+            }
+        }
+    }
+
+    fn try_to_serve(&mut self, options: &Options, files: &[PathBuf]) -> Taken {
+        let refused = |fault: &Fault| {
+            tracing::error!("{fault}");
+            Taken::Not
+        };
+        let broker = self.house.broker.clone();
+        if let Err(fault) = standing::check(&self.confined, options, files, broker.as_deref()) {
+            return match fault {
+                Fault::Outside(why) => self.succeed(&why),
+                fault => refused(&fault),
+            };
         }
         if self.identity != (options.user.clone(), options.sandbox) {
             tracing::warn!("user and sandbox change with a restart only");
         }
-        let listeners = match self.succession.listeners().renewed(options) {
+        let listeners = self.succession.listeners().renewed(options, broker.as_deref());
+        let listeners = match listeners {
             Ok(listeners) => listeners,
-            Err(fault) => {
-                refused(&fault);
-                return false;
-            }
+            Err(fault) => return refused(&fault),
         };
-        match Generation::start(options, &listeners, &self.shards, self.started) {
+        match Generation::start(options, &listeners, &self.house) {
             Ok(next) => {
-                self.succession.replace(listeners);
+                self.succession.replace(listeners, broker.as_deref());
                 for earlier in &self.generations {
                     earlier.finish(State::Retiring);
                     earlier.reopen_log();
@@ -300,15 +407,14 @@ impl Server {
                     root = %options.site.root.display(),
                     "serving by the new configuration"
                 );
-                true
+                Taken::Here
             }
             Err((fault, begun)) => {
-                refused(&fault);
                 // Before the one that serves.
                 if let Some(begun) = begun {
                     self.generations.insert(0, *begun);
                 }
-                false
+                refused(&fault)
             }
         }
     }

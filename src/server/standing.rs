@@ -2,30 +2,116 @@
 //! stands on, and what was applied.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::options::Options;
-use super::run::Fault;
-use crate::access_log::options::Place;
+use super::fault::Fault;
+use super::options::{Options, Sandbox};
+use crate::access_log::options::{Durability, Place};
+use crate::broker::{self, Broker, Stats};
 use crate::resource::Site;
-use crate::sandbox::{self, Confined, Ground};
+use crate::sandbox::{self, Confined, Ground, Layer, Plan};
 use crate::sys::{self, Listen};
+use crate::techniques::synchronous::Durability as Waits;
+use crate::telemetry::Held;
 
-/// Confines the process, which has one thread, to what the options need. `files` are read again at
-/// a reload.
-pub(super) fn confine(options: &Options, files: &[PathBuf]) -> Result<Confined, Fault> {
+impl Options {
+    /// What may be asked of the broker of a server with these.
+    pub fn brokered(&self) -> broker::Options {
+        let sinks = &self.access_log.sinks;
+        let durability = match self.access_log.durability {
+            Durability::None => None,
+            Durability::Data => Some(Waits::Data),
+            Durability::Full => Some(Waits::DataAndMetadata),
+        };
+        let files = sinks.iter().filter_map(|sink| match sink {
+            Place::Path(path) => Some(broker::File { path: path.clone(), durability }),
+            Place::Stdout | Place::Program(_) => None,
+        });
+        let programs = sinks.iter().filter_map(|sink| match sink {
+            Place::Program(command) => Some(command.clone()),
+            Place::Stdout | Place::Path(_) => None,
+        });
+        broker::Options {
+            listen: self.listen.iter().chain(&self.telemetry.listen).cloned().collect(),
+            workers: self.workers,
+            files: files.collect(),
+            programs: programs.collect(),
+            hand_over: self.hand_over.clone(),
+            user: self.user.clone(),
+        }
+    }
+}
+
+/// Starts the broker, where something is going to be given up. The process has one thread.
+pub(super) fn broker(options: &Options, stats: &Arc<Stats>) -> Option<Arc<Broker>> {
+    if options.sandbox == Sandbox::Off && options.user.is_none() {
+        return None;
+    }
+    let started = Broker::start(Arc::clone(stats));
+    started.map(Arc::new).map_err(|error| without_broker(&error)).ok()
+}
+
+fn without_broker(why: &dyn std::fmt::Display) {
+    tracing::warn!(
+        "there is no broker: {why}; the server cannot open log files in a directory that is made \
+         again, bind privileged ports later, or serve other directories after a reload"
+    );
+}
+
+/// Waits for the broker, and confines the process, which has one thread, to what the options need.
+/// `files` are read again at a reload. What is held, and the broker if there is one.
+pub(super) fn confine(
+    options: &Options,
+    files: &[PathBuf],
+    broker: Option<Arc<Broker>>,
+) -> Result<(Confined, Option<Arc<Broker>>), Fault> {
     sys::mounts::keep();
     let ground = ground(options, files);
-    let (mode, user) = (options.sandbox, options.user.as_deref());
-    let confined = sandbox::confine(mode, user, &ground, starts_programs(options));
+    let broker = broker.filter(|one| one.greet().map_err(|denied| without_broker(&denied)).is_ok());
+    let confined = sandbox::confine(&Plan {
+        mode: options.sandbox,
+        user: options.user.as_deref(),
+        ground: &ground,
+        programs: broker.is_none() && starts_programs(options),
+        binds: broker.is_none(),
+    });
     let confined = confined.map_err(Fault::Sandbox)?;
+    for (layer, what) in &confined.partial {
+        tracing::warn!(
+            layer = layer.name(),
+            "a layer of the sandbox leaves something free: {what}"
+        );
+    }
     for (layer, why) in &confined.missing {
         tracing::warn!(layer = layer.name(), "a layer of the sandbox is not applied: {why}");
     }
     let layers: Vec<_> = confined.applied.iter().map(|layer| layer.name()).collect();
     if !layers.is_empty() {
-        tracing::info!(layers = layers.join(", "), "confined");
+        let broker = broker.as_ref().map(|one| one.process());
+        tracing::info!(layers = layers.join(", "), broker, "confined");
     }
-    Ok(confined)
+    if options.user.is_some() {
+        // What root may do, its user need not (kernel.io_uring_disabled=1).
+        sys::probe::io_uring().map_err(Fault::Ring)?;
+    }
+    Ok((confined, broker))
+}
+
+/// What the telemetry tells of it.
+pub(super) fn told(confined: &Confined, broker: bool) -> Arc<[Held]> {
+    let one = |layer: Layer, missing: Option<String>| {
+        let free = confined.partial.iter().filter(|(of, _)| *of == layer);
+        let free = free.map(|(_, what)| what.clone()).collect();
+        Held { layer: layer.name(), missing, free }
+    };
+    let applied = confined.applied.iter().map(|layer| one(*layer, None));
+    let missing = confined.missing.iter().map(|(layer, why)| one(*layer, Some(why.clone())));
+    let mut all: Vec<_> = applied.chain(missing).collect();
+    if !all.is_empty() {
+        let missing = (!broker).then(|| "it could not be started, see the log".to_owned());
+        all.push(Held { layer: "broker", missing, free: Vec::new() });
+    }
+    all.into()
 }
 
 /// Whether a later configuration can be served by a process that was confined for an earlier one;
@@ -34,10 +120,12 @@ pub(super) fn check(
     confined: &Confined,
     options: &Options,
     files: &[PathBuf],
+    broker: Option<&Broker>,
 ) -> Result<(), Fault> {
-    if !confined.starts_programs() && starts_programs(options) {
+    if broker.is_none() && !confined.starts_programs() && starts_programs(options) {
         return Err(Fault::Outside(
-            "a confined server starts no programs, and the access log goes to one".to_owned(),
+            "a confined server starts no programs without a broker, and the access log goes to one"
+                .to_owned(),
         ));
     }
     confined.covers(&ground(options, files)).map_err(|path| {

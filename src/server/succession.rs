@@ -6,17 +6,19 @@
 //! does the first one leave the path and drain. Whatever goes wrong before that leaves it serving.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::elder::{Elder, Word, Younger};
+use super::fault::Fault;
 use super::listening::Listeners;
-use super::run::Fault;
+use crate::broker::Broker;
 use crate::limits::HAND_OVER_PATIENCE;
-use crate::sys::hand_over::{DESCRIPTORS_MAX, Exchange, Place, Waiting, is_listener};
+use crate::sys::exchange::{DESCRIPTORS_MAX, Exchange};
+use crate::sys::hand_over::{Place, Waiting, is_listener};
 use crate::sys::notify::ServiceManager;
-use crate::sys::{Bound, Listen};
+use crate::sys::{Bound, Listen, Signal};
 
 /// What each says first, with the version of what follows.
 const HELLO: &[u8] = b"pitcrew hand-over 1";
@@ -25,11 +27,16 @@ const TELEMETRY: &[u8] = b"telemetry";
 const END: &[u8] = b"that is all";
 const SERVING: &[u8] = b"serving";
 const LEAVING: &[u8] = b"leaving";
+/// The same, and it stays for whoever started it: the line is kept.
+const STAYING: &[u8] = b"leaving and staying";
+/// The line to the process that was started, kept by an earlier successor.
+const ELDER: &[u8] = b"elder";
 
 /// The server whose place this one takes.
 pub(super) struct Predecessor {
     exchange: Exchange,
     path: PathBuf,
+    elder: Option<Elder>,
 }
 
 impl Predecessor {
@@ -37,14 +44,39 @@ impl Predecessor {
     /// otherwise.
     pub(super) fn ask(
         path: Option<&Path>,
-        mut listeners: Listeners,
+        listeners: Listeners,
     ) -> Result<(Option<Self>, Listeners), Fault> {
         let Some(path) = path else { return Ok((None, listeners)) };
-        let failed = |error: &dyn std::fmt::Display| {
+        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(|error| {
             Fault::HandOver(path.to_owned(), format!("the server there does not answer: {error}"))
+        })?;
+        match asked {
+            None => Ok((None, listeners)),
+            Some(exchange) => Self::speak(exchange, path.to_owned(), listeners),
+        }
+    }
+
+    /// Takes the place of the server whose broker started this process.
+    pub(super) fn of_broker(
+        exchange: Exchange,
+        listeners: Listeners,
+    ) -> Result<(Option<Self>, Listeners), Fault> {
+        Self::speak(
+            exchange,
+            PathBuf::from("of the server that takes a new configuration"),
+            listeners,
+        )
+    }
+
+    fn speak(
+        exchange: Exchange,
+        path: PathBuf,
+        mut listeners: Listeners,
+    ) -> Result<(Option<Self>, Listeners), Fault> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Fault::HandOver(path.clone(), format!("the server there does not answer: {error}"))
         };
-        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(|error| failed(&error))?;
-        let Some(exchange) = asked else { return Ok((None, listeners)) };
+        let mut elder = None;
         exchange.send(HELLO, &[]).map_err(|error| failed(&error))?;
         let (hello, _) = exchange.receive().map_err(|error| failed(&error))?;
         if hello != HELLO {
@@ -58,6 +90,10 @@ impl Predecessor {
             }
             match parts.last_mut() {
                 _ if message == END => break,
+                _ if message == ELDER => {
+                    let line = sockets.into_iter().next().map(Elder::adopt);
+                    elder = line.transpose().map_err(|error| failed(&error))?;
+                }
                 // More sockets of the same address than one message carries.
                 Some((last, all)) if *last == message => all.extend(sockets),
                 _ => parts.push((message, sockets)),
@@ -70,17 +106,19 @@ impl Predecessor {
             all.push(Arc::new(bound));
         }
         tracing::info!(path = %path.display(), "taking the place of the server there");
-        Ok((Some(Self { exchange, path: path.to_owned() }), listeners))
+        Ok((Some(Self { exchange, path, elder }), listeners))
     }
 
-    /// Says that this one serves, and waits until the path is free.
-    pub(super) fn replace(self, manager: &ServiceManager) -> Result<(), Fault> {
+    /// Says that this one serves, and waits until the path is free. The process that stays for
+    /// whoever started it, if there is one.
+    pub(super) fn replace(self, manager: &ServiceManager) -> Result<Option<Elder>, Fault> {
         manager.replaced_by(std::process::id());
         let own = std::process::id().to_ne_bytes();
         let told = self.exchange.send(&[SERVING, &own].concat(), &[]);
         let left = told.and_then(|()| self.exchange.receive());
         match left {
-            Ok((message, _)) if message == LEAVING => Ok(()),
+            Ok((message, _)) if message == LEAVING => Ok(self.elder),
+            Ok((message, _)) if message == STAYING => Ok(Some(Elder::new(self.exchange))),
             Ok(_) => Err(Fault::HandOver(self.path, "the server there does not leave".to_owned())),
             Err(error) => Err(Fault::HandOver(self.path, error.to_string())),
         }
@@ -96,12 +134,7 @@ fn received(message: &[u8], sockets: Vec<OwnedFd>) -> Option<(bool, Bound)> {
     }
     let wanted = match family {
         b"" => None,
-        b"tcp" => Some(Listen::Tcp(std::str::from_utf8(address).ok()?.parse().ok()?)),
-        b"unix" => {
-            let path = std::ffi::OsString::from_vec(address.to_vec());
-            Some(Listen::Unix(path.into()))
-        }
-        _ => return None,
+        family => Some(Listen::from_words(family, address)?),
     };
     let site = match kind {
         SITE => true,
@@ -112,50 +145,131 @@ fn received(message: &[u8], sockets: Vec<OwnedFd>) -> Option<(bool, Bound)> {
 }
 
 fn sent(exchange: &Exchange, kind: &[u8], bound: &Bound) -> std::io::Result<()> {
-    let text;
-    let (family, address): (&[u8], &[u8]) = match bound.wanted() {
-        None => (b"", b""),
-        Some(Listen::Tcp(address)) => {
-            text = address.to_string();
-            (b"tcp", text.as_bytes())
-        }
-        Some(Listen::Unix(path)) => (b"unix", path.as_os_str().as_bytes()),
-    };
-    let message = [kind, family, address].join(&0);
+    let (family, address) = bound.wanted().map(Listen::words).unwrap_or_default();
+    let message = [kind, family, &address].join(&0);
     let sockets: Vec<_> = bound.all().iter().map(AsFd::as_fd).collect();
     sockets.chunks(DESCRIPTORS_MAX).try_for_each(|part| exchange.send(&message, part))
 }
 
-/// Where this server waits for its successor, and what it will pass on.
+/// Where this server waits for its successor, and what it will pass on. Its threads have copies.
+#[derive(Clone)]
 pub(super) struct Succession {
     listeners: Arc<Mutex<Listeners>>,
     /// The process that took over, once one has.
     successor: Arc<AtomicU32>,
     /// The path, until it is left to a successor or the server ends.
     place: Arc<Mutex<Option<Place>>>,
+    /// The process that was started, if it is another one.
+    elder: Option<Arc<Elder>>,
+    /// Whether this process stays when a successor was started by its broker.
+    stays: bool,
+    /// The successor that it stays for.
+    younger: Arc<Mutex<Option<Younger>>>,
+    /// Whether a successor that was started did not come up.
+    failed: Arc<AtomicBool>,
+    /// Whether nothing is handed over any more.
+    ended: Arc<AtomicBool>,
 }
 
 impl Succession {
-    /// Of a server that listens on these, and that nobody can take the place of.
-    pub(super) fn new(listeners: Listeners) -> Self {
-        let listeners = Arc::new(Mutex::new(listeners));
-        Self { listeners, successor: Arc::default(), place: Arc::default() }
+    /// Of a server that listens on these, and that nobody can take the place of. `manager` is told
+    /// which process serves.
+    pub(super) fn new(
+        listeners: Listeners,
+        elder: Option<Elder>,
+        manager: &ServiceManager,
+    ) -> Self {
+        // The first process of a container ends all others when it ends.
+        let stays = elder.is_none() && (!manager.is_there() || std::process::id() == 1);
+        Self {
+            listeners: Arc::new(Mutex::new(listeners)),
+            successor: Arc::default(),
+            place: Arc::default(),
+            elder: elder.map(Arc::new),
+            stays,
+            younger: Arc::default(),
+            failed: Arc::default(),
+            ended: Arc::default(),
+        }
     }
 
-    /// Waits at the path, if there is one, on a thread of its own.
-    pub(super) fn open(&mut self, path: Option<&Path>) -> Result<(), Fault> {
+    /// Waits at the path, if there is one, on a thread of its own. A broker opens it for a process
+    /// that may not.
+    pub(super) fn open(
+        &mut self,
+        path: Option<&Path>,
+        broker: Option<&Broker>,
+    ) -> Result<(), Fault> {
         let Some(path) = path else { return Ok(()) };
-        let (waiting, place) = Waiting::open(path).map_err(|error| {
+        let failed = |error: &dyn std::fmt::Display| {
             Fault::HandOver(path.to_owned(), format!("it cannot be waited there: {error}"))
-        })?;
+        };
+        let (waiting, place) = match broker {
+            Some(broker) => {
+                let socket = broker.place(path).map_err(|denied| failed(&denied))?;
+                Waiting::adopt(socket, path)
+            }
+            None => Waiting::open(path).map_err(|error| failed(&error))?,
+        };
         *lock(&self.place) = Some(place);
-        let (listeners, successor) = (Arc::clone(&self.listeners), Arc::clone(&self.successor));
-        let place = Arc::clone(&self.place);
-        std::thread::Builder::new()
-            .name("hand-over".to_owned())
-            .spawn(move || wait(&waiting, &place, &listeners, &successor))
-            .map_err(|e| Fault::System("a thread cannot be started", e))?;
-        Ok(())
+        let threads = self.clone();
+        self.spawn(move || wait(&waiting, &threads))
+    }
+
+    /// Hands over to a process that the broker started, on a thread of its own.
+    pub(super) fn hand_to(&self, exchange: Exchange) -> Result<(), Fault> {
+        self.failed.store(false, Ordering::Release);
+        let threads = self.clone();
+        self.spawn(move || match hand_over(&exchange, &threads) {
+            Ok(Some(process)) => threads.leave_to(process, exchange, threads.stays),
+            Ok(None) => threads.failed.store(true, Ordering::Release),
+            Err(error) => {
+                tracing::error!(%error, "the listeners could not be handed over");
+                threads.failed.store(true, Ordering::Release);
+            }
+        })
+    }
+
+    fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+        let thread = std::thread::Builder::new().name("hand-over".to_owned()).spawn(work);
+        thread.map(drop).map_err(|e| Fault::System("a thread cannot be started", e))
+    }
+
+    /// Another process serves: it has the path, and if this one stays, the line between them.
+    fn leave_to(&self, process: u32, exchange: Exchange, stays: bool) {
+        // Held until it is known whom signals are for.
+        let mut younger = lock(&self.younger);
+        if self.ended.load(Ordering::Acquire) {
+            // This server was told to end meanwhile; the other one ends with the line.
+            return self.failed.store(true, Ordering::Release);
+        }
+        self.successor.store(process, Ordering::Release);
+        // The path is free before the successor hears that it is.
+        lock(&self.place).take();
+        let _ = exchange.send(if stays { STAYING } else { LEAVING }, &[]);
+        if stays {
+            *younger = Some(Younger::new(exchange));
+        }
+    }
+
+    /// Whether a successor did not come up, once.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.swap(false, Ordering::AcqRel)
+    }
+
+    /// What the process that was started says.
+    pub(super) fn elder(&self) -> Option<Word> {
+        self.elder.as_ref().and_then(|elder| elder.heard())
+    }
+
+    /// Passes a signal on to the successor that this process stays for; says whether there is one.
+    pub(super) fn pass(&self, signal: Signal) -> bool {
+        lock(&self.younger).as_ref().inspect(|younger| younger.pass(signal)).is_some()
+    }
+
+    /// Whether there is a successor that this process stays for, and that serves.
+    pub(super) fn stays(&self) -> bool {
+        lock(&self.younger).as_ref().is_some_and(|younger| !younger.has_ended())
     }
 
     /// What is listened on now.
@@ -164,8 +278,9 @@ impl Succession {
     }
 
     /// Listens on these instead.
-    pub(super) fn replace(&self, listeners: Listeners) {
-        *self.listeners() = listeners;
+    pub(super) fn replace(&self, listeners: Listeners, broker: Option<&Broker>) {
+        let earlier = std::mem::replace(&mut *self.listeners(), listeners);
+        earlier.give_up(broker);
     }
 
     /// The process that took this one's place, once one has.
@@ -176,18 +291,25 @@ impl Succession {
         }
     }
 
+    /// Gives the path up, if it is still this one's.
+    pub(super) fn close(&self) {
+        lock(&self.place).take();
+    }
+
     /// Gives the listeners up; the paths of unix sockets, too, unless a successor has them.
-    pub(super) fn end(&self, replaced: bool) {
+    pub(super) fn end(&self, replaced: bool, broker: Option<&Broker>) {
+        let younger = lock(&self.younger);
+        self.ended.store(true, Ordering::Release);
+        if let (Some(younger), false) = (&*younger, replaced) {
+            // It came to serve in the moment in which this server was told to end.
+            younger.pass(Signal::Terminate);
+        }
+        drop(younger);
         let mut listeners = std::mem::take(&mut *self.listeners());
         if replaced {
             listeners.leave_paths();
         }
-    }
-}
-
-impl Drop for Succession {
-    fn drop(&mut self) {
-        lock(&self.place).take();
+        listeners.give_up(broker);
     }
 }
 
@@ -197,25 +319,14 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Hears one successor after the other, until one has taken over.
-fn wait(
-    waiting: &Waiting,
-    place: &Mutex<Option<Place>>,
-    listeners: &Mutex<Listeners>,
-    successor: &AtomicU32,
-) {
+fn wait(waiting: &Waiting, succession: &Succession) {
     loop {
         let served = waiting.accept(HAND_OVER_PATIENCE).and_then(|exchange| {
-            let process = hand_over(&exchange, listeners)?;
+            let process = hand_over(&exchange, succession)?;
             Ok((exchange, process))
         });
         match served {
-            Ok((exchange, Some(process))) => {
-                successor.store(process, Ordering::Release);
-                // The path is free before the successor hears that it is.
-                lock(place).take();
-                let _ = exchange.send(LEAVING, &[]);
-                return;
-            }
+            Ok((exchange, Some(process))) => return succession.leave_to(process, exchange, false),
             Ok((_, None)) => tracing::warn!("who asked for the listeners did not come to serve"),
             Err(error) => tracing::warn!(%error, "the listeners could not be handed over"),
         }
@@ -223,7 +334,7 @@ fn wait(
 }
 
 /// Sends everything that listens, and waits for the word that another process serves: its number.
-fn hand_over(exchange: &Exchange, listeners: &Mutex<Listeners>) -> std::io::Result<Option<u32>> {
+fn hand_over(exchange: &Exchange, succession: &Succession) -> std::io::Result<Option<u32>> {
     let (hello, _) = exchange.receive()?;
     exchange.send(HELLO, &[])?;
     if hello != HELLO {
@@ -231,7 +342,7 @@ fn hand_over(exchange: &Exchange, listeners: &Mutex<Listeners>) -> std::io::Resu
     }
     // Not kept: a server that ends meanwhile closes its listeners at once.
     let (site, telemetry) = {
-        let listeners = lock(listeners);
+        let listeners = succession.listeners();
         (listeners.site.clone(), listeners.telemetry.clone())
     };
     for bound in &site {
@@ -239,6 +350,9 @@ fn hand_over(exchange: &Exchange, listeners: &Mutex<Listeners>) -> std::io::Resu
     }
     for bound in &telemetry {
         sent(exchange, TELEMETRY, bound)?;
+    }
+    if let Some(elder) = &succession.elder {
+        exchange.send(ELDER, &[elder.as_fd()])?;
     }
     drop((site, telemetry));
     exchange.send(END, &[])?;

@@ -1,30 +1,19 @@
-//! How a server hands its listening sockets to the one that takes its place: over a unix socket
-//! whose messages keep their bounds and carry descriptors (SCM_RIGHTS, unix(7)).
+//! Where a server waits for the one that takes its place: the path of a unix socket.
 //!
 //! Only a process of the same user, or of root, is spoken with.
 
 use std::fs;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::socket::OwnedPath;
-
-/// Descriptors of one message; the kernel takes 253.
-pub const DESCRIPTORS_MAX: usize = 200;
-
-/// Bytes of one message at most; an address with its path is shorter.
-const MESSAGE_BYTES_MAX: usize = 1024;
+use super::exchange::{Exchange, again};
+use super::owned_path::OwnedPath;
 
 /// Successors that may wait to be heard.
 const BACKLOG: i32 = 4;
@@ -38,8 +27,16 @@ pub struct Waiting {
 /// The path at which a server waits. It goes when this is dropped, if it is still the same.
 #[derive(Debug)]
 pub struct Place {
-    // Held for its Drop.
-    _path: Option<OwnedPath>,
+    path: Option<OwnedPath>,
+}
+
+impl Place {
+    /// Leaves the path to whoever has the socket.
+    pub fn leave(mut self) {
+        if let Some(path) = self.path.take() {
+            path.leave();
+        }
+    }
 }
 
 impl Waiting {
@@ -63,10 +60,15 @@ impl Waiting {
             Err(error) => return Err(error),
         }
         socket.bind(&name)?;
-        let place = Place { _path: OwnedPath::of(path) };
+        let place = Place { path: OwnedPath::of(path) };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         Ok((Self { socket }, place))
+    }
+
+    /// Takes a socket that another process of this server opened there.
+    pub fn adopt(socket: OwnedFd, path: &Path) -> (Self, Place) {
+        (Self { socket: socket.into() }, Place { path: OwnedPath::of(path) })
     }
 
     /// Waits for somebody who asks. Each message of the exchange has this time.
@@ -75,7 +77,7 @@ impl Waiting {
     /// Those of accept(2), and EPERM for another user.
     pub fn accept(&self, patience: Duration) -> io::Result<Exchange> {
         let exchange = Exchange::with(again(|| self.socket.accept())?.0, patience)?;
-        let user = rustix::net::sockopt::socket_peercred(&exchange.0)?.uid;
+        let user = rustix::net::sockopt::socket_peercred(&exchange)?.uid;
         if user.is_root() || user == rustix::process::geteuid() {
             Ok(exchange)
         } else {
@@ -84,87 +86,9 @@ impl Waiting {
     }
 }
 
-/// One successor speaking with one predecessor.
-#[derive(Debug)]
-pub struct Exchange(Socket);
-
-impl Exchange {
-    fn with(socket: Socket, patience: Duration) -> io::Result<Self> {
-        if !patience.is_zero() {
-            socket.set_read_timeout(Some(patience))?;
-            socket.set_write_timeout(Some(patience))?;
-        }
-        Ok(Self(socket))
-    }
-
-    /// Speaks to the server that waits at a path; none if nobody does.
-    ///
-    /// # Errors
-    /// Those of connect(2).
-    pub fn ask(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
-        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        let name = SockAddr::unix(path)?;
-        match again(|| socket.connect(&name)) {
-            Ok(()) => Self::with(socket, patience).map(Some),
-            Err(error) => match Errno::from_io_error(&error) {
-                // Another kind of socket, or none, is not where a server waits.
-                Some(Errno::NOENT | Errno::CONNREFUSED | Errno::PROTOTYPE) => Ok(None),
-                _ => Err(error),
-            },
-        }
-    }
-
-    /// Sends one message with descriptors, at most [`DESCRIPTORS_MAX`].
-    ///
-    /// # Errors
-    /// Those of sendmsg(2).
-    pub fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
-        {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let flags = SendFlags::NOSIGNAL;
-        retry_on_intr(|| sendmsg(self.0.as_fd(), &[IoSlice::new(message)], &mut ancillary, flags))?;
-        Ok(())
-    }
-
-    /// The next message with its descriptors; an empty one when the other side has ended.
-    ///
-    /// # Errors
-    /// Those of recvmsg(2); EMSGSIZE for a message that is cut.
-    pub fn receive(&self) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut message = vec![0; MESSAGE_BYTES_MAX];
-        let told = retry_on_intr(|| {
-            let parts = &mut [IoSliceMut::new(&mut message)];
-            recvmsg(self.0.as_fd(), parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        })?;
-        let mut descriptors = Vec::new();
-        for one in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(passed) = one {
-                descriptors.extend(passed);
-            }
-        }
-        let cut = rustix::net::ReturnFlags::TRUNC | rustix::net::ReturnFlags::CTRUNC;
-        if told.flags.intersects(cut) {
-            return Err(Errno::MSGSIZE.into());
-        }
-        message.truncate(told.bytes);
-        Ok((message, descriptors))
-    }
-}
-
-/// Repeats a call that was interrupted. The end of a ring that this thread had interrupts one, too,
-/// and a socket with a time limit is not waited on again by the kernel itself (signal(7)).
-fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
+impl AsFd for Waiting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -9,6 +9,7 @@
 mod bell;
 pub mod client;
 pub mod descriptors;
+pub mod exchange;
 pub mod follow;
 pub mod hand_over;
 pub mod inherited;
@@ -17,6 +18,7 @@ pub mod mapping;
 pub mod memory;
 pub mod mounts;
 pub mod notify;
+mod owned_path;
 pub mod pressure;
 pub mod probe;
 pub mod processor;
@@ -27,6 +29,8 @@ pub mod socket;
 pub mod watcher;
 
 pub use bell::Bell;
+pub use exchange::Exchange;
+pub use owned_path::Trace;
 pub use root::Root;
 pub use signal::{Signal, Signals};
 pub use socket::{Bound, Listen};

@@ -37,6 +37,11 @@ impl ServiceManager {
         Ok(Self(Some((UnixDatagram::unbound()?, address))))
     }
 
+    /// Whether anybody is told.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// It serves, also after a reload.
     pub fn ready(&self) {
         self.tell("READY=1");

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::sync::LazyLock;
 
 use io_uring::{IoUring, opcode};
 use rustix::io::Errno;
@@ -20,16 +21,24 @@ pub const KERNEL_MIN: (u32, u32) = (6, 1);
 /// # Errors
 /// What blocks io_uring, with its remedy.
 pub fn io_uring() -> Result<(), Blocked> {
+    // Read before anything is given up: a confined process could not say what blocks it.
+    LazyLock::force(&SYSCTLS);
     attempt().map_err(|error| explain(&error))
 }
 
 /// What an error of setting up a ring means on this machine.
 pub fn explain(error: &io::Error) -> Blocked {
+    let (disabled, group) = *SYSCTLS;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    classify(error, &release, disabled, group)
+}
+
+/// kernel.io_uring_disabled and kernel.io_uring_group.
+static SYSCTLS: LazyLock<(Option<i64>, Option<i64>)> = LazyLock::new(|| {
     let sysctl = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
     let number = |name| sysctl(name).and_then(|text| text.trim().parse().ok());
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    classify(error, &release, number("io_uring_disabled"), number("io_uring_group"))
-}
+    (number("io_uring_disabled"), number("io_uring_group"))
+});
 
 fn attempt() -> io::Result<()> {
     let mut ring: IoUring =

@@ -47,6 +47,11 @@ impl Signal {
         Some(row.0)
     }
 
+    /// The signal of a name, as `SIGTERM`.
+    pub fn named(name: &str) -> Option<Self> {
+        STEERING.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
     /// Whether it asks the server to end.
     pub fn ends(self) -> bool {
         matches!(self, Self::Terminate | Self::Interrupt)
@@ -221,5 +226,9 @@ mod tests {
             assert_eq!(signal.to_string(), name);
         }
         assert_eq!(Signal::from_number(9), None);
+        for (signal, _, name) in STEERING {
+            assert_eq!(Signal::named(name), Some(signal));
+        }
+        assert_eq!(Signal::named("SIGKILL"), None);
     }
 }

@@ -14,18 +14,22 @@
 //!
 //! All sockets are non-blocking and close-on-exec, and TCP_NODELAY is inherited from them.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::owned_path::{OwnedPath, Trace};
 
 /// Connections that the kernel completes and keeps for us; it takes net.core.somaxconn when
 /// that is less.
@@ -69,6 +73,23 @@ impl Listen {
             Self::Tcp((Ipv4Addr::UNSPECIFIED, port).into()),
             Self::Tcp((Ipv6Addr::UNSPECIFIED, port).into()),
         ]
+    }
+
+    /// Two words for another process: the family, and the address.
+    pub fn words(&self) -> (&'static [u8], Cow<'_, [u8]>) {
+        match self {
+            Self::Tcp(address) => (b"tcp", Cow::Owned(address.to_string().into_bytes())),
+            Self::Unix(path) => (b"unix", Cow::Borrowed(path.as_os_str().as_bytes())),
+        }
+    }
+
+    /// The address of two words; none for what this process would not have written.
+    pub fn from_words(family: &[u8], address: &[u8]) -> Option<Self> {
+        match family {
+            b"tcp" => Some(Self::Tcp(std::str::from_utf8(address).ok()?.parse().ok()?)),
+            b"unix" => Some(Self::Unix(PathBuf::from(OsStr::from_bytes(address)))),
+            _ => None,
+        }
     }
 
     /// Whether it is an address of IPv6.
@@ -157,6 +178,16 @@ impl Bound {
     /// All of its sockets.
     pub fn all(&self) -> &[OwnedFd] {
         &self.sockets
+    }
+
+    /// What will show whether its path was left behind, where this one removes it at the end.
+    pub fn trace(&self) -> Option<Trace> {
+        self.path.as_ref().and_then(OwnedPath::trace)
+    }
+
+    /// Its sockets, for another process; it listens here no more.
+    pub fn into_sockets(self) -> Vec<OwnedFd> {
+        self.sockets
     }
 
     /// How many sockets there are: one for each worker, or one for all.
@@ -284,38 +315,6 @@ fn remove_stale(path: &Path, asker: &Socket, name: &SockAddr) -> Result<(), Bind
         }
         // Connected, or its queue is full (EAGAIN), or it may not be asked: somebody is there.
         _ => Err(BindCause::InUse),
-    }
-}
-
-/// The path of a unix socket, which is removed when it is still the one that was bound.
-#[derive(Debug)]
-pub(super) struct OwnedPath {
-    path: PathBuf,
-    /// None once it belongs to somebody else.
-    identity: Option<(u64, u64)>,
-}
-
-impl OwnedPath {
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        Some(Self { path: std::path::absolute(path).ok()?, identity: Some(identity(path)?) })
-    }
-
-    /// It belongs to somebody else from now on.
-    fn leave(mut self) {
-        self.identity = None;
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-impl Drop for OwnedPath {
-    fn drop(&mut self) {
-        // Another server may have put its own socket there since.
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

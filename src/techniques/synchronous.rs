@@ -31,6 +31,16 @@ pub enum Durability {
     DataAndMetadata,
 }
 
+impl Durability {
+    /// What a file is opened with.
+    pub(crate) const fn flags(self) -> OFlags {
+        match self {
+            Self::Data => DSYNC,
+            Self::DataAndMetadata => OFlags::SYNC,
+        }
+    }
+}
+
 /// A file whose every write is synchronous.
 ///
 /// ```
@@ -58,11 +68,7 @@ impl SynchronousFile {
     ///
     /// [`Error::Kernel`] with the errors of open(2).
     pub fn open(path: impl AsRef<Path>, durability: Durability) -> Result<SynchronousFile, Error> {
-        let synchronous = match durability {
-            Durability::Data => DSYNC,
-            Durability::DataAndMetadata => OFlags::SYNC,
-        };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | synchronous;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | durability.flags();
         let mode = Mode::from_raw_mode(0o666);
         let fd = retry_on_intr(|| openat(CWD, path.as_ref(), flags, mode))?;
         Ok(SynchronousFile { fd, durability })

@@ -156,6 +156,13 @@ pub const CATALOGUE: &[Figure] = &[
     one!(configuration.hand_overs = configuration.hand_overs:
         Counter Count "Successors that asked for the listeners"),
 
+    one!(broker.granted = broker.granted:
+        Counter Count "Requests of the confined server that its broker granted"),
+    one!(broker.refused = broker.refused:
+        Counter Count "Requests to the broker that its configuration does not name"),
+    one!(broker.failed = broker.failed:
+        Counter Count "Requests to the broker that could not be done, or found it gone"),
+
     labels!(declines{reason} = engines.by_decline() declines,
         reason => Cow::Borrowed(reason);
         "Bodies that an engine declined, by reason", Counter),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::schema::VERSION as SCHEMA_VERSION;
-use super::snapshot::{Lap, Series, Snapshot, Value};
+use super::snapshot::{Held, Lap, Series, Snapshot, Value};
 
 /// What writing one figure counts for, in counts that are read: its share of a piece.
 const SERIES_COST: usize = 64;
@@ -56,7 +56,22 @@ impl Snapshot {
             "workers": self.about.workers,
             "memory_limit_bytes": self.about.memory_limit,
             "ring_setup": self.about.ring_setup,
+            "sandbox": self.sandbox(),
         })
+    }
+
+    fn sandbox(&self) -> Json {
+        let one = |held: &Held| {
+            let mut told = json!({ "applied": held.missing.is_none() });
+            if let Some(why) = &held.missing {
+                told["why"] = why.as_str().into();
+            }
+            if !held.free.is_empty() {
+                told["free"] = held.free.clone().into();
+            }
+            (held.layer.to_owned(), told)
+        };
+        self.about.sandbox.iter().map(one).collect::<Map<_, _>>().into()
     }
 
     fn laps(&self) -> Json {
@@ -135,8 +150,15 @@ mod tests {
     use crate::ring::{Pool, Technique};
 
     fn told(shards: &[Shard]) -> Json {
+        let layer = |layer, missing: Option<&str>, free: &[&str]| Held {
+            layer,
+            missing: missing.map(str::to_owned),
+            free: free.iter().map(|what| (*what).to_owned()).collect(),
+        };
         let about = About {
             memory_limit: 1 << 30,
+            sandbox: [layer("landlock", None, &["it connects"]), layer("seccomp", Some("no"), &[])]
+                .into(),
             engine: "splice",
             ring_setup: "deferred",
             workers: shards.len(),

@@ -20,6 +20,7 @@
 //! | `workers` | how many threads serve |
 //! | `memory_limit_bytes` | memory that the process may have; 0 where that is not known |
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
+//! | `sandbox` | each layer that was wanted: `applied`, `why` not, and what it leaves `free` |
 //!
 //! `laps` has the techniques that were raced on this machine, those that the server does not use
 //! among them, each with `bytes_per_second`, `measured_at` (seconds since 1970) and `machine`; it
@@ -68,5 +69,5 @@ pub use page::{POLICY, page};
 pub use prometheus::{NAMES_BESIDE_THE_CATALOGUE, Text};
 pub use report::{Form, Report};
 pub use schema::VERSION as SCHEMA_VERSION;
-pub use snapshot::{About, Lap, Series, Shard, Snapshot, Value, snapshot};
+pub use snapshot::{About, Held, Lap, Series, Shard, Snapshot, Value, snapshot};
 pub use stats::Stats;

@@ -9,6 +9,7 @@ use super::figure::{Figure, Source};
 use super::stats::Stats;
 use crate::access_log::Stats as LogStats;
 use crate::base::Spread;
+use crate::broker::Stats as BrokerStats;
 use crate::cache::Stats as CacheStats;
 use crate::connection::Stats as ConnectionStats;
 use crate::engines::Stats as EnginesStats;
@@ -30,6 +31,8 @@ pub struct Shard {
     pub connections: Arc<ConnectionStats>,
     /// Of its access log.
     pub access_log: Arc<LogStats>,
+    /// Of what the broker was asked for, counted in one shard only.
+    pub broker: Arc<BrokerStats>,
     /// Of the configurations that the server took, counted in one shard only.
     pub configuration: Arc<Stats>,
     left: Arc<AtomicBool>,
@@ -65,8 +68,21 @@ pub struct About {
     pub memory_limit: u64,
     /// Time since the start.
     pub uptime: Duration,
+    /// What the process gave up, layer by layer; empty if it was to give up nothing.
+    pub sandbox: Arc<[Held]>,
     /// What the techniques did when they were last raced on this machine.
     pub laps: Arc<[Lap]>,
+}
+
+/// What became of a layer of the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The layer, as the log names it.
+    pub layer: &'static str,
+    /// Why it is not applied; none when it is.
+    pub missing: Option<String>,
+    /// What it leaves free, where the kernel is older than what is asked of it.
+    pub free: Vec<String>,
 }
 
 /// What a technique did in its last race.

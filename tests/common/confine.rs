@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io};
 
-/// A filter that answers io_uring_setup(2), number 425 everywhere, with EPERM, as containers do;
-/// behind it another program. Ends with 77 where no filter can be installed.
-const FORBID_IO_URING: &str = r"
+/// A filter that answers the call of a number with EPERM, as containers do; behind it another
+/// program. Ends with 77 where no filter can be installed.
+const FORBID: &str = r"
 import ctypes, os, struct, sys
+number = int(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
 text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in code))
 class Program(ctypes.Structure):
     _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
@@ -21,13 +22,27 @@ if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
     sys.exit(77)
 if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
     sys.exit(77)
-os.execv(sys.argv[1], sys.argv[1:])
+os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 /// What stands before a command line to forbid io_uring by a seccomp filter; none where no filter
 /// can be installed.
-pub fn without_io_uring() -> Option<[&'static str; 3]> {
-    let prefix = ["python3", "-c", FORBID_IO_URING];
+pub fn without_io_uring() -> Option<[&'static str; 4]> {
+    // io_uring_setup(2) has one number everywhere.
+    let prefix = ["python3", "-c", FORBID, "425"];
+    works(&prefix).then_some(prefix)
+}
+
+/// What stands before a command line to forbid seccomp(2), so that no filter can follow; none
+/// where none can be installed.
+#[cfg(target_arch = "x86_64")]
+pub fn without_seccomp() -> Option<[&'static str; 4]> {
+    let prefix = ["python3", "-c", FORBID, "317"];
+    works(&prefix).then_some(prefix)
+}
+#[cfg(not(target_arch = "x86_64"))]
+pub fn without_seccomp() -> Option<[&'static str; 4]> {
+    let prefix = ["python3", "-c", FORBID, "277"];
     works(&prefix).then_some(prefix)
 }
 

@@ -17,12 +17,14 @@ pub mod browser;
 mod confine;
 mod content;
 pub mod multipart;
+mod process;
 mod scratch;
 mod server;
 mod wire;
 
-pub use confine::{Group, with_little_memlock, without_io_uring};
+pub use confine::{Group, with_little_memlock, without_io_uring, without_seccomp};
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
+pub use process::{broker_of, children_of, is_running};
 pub use scratch::Scratch;
 pub use server::{Launch, Listening, Server, figure};
 pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};

@@ -39,15 +39,16 @@ pub(crate) const ROOMS: &[Room] = &[
     room("http", &["limits", "base"]),
     room("predict", &["limits", "base"]),
     room("eviction", &["limits", "base"]),
-    room("sandbox", &["limits", "base", "sys"]),
+    room("sandbox", &[]),
     // 2
     room("techniques", &["limits", "base", "sys"]),
     // 3
+    room("broker", &["limits", "base", "sys", "sandbox", "techniques"]),
     room("ring", &["limits", "base", "sys", "techniques"]),
     // 4
     room("batch", &["limits", "base", "sys", "techniques", "ring", "predict"]),
     room("cache", &["limits", "base", "sys", "ring", "http", "predict", "eviction"]),
-    room("access_log", &["limits", "base", "sys", "techniques", "ring", "http"]),
+    room("access_log", &["limits", "base", "sys", "techniques", "broker", "ring", "http"]),
     // 5
     room("resource", &["limits", "base", "sys", "http", "ring", "cache"]),
     room("engines", &["limits", "base", "sys", "techniques", "ring", "cache"]),
@@ -81,6 +82,7 @@ const BELOW_TELEMETRY: &[&str] = &[
     "predict",
     "sandbox",
     "techniques",
+    "broker",
     "ring",
     "batch",
     "cache",
@@ -100,6 +102,7 @@ const BELOW_SERVER: &[&str] = &[
     "predict",
     "sandbox",
     "techniques",
+    "broker",
     "ring",
     "batch",
     "cache",
@@ -116,6 +119,7 @@ const BELOW_CONFIG: &[&str] = &[
     "predict",
     "sandbox",
     "techniques",
+    "broker",
     "ring",
     "batch",
     "cache",
@@ -137,6 +141,7 @@ const EVERYTHING: &[&str] = &[
     "predict",
     "sandbox",
     "techniques",
+    "broker",
     "ring",
     "batch",
     "cache",
@@ -154,7 +159,8 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Rooms that may call the kernel by name, and files outside of them.
-const AT_THE_KERNEL: &[&str] = &["sys", "sandbox", "techniques", "ring", "lab", "doctor", "config"];
+const AT_THE_KERNEL: &[&str] =
+    &["sys", "sandbox", "techniques", "broker", "ring", "lab", "doctor", "config"];
 const FILES_AT_THE_KERNEL: &[&str] = &["access_log/thread/"];
 
 /// Rooms that start threads. The lab has laps of several threads, and receivers at the other ends

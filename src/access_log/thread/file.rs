@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fdatasync, fstat, openat, stat};
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use super::archive;
 use super::sink::{said, some};
 use crate::access_log::options::{Durability, Rotation};
+use crate::broker::Broker;
 use crate::limits::LOG_LOCK_PATIENCE;
 use crate::sys::lock;
 use crate::techniques::pipe::{SpliceFlags, splice_out};
@@ -33,6 +35,7 @@ pub(super) struct LogFile {
     fd: OwnedFd,
     path: PathBuf,
     durability: Durability,
+    broker: Option<Arc<Broker>>,
     locked: bool,
     /// Whether locks are refused, which was told.
     unlocked: bool,
@@ -58,15 +61,37 @@ pub(super) struct Begun {
 }
 
 impl Found {
-    pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, String> {
-        Self::open_as(path, durability, None)
+    pub(super) fn open(
+        path: &Path,
+        durability: Durability,
+        broker: Option<&Arc<Broker>>,
+    ) -> Result<Self, String> {
+        Self::open_as(path, durability, None, broker)
     }
 
-    /// The same; a file that is made has this mode, whatever the umask takes away.
-    fn open_as(path: &Path, durability: Durability, mode: Option<Mode>) -> Result<Self, String> {
-        let fd = open(path, mode).map_err(said)?;
+    /// The same; a file that is made has this mode, whatever the umask takes away. The broker opens
+    /// it where this process may not, and makes one as it makes any: its directory may be another
+    /// one of that name than the one that the process was confined to.
+    fn open_as(
+        path: &Path,
+        durability: Durability,
+        mode: Option<Mode>,
+        broker: Option<&Arc<Broker>>,
+    ) -> Result<Self, String> {
+        let fd = match (open(path, mode), broker) {
+            (Err(Errno::ACCESS | Errno::PERM), Some(broker)) => {
+                let file = broker
+                    .file(path)
+                    .map_err(|denied| format!("this process may not write there, and {denied}"))?;
+                let broker = Some(Arc::clone(broker));
+                return Ok(Self::File(LogFile::of(file, path, durability, broker)));
+            }
+            (opened, _) => opened.map_err(said)?,
+        };
         match kind(&fd).map_err(said)? {
-            FileType::RegularFile => Ok(Self::File(LogFile::new(fd, path, durability)?)),
+            FileType::RegularFile => {
+                Ok(Self::File(LogFile::new(fd, path, durability, broker.cloned())?))
+            }
             FileType::Directory => Err(said(Errno::ISDIR)),
             _ => {
                 // It was opened without waiting for a reader; written it is by a thread that may
@@ -100,7 +125,12 @@ fn kind(fd: &OwnedFd) -> Result<FileType, Errno> {
 }
 
 impl LogFile {
-    fn new(fd: OwnedFd, path: &Path, durability: Durability) -> Result<Self, String> {
+    fn new(
+        fd: OwnedFd,
+        path: &Path,
+        durability: Durability,
+        broker: Option<Arc<Broker>>,
+    ) -> Result<Self, String> {
         let fd = match durability {
             Durability::None => fd,
             Durability::Data => synchronous_file(path, synchronous::Durability::Data)?,
@@ -113,10 +143,15 @@ impl LogFile {
             // as its name.
             archive::sync_directory_of(path);
         }
-        Ok(Self {
+        Ok(Self::of(fd, path, durability, broker))
+    }
+
+    fn of(fd: OwnedFd, path: &Path, durability: Durability, broker: Option<Arc<Broker>>) -> Self {
+        Self {
             fd,
             path: path.to_owned(),
             durability,
+            broker,
             locked: false,
             unlocked: false,
             // No line of this opening was begun before.
@@ -124,7 +159,7 @@ impl LogFile {
             span: u64::MAX,
             gone: false,
             archived_from: None,
-        })
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -208,7 +243,9 @@ impl LogFile {
         // Who may read the log may be told by its mode.
         let mode = Mode::from_raw_mode(fstat(&self.fd).map_err(said)?.st_mode & 0o777);
         self.end();
-        let Found::File(file) = Found::open_as(&self.path, self.durability, Some(mode))? else {
+        let broker = self.broker.as_ref();
+        let found = Found::open_as(&self.path, self.durability, Some(mode), broker)?;
+        let Found::File(file) = found else {
             return Err("it is no regular file any more".to_owned());
         };
         *self = Self { unlocked: self.unlocked, ..file };

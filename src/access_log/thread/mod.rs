@@ -30,6 +30,7 @@ use self::sink::Sink;
 use super::ledger::{Reader, Writer, ledger};
 use super::options::Options;
 use super::stats::Stats;
+use crate::broker::Broker;
 use crate::limits::{LOG_END, LOG_PIPE_BYTES};
 use crate::sys::Bell;
 use crate::techniques::Pipe;
@@ -78,15 +79,21 @@ struct Orders {
 }
 
 impl Threads {
-    /// Starts them. Figures of sinks are counted in `stats`.
+    /// Starts them. Figures of sinks are counted in `stats`. A broker starts programs, and opens
+    /// what this process may not open any more.
     ///
     /// # Errors
     /// When a pipe or a thread cannot be had.
-    pub fn start(options: &Arc<Options>, feeds: Vec<Feed>, stats: &Arc<Stats>) -> io::Result<Self> {
+    pub fn start(
+        options: &Arc<Options>,
+        feeds: Vec<Feed>,
+        stats: &Arc<Stats>,
+        broker: Option<&Arc<Broker>>,
+    ) -> io::Result<Self> {
         let orders = Arc::new(Orders::default());
         let (ends, ended) = mpsc::channel();
         let mut all = Self { bells: Vec::new(), orders, ended, count: 0 };
-        let sink = |number| Sink::new(number, options, stats);
+        let sink = |number| Sink::new(number, options, stats, broker.cloned());
         let mirrors = Mirrors::new(options, stats);
         let feeds: Vec<_> = feeds.into_iter().map(|feed| Intake::new(feed, options)).collect();
         if options.sinks.len() == 1 {

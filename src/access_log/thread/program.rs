@@ -1,38 +1,60 @@
-//! A program that reads the log from its standard input, started again when it ends.
+//! A program that reads the log from its standard input, started again when it ends: by this
+//! process, or by the broker of one that may not.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::broker::{self, Broker};
 use crate::limits::LOG_SINK_RETRY;
 
 /// A program that runs, or has just ended.
 #[derive(Debug)]
 pub(super) struct Program {
-    child: Child,
-    input: Option<ChildStdin>,
+    process: Process,
     started: Instant,
+}
+
+#[derive(Debug)]
+enum Process {
+    Own(Child, Option<ChildStdin>),
+    Broker(broker::Program),
 }
 
 /// A program that ran as long as this has not failed at its start.
 const RAN: Duration = Duration::from_secs(10);
 /// How long a program gets to finish when the server ends.
 const FINISH: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const FINISH_LOOK: Duration = Duration::from_millis(5);
 
 impl Program {
     /// Starts it by the shell, in a process group of its own: an interrupt at the terminal is for
     /// the server, and the program ends when it has read the last record.
-    pub(super) fn start(command: &str) -> Result<Self, String> {
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(command).stdin(Stdio::piped()).process_group(0);
-        let mut child = shell.spawn().map_err(|error| format!("no shell: {error}"))?;
-        let input = child.stdin.take();
-        Ok(Self { child, input, started: Instant::now() })
+    pub(super) fn start(command: &str, broker: Option<&Broker>) -> Result<Self, String> {
+        let process = match broker {
+            Some(broker) => {
+                let started = broker.program(command);
+                Process::Broker(started.map_err(|denied| format!("no program: {denied}"))?)
+            }
+            None => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg("-c").arg(command).env_remove(broker::ROLE);
+                shell.stdin(Stdio::piped()).process_group(0);
+                let mut child = shell.spawn().map_err(|error| format!("no shell: {error}"))?;
+                let input = child.stdin.take();
+                Process::Own(child, input)
+            }
+        };
+        Ok(Self { process, started: Instant::now() })
     }
 
     pub(super) fn input(&self) -> BorrowedFd<'_> {
-        self.input.as_ref().expect("it is taken at the end only").as_fd()
+        match &self.process {
+            Process::Own(_, input) => input.as_ref().expect("it is taken at the end only").as_fd(),
+            Process::Broker(program) => program.input(),
+        }
     }
 
     /// Whether it has run for so long that it did not fail at its start.
@@ -42,7 +64,10 @@ impl Program {
 
     /// Whether it has ended, and how.
     pub(super) fn ended(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok().flatten()?;
+        let status = match &mut self.process {
+            Process::Own(child, _) => child.try_wait().ok().flatten()?.to_string(),
+            Process::Broker(program) => program.ended()?,
+        };
         Some(format!("its program ended ({status})"))
     }
 
@@ -53,23 +78,32 @@ impl Program {
             if let Some(ended) = self.ended() {
                 return ended;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(FINISH_LOOK);
         }
         // It closed its input and goes on: it is of no use.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        match &mut self.process {
+            Process::Own(child, _) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Process::Broker(program) => program.end(),
+        }
         "its program closed its input".to_owned()
     }
 
     /// Lets it read to the end, for a bounded time.
     pub(super) fn finish(mut self) {
-        drop(self.input.take());
+        match &mut self.process {
+            Process::Own(_, input) => *input = None,
+            Process::Broker(program) => program.close_input(),
+        }
         let until = Instant::now() + FINISH;
         while Instant::now() < until {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            let unknown = matches!(&self.process, Process::Broker(one) if !one.is_watched());
+            if unknown || self.ended().is_some() {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(FINISH_LOOK);
         }
         tracing::warn!("the program of the access log still runs at the end");
     }

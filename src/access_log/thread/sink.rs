@@ -17,6 +17,7 @@ use super::program::Program;
 use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
+use crate::broker::Broker;
 use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
 use crate::techniques::pipe::{SpliceFlags, splice_out};
 
@@ -35,6 +36,7 @@ pub(super) struct Sink {
     number: usize,
     options: Arc<Options>,
     stats: Arc<Stats>,
+    broker: Option<Arc<Broker>>,
     target: Option<Target>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
@@ -53,12 +55,18 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(number: usize, options: &Arc<Options>, stats: &Arc<Stats>) -> Self {
+    pub(super) fn new(
+        number: usize,
+        options: &Arc<Options>,
+        stats: &Arc<Stats>,
+        broker: Option<Arc<Broker>>,
+    ) -> Self {
         Self {
             place: options.sinks[number].clone(),
             number,
             options: Arc::clone(options),
             stats: Arc::clone(stats),
+            broker,
             target: None,
             rests_until: None,
             reopens_at: None,
@@ -126,7 +134,7 @@ impl Sink {
     /// Opens a file again by its path, because somebody moved it away.
     pub(super) fn reopen(&mut self) {
         let options::Place::Path(path) = &self.place else { return };
-        match Found::open(path, self.options.durability) {
+        match Found::open(path, self.options.durability, self.broker.as_ref()) {
             Ok(found) => {
                 self.end_batch();
                 self.target = Some(found.into());
@@ -150,9 +158,12 @@ impl Sink {
                 stdout.map(Target::Stream).map_err(|error| error.to_string())
             }
             options::Place::Path(path) => {
-                Found::open(path, self.options.durability).map(Target::from)
+                let found = Found::open(path, self.options.durability, self.broker.as_ref());
+                found.map(Target::from)
             }
-            options::Place::Program(command) => Program::start(command).map(Target::Program),
+            options::Place::Program(command) => {
+                Program::start(command, self.broker.as_deref()).map(Target::Program)
+            }
         };
         match opened {
             Ok(target) => {

@@ -22,8 +22,8 @@ pub(in crate::doctor) fn look(_: &Scene<'_>) -> Vec<Finding> {
         ))
     } else {
         Finding::note(format!(
-            "not there: {}; with sandbox = \"auto\" the server starts without, with \"on\" it does \
-             not",
+            "not there: {}; the server starts without and says so; with sandbox = \"on\" it does \
+             not start without Landlock or seccomp",
             missing.join(", ")
         ))
     };

@@ -1,0 +1,32 @@
+//! What the configuration says of what may be asked.
+
+use std::path::PathBuf;
+
+use crate::sys::Listen;
+use crate::techniques::synchronous::Durability;
+
+/// Everything that a server of one configuration may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Addresses that are listened on, for the site and for telemetry.
+    pub listen: Vec<Listen>,
+    /// How many workers listen.
+    pub workers: usize,
+    /// Files of the access log.
+    pub files: Vec<File>,
+    /// Commands of log programs.
+    pub programs: Vec<String>,
+    /// Where a successor asks for the listeners.
+    pub hand_over: Option<PathBuf>,
+    /// Who the server becomes.
+    pub user: Option<String>,
+}
+
+/// A file of the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path, as it was configured.
+    pub path: PathBuf,
+    /// What must be on the device when a write to it returns.
+    pub durability: Option<Durability>,
+}

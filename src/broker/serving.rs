@@ -1,0 +1,239 @@
+//! The broker's own life: one request after the other, and the ends of what it started.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::process::Child;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::deed::{Deed, What};
+use super::options::Options;
+use super::permits::{Permit, Permits};
+use super::program::END;
+use super::role;
+use super::wire::{Answer, Request};
+use crate::limits::{BROKER_LOOK, BROKER_PATIENCE};
+use crate::sys::exchange::DESCRIPTORS_MAX;
+use crate::sys::{Exchange, Listen, Signals, socket};
+
+/// Reads the broker's own configuration, from the flags, the environment and the file; or says the
+/// first thing that is wrong with it.
+pub type Read<'a> = &'a mut dyn FnMut() -> Result<Options, String>;
+
+/// Serves the server at the other end until that has gone.
+///
+/// # Errors
+/// A sentence, when it cannot begin.
+pub fn serve(line: Exchange, configuration: Read<'_>) -> Result<(), String> {
+    // They are for the server; what is started has the same mask as if the server had done it.
+    let _signals = Signals::block().map_err(|error| error.to_string())?;
+    let _ = rustix::thread::set_name(c"pitcrew-broker");
+    let read = configuration();
+    let greeting = match &read {
+        Ok(_) => Answer::Granted,
+        Err(why) => Answer::Refused(why.clone()),
+    };
+    let told = line.send(&greeting.to_message(0), &[]);
+    let (Ok(options), Ok(())) = (read, told) else { return Ok(()) };
+    let user = options.user.clone();
+    let permits = Permits::new(options);
+    Serving { line, permits, user, configuration, programs: Vec::new(), successor: None }.run();
+    Ok(())
+}
+
+struct Serving<'a> {
+    line: Exchange,
+    permits: Permits,
+    /// Who the server became when it began: that changes with a restart only.
+    user: Option<String>,
+    configuration: Read<'a>,
+    programs: Vec<Running>,
+    successor: Option<Child>,
+}
+
+/// A log program.
+struct Running {
+    command: String,
+    child: Child,
+    /// Readable when it has ended, where the kernel can tell.
+    end: Option<OwnedFd>,
+    /// Where the server is told; none when it does not want to know.
+    line: Option<Exchange>,
+}
+
+impl Serving<'_> {
+    fn run(&mut self) {
+        loop {
+            let heard = self.wait();
+            self.programs.retain_mut(Running::goes_on);
+            if self.successor.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None))) {
+                self.successor = None;
+            }
+            if !heard {
+                continue;
+            }
+            match self.line.receive() {
+                Ok((message, _)) if message.is_empty() => return,
+                Ok((message, _)) => {
+                    if !self.answer(&message) {
+                        return;
+                    }
+                }
+                // Longer than any message.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits for the server or for something that was started. Whether the server was heard.
+    fn wait(&self) -> bool {
+        let mut watched = vec![self.line.as_fd()];
+        watched.extend(self.programs.iter().filter_map(|one| one.end.as_ref().map(AsFd::as_fd)));
+        watched.extend(self.programs.iter().filter_map(|one| one.line.as_ref().map(AsFd::as_fd)));
+        let mut watched: Vec<_> =
+            watched.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let started = !self.programs.is_empty() || self.successor.is_some();
+        let (tv_sec, tv_nsec) = (BROKER_LOOK.as_secs() as _, BROKER_LOOK.subsec_nanos().into());
+        let look = Timespec { tv_sec, tv_nsec };
+        // An error wakes the loop, which finds it where it reads.
+        let woken = poll(&mut watched, started.then_some(&look));
+        woken.is_ok_and(|count| count > 0) && !watched[0].revents().is_empty()
+    }
+
+    /// Answers one message. Whether the server is still there.
+    fn answer(&mut self, message: &[u8]) -> bool {
+        let (number, request) = Request::of_message(message);
+        let (answer, descriptors) = match request {
+            Some(request) => {
+                let done = self.obey(&request);
+                match &done {
+                    Err(Answer::Refused(why)) => {
+                        tracing::error!("the broker refused a request of the server: {why}");
+                    }
+                    _ => tracing::debug!(?request, "asked of the broker"),
+                }
+                match done {
+                    Ok(descriptors) => (Answer::Granted, descriptors),
+                    Err(answer) => (answer, Vec::new()),
+                }
+            }
+            None => (Answer::Refused("it is no request".to_owned()), Vec::new()),
+        };
+        let mut parts: Vec<_> = descriptors.chunks(DESCRIPTORS_MAX).collect();
+        let last = parts.pop().unwrap_or_default();
+        let send = |answer: &Answer, part: &[OwnedFd]| {
+            let part: Vec<_> = part.iter().map(AsFd::as_fd).collect();
+            self.line.send(&answer.to_message(number), &part).is_ok()
+        };
+        parts.into_iter().all(|part| send(&Answer::More, part)) && send(&answer, last)
+    }
+
+    fn obey(&mut self, request: &Request) -> Result<Vec<OwnedFd>, Answer> {
+        match request {
+            Request::Reload => {
+                // Its own file has to be right; what the server reads is the server's matter.
+                let read = (self.configuration)().map_err(Answer::Refused)?;
+                self.permits.read(read);
+                return Ok(Vec::new());
+            }
+            Request::Taken => {
+                self.permits.taken();
+                return Ok(Vec::new());
+            }
+            Request::Successor => return self.succeed(),
+            _ => {}
+        }
+        let user = self.user.clone();
+        let deed = |what| Deed { user: user.clone(), what };
+        match self.permits.permit(request).map_err(Answer::Refused)? {
+            Permit::File(file) => {
+                let what = What::File(file.path.clone(), file.durability);
+                deed(what).opened().map(|file| vec![file]).map_err(Answer::Failed)
+            }
+            Permit::Place(path) => {
+                let what = What::Place(path.to_owned());
+                deed(what).opened().map(|socket| vec![socket]).map_err(Answer::Failed)
+            }
+            Permit::Listener(listen, workers) => bind(listen, workers),
+            Permit::Remove(path) => remove(path).map(|()| Vec::new()),
+            Permit::Program(command) => {
+                let command = command.to_owned();
+                self.start(&command, &deed(What::Program(command.clone())))
+            }
+        }
+    }
+
+    fn start(&mut self, command: &str, deed: &Deed) -> Result<Vec<OwnedFd>, Answer> {
+        let running = self.programs.iter().filter(|one| one.command == command).count();
+        if running >= self.permits.programs_max(command) {
+            return Err(Answer::Refused(format!("'{command}' runs {running} times already")));
+        }
+        let failed = |error: std::io::Error| Answer::Failed(error.to_string());
+        let (line, other) = Exchange::pair(BROKER_PATIENCE).map_err(failed)?;
+        let mut child = deed.started().map_err(Answer::Failed)?;
+        let input = child.stdin.take().expect("its input was made a pipe");
+        let end = Pid::from_raw(child.id().cast_signed());
+        let end = end.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let command = command.to_owned();
+        self.programs.push(Running { command, child, end, line: Some(line) });
+        Ok(vec![input.into(), other])
+    }
+
+    /// One at a time: it takes this one's place, or it ends.
+    fn succeed(&mut self) -> Result<Vec<OwnedFd>, Answer> {
+        if self.successor.is_some() {
+            return Err(Answer::Failed("a successor is starting already".to_owned()));
+        }
+        let failed = |error: std::io::Error| Answer::Failed(error.to_string());
+        let (line, other) = Exchange::pair(BROKER_PATIENCE).map_err(failed)?;
+        self.successor = Some(role::successor(other).spawn().map_err(failed)?);
+        let line = line.as_fd().try_clone_to_owned().map_err(failed)?;
+        Ok(vec![line])
+    }
+}
+
+impl Running {
+    /// Whether it still runs. The server is told when it does not, and may have it ended.
+    fn goes_on(&mut self) -> bool {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(line) = &self.line {
+                // A server that wants to know no more has closed it.
+                let _ = line.send(status.to_string().as_bytes(), &[]);
+            }
+            return false;
+        }
+        if let Some(line) = &self.line
+            && line.is_heard(std::time::Duration::ZERO)
+        {
+            match line.receive() {
+                Ok((word, _)) if word == END => {
+                    let _ = self.child.kill();
+                }
+                // It may read what it has got.
+                _ => self.line = None,
+            }
+        }
+        true
+    }
+}
+
+fn bind(listen: &Listen, workers: usize) -> Result<Vec<OwnedFd>, Answer> {
+    let mut bound = socket::bind(listen, workers).map_err(|error| Answer::NotBound(error.cause))?;
+    // The path of a unix socket belongs to the server.
+    bound.leave_path();
+    Ok(bound.into_sockets())
+}
+
+/// Removes a unix socket, and nothing else of that name.
+fn remove(path: &Path) -> Result<(), Answer> {
+    let failed = |error: std::io::Error| Answer::Failed(error.to_string());
+    if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
+        return Err(Answer::Failed("it is no socket".to_owned()));
+    }
+    fs::remove_file(path).map_err(failed)
+}

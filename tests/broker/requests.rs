@@ -1,0 +1,100 @@
+//! The broker itself, asked by a stranger: what its configuration does not name is refused.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{PATIENCE, eventually};
+use crate::{Site, free_port};
+use pitcrew::sys::Exchange;
+use rustix::process::Signal;
+
+/// A broker of its own, and the line to it.
+fn broker(site: &Site) -> (Child, Exchange) {
+    let (line, other) = Exchange::pair(PATIENCE).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
+    command.args(["--config", site.file.to_str().unwrap()]).env("_PITCREW_ROLE", "broker");
+    let child = command.stdin(Stdio::from(other)).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(answer(&line), (0, b'g', Vec::new(), 0), "it has read its configuration");
+    (child, line)
+}
+
+/// The number of a request, the kind of the answer, its text, and how many descriptors came.
+fn answer(line: &Exchange) -> (u32, u8, Vec<u8>, usize) {
+    let (message, passed) = line.receive().unwrap();
+    let number = u32::from_ne_bytes(message[..4].try_into().unwrap());
+    (number, message[4], message[5..].to_vec(), passed.len())
+}
+
+fn ask(line: &Exchange, number: u32, request: &[u8]) -> (u8, usize) {
+    line.send(&[&number.to_ne_bytes()[..], request].concat(), &[]).unwrap();
+    let (of, kind, _, passed) = answer(line);
+    assert_eq!(of, number);
+    (kind, passed)
+}
+
+#[test]
+fn nothing_is_done_that_the_configuration_does_not_name() {
+    let site = Site::new("");
+    let (log, port) = (site.scratch.join("log/a.log"), free_port());
+    let precious = site.scratch.write("precious", "x");
+    let marker = site.scratch.join("ran");
+    site.rewrite(&format!(
+        "root = \"../root\"\nlisten = [\"{port}\"]\naccess-log = [\"{}\", \"|cat > /dev/null\"]\n\
+         workers = 2\n",
+        log.display()
+    ));
+    let (mut child, line) = broker(&site);
+    let other = free_port();
+    let precious_path = precious.display().to_string();
+    for request in [
+        format!("f{precious_path}"),
+        format!("f{}/../precious", site.scratch.join("log").display()),
+        format!("f{}.1", log.display()),
+        "f/etc/passwd".to_owned(),
+        format!("ptouch {}", marker.display()),
+        format!("pcat > /dev/null; touch {}", marker.display()),
+        "w/run/place".to_owned(),
+        format!("ltcp\0{other}"),
+        format!("lunix\0{precious_path}"),
+        format!("d{precious_path}"),
+        format!("d{}", log.display()),
+        "rather odd".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(ask(&line, 5, request.as_bytes()), (b'r', 0), "{request}");
+    }
+    assert_eq!(fs::read(&precious).unwrap(), b"x");
+    assert!(!marker.exists());
+    // What it names is done, with as many sockets as it has workers.
+    assert_eq!(ask(&line, 6, format!("f{}", log.display()).as_bytes()), (b'g', 1));
+    assert_eq!(ask(&line, 7, format!("ltcp\0{port}").as_bytes()), (b'g', 2));
+    assert_eq!(ask(&line, 8, b"pcat > /dev/null"), (b'g', 2));
+    // A wrong configuration allows nothing more than the last that was right.
+    site.rewrite(&format!("rooot = \"\"\naccess-log = [\"{precious_path}\"]\n"));
+    assert_eq!(ask(&line, 9, b"r"), (b'r', 0));
+    assert_eq!(ask(&line, 10, format!("f{precious_path}").as_bytes()), (b'r', 0));
+    site.rewrite(&format!("root = \"../root\"\naccess-log = [\"{precious_path}\"]\n"));
+    assert_eq!(ask(&line, 11, b"r"), (b'g', 0));
+    assert_eq!(ask(&line, 12, format!("f{precious_path}").as_bytes()), (b'g', 1));
+    // Signals are for the server; it ends with that alone.
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let process = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+    assert_eq!(ask(&line, 13, b"t"), (b'g', 0));
+    drop(line);
+    let ended = eventually("the broker ends", || child.try_wait().unwrap());
+    assert!(ended.success());
+}
+
+#[test]
+fn the_variable_is_for_the_server_alone() {
+    for role in ["broker", "successor", "file", "other"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
+        command.env("_PITCREW_ROLE", role).stdin(Stdio::null());
+        let told = command.output().unwrap();
+        assert_eq!(told.status.code(), Some(70));
+        let said = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(said.contains("_PITCREW_ROLE is set by the server alone"), "{said}");
+    }
+}

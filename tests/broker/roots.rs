@@ -1,0 +1,146 @@
+//! New roots: the broker starts a process that takes the place of the one that was confined to
+//! others.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use std::io::{Read, Write};
+
+use crate::common::{PATIENCE, broker_of, children_of, eventually, get, is_running};
+use crate::{Site, ask, can_confine, kill, reload};
+use rustix::process::Signal;
+
+/// Asks again and again, each time by a new connection. How often, and what was no whole answer.
+fn load(address: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> Vec<String> {
+    let mut failed = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mut text = String::new();
+        let answered = TcpStream::connect(address).and_then(|mut stream| {
+            stream.write_all(&get("/a.txt", "Connection: close\r\n"))?;
+            stream.read_to_string(&mut text)
+        });
+        match answered {
+            Ok(_) if ["first\n", "second\n", "third\n"].iter().any(|end| text.ends_with(end)) => {}
+            Ok(_) => failed.push(format!("no answer: {text}")),
+            Err(error) => failed.push(error.to_string()),
+        }
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+    failed
+}
+
+#[test]
+fn a_new_root_is_served_by_a_successor_and_no_connection_fails() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("root = \"../root\"\n");
+    let mut server = site.launch(&["--sandbox", "on", "--workers", "2"]).start();
+    let (address, first) = (server.address(), broker_of(&server));
+    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let failed = std::thread::scope(|scope| {
+        let loading: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| load(address, &stop, &asked))).collect();
+        for (root, text) in [("other", "second\n"), ("third", "third\n"), ("root", "first\n")] {
+            site.rewrite(&format!("root = \"../{root}\"\n"));
+            server.signal(Signal::HUP);
+            eventually("the new root is served", || (ask(&server) == text).then_some(()));
+            let before = asked.load(Ordering::Relaxed);
+            eventually("the load goes on", || {
+                (asked.load(Ordering::Relaxed) > before + 20).then_some(())
+            });
+        }
+        stop.store(true, Ordering::Relaxed);
+        loading.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(failed, Vec::<String>::new(), "of {asked:?} requests");
+    // The process that was started stays, and passes on what it is told; the ones between are gone.
+    assert!(server.runs());
+    site.rewrite("root = \"../root\"\nlisting = true\n");
+    reload(&server, "reloads");
+    let told = server.stderr();
+    assert_eq!(told.matches("ended; another process serves in this one's place").count(), 2);
+    let successor = told.rsplit("draining process=").next().unwrap();
+    let successor: u32 = successor.lines().next().unwrap().trim().parse().unwrap();
+    assert!(is_running(successor) && is_running(first));
+    let all = [successor, first].into_iter().chain(children_of(successor)).collect::<Vec<_>>();
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    for process in all {
+        eventually("no process is left", || (!is_running(process)).then_some(()));
+    }
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_successor_ends_with_the_process_that_was_started() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("root = \"../root\"\n");
+    let mut server = site.launch(&[]).start();
+    let address = server.address();
+    site.rewrite("root = \"../other\"\n");
+    server.signal(Signal::HUP);
+    eventually("the new root is served", || (ask(&server) == "second\n").then_some(()));
+    kill(server.id());
+    eventually("nobody serves", || TcpStream::connect(address).is_err().then_some(()));
+    server.wait();
+}
+
+#[test]
+fn a_root_that_is_not_there_changes_nothing() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("root = \"../root\"\n");
+    let server = site.launch(&[]).start();
+    // What leads out of the ground, and needs an address that is not of this machine.
+    site.rewrite("root = \"../other\"\ntelemetry-listen = [\"192.0.2.1:1\"]\n");
+    reload(&server, "refused");
+    eventually("it is told", || server.stderr().contains("192.0.2.1:1").then_some(()));
+    assert_eq!(ask(&server), "first\n");
+    site.rewrite("root = \"../root\"\nlisting = true\n");
+    reload(&server, "reloads");
+    // A file that is read again and lies elsewhere.
+    let lab = site.scratch.write("third/lab.json", "{}");
+    site.rewrite(&format!("root = \"../root\"\nlab-results = \"{}\"\n", lab.display()));
+    reload(&server, "refused");
+    assert!(server.stderr().contains("it has no version"), "{}", server.stderr());
+}
+
+#[test]
+fn a_service_manager_is_told_which_process_serves() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("root = \"../root\"\n");
+    let path = site.scratch.join("conf/notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut text = [0; 200];
+        let count = manager.recv(&mut text).unwrap();
+        String::from_utf8(text[..count].to_vec()).unwrap()
+    };
+    let launch = site.launch(&[]).variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let mut server = launch.start();
+    assert_eq!(heard(), "READY=1");
+    site.rewrite("root = \"../other\"\n");
+    server.signal(Signal::HUP);
+    assert!(heard().starts_with("RELOADING=1\n"));
+    let main = heard();
+    let successor: u32 = main.strip_prefix("MAINPID=").unwrap().parse().unwrap();
+    eventually("the first process ends", || (!server.runs()).then_some(()));
+    assert_eq!(ask(&server), "second\n");
+    assert!(is_running(successor));
+    // In any order: it serves, and the first one has said the same of it.
+    let mut words = vec![heard(), heard()];
+    words.sort();
+    assert_eq!(words, [main, "READY=1".to_owned()]);
+    let successor = rustix::process::Pid::from_raw(successor.cast_signed()).unwrap();
+    rustix::process::kill_process(successor, Signal::TERM).unwrap();
+    assert_eq!(heard(), "STOPPING=1");
+    server.wait();
+}
