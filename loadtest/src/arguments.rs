@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Comparison>,
 
-    /// Engines of pitcrew, or `none`
+    /// Engines of pitcrew, or `none`; with options behind a colon an engine takes part in that
+    /// variant, too: `auto,auto:hot-cache=1MiB+pin=false`
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) engines: Option<Vec<String>>,
 

@@ -215,7 +215,7 @@ impl Crowd {
     fn fetch(&self, address: SocketAddr, background: &Background, target: &str) -> io::Result<u64> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LOOK))?;
-        stream.write_all(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes())?;
+        stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
         let slow = background.bytes_per_second > 0;
         if slow {
             // What is not read waits at the server, and not in a buffer here.

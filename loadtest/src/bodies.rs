@@ -13,9 +13,13 @@ use crate::site::{Dice, Site};
 pub(crate) const TIMES: u32 = 3;
 /// Parts of a file that are compared where the scenario asks for parts.
 const PARTS: usize = 64;
+/// Connections that compare at once where files are cold: reads that are under way together are
+/// another way than one at a time.
+const TOGETHER: u32 = 8;
 
-/// Asks for every file so many times and compares every byte; where the scenario asks for parts
-/// or for several at once, so does this. Returns the length of the heads.
+/// Asks for every file so many times and compares every byte; where the scenario asks for parts,
+/// for several at once, for a connection each or for cold files, so does this. Returns the length
+/// of the heads.
 pub(crate) fn compare(
     address: SocketAddr,
     site: &Site,
@@ -23,9 +27,34 @@ pub(crate) fn compare(
     times: u32,
     interrupted: &AtomicBool,
 ) -> Result<usize> {
+    if !scenario.cold {
+        let every = 0..site.files();
+        return compare_some(address, site, scenario, times, interrupted, every);
+    }
+    site.drop_pages()?;
+    std::thread::scope(|scope| {
+        let compare_from = |first: u32| {
+            let some = (first..site.files()).step_by(TOGETHER as usize);
+            scope.spawn(move || compare_some(address, site, scenario, times, interrupted, some))
+        };
+        let threads: Vec<_> = (0..TOGETHER).map(compare_from).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        let told = joined.map(|told| told.expect("comparing does not panic"));
+        told.reduce(|one, other| Ok(one?.max(other?))).unwrap_or(Ok(0))
+    })
+}
+
+fn compare_some(
+    address: SocketAddr,
+    site: &Site,
+    scenario: &Scenario,
+    times: u32,
+    interrupted: &AtomicBool,
+    some: impl Iterator<Item = u32>,
+) -> Result<usize> {
     let mut client = Client::connect(address)?;
     let mut head_bytes = 0;
-    for index in 0..site.files() {
+    for index in some {
         let content = site.content(index);
         let target = Site::target(index);
         for _ in 0..times {
@@ -40,6 +69,10 @@ pub(crate) fn compare(
             for _ in 0..depth {
                 expect(&mut client, &target, 200, &content)?;
             }
+        }
+        if scenario.close {
+            let mut once = Client::connect(address)?.closing();
+            head_bytes = one(&mut once, &target, None, &content)?;
         }
         let Some(bytes) = scenario.range_bytes else { continue };
         let mut dice = Dice::new(u64::from(index) + 11);

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::report::Outcome;
-use crate::rounds::{Lane, Round};
+use crate::report::{Outcome, common};
+use crate::rounds::Lane;
 use crate::scenario::Scenario;
-use crate::servers::Contestant;
+use crate::servers::{Contestant, engine_of};
 use crate::statistics::Spread;
 
 /// What a server does beside serving.
@@ -73,7 +73,7 @@ impl Extra {
     pub(crate) fn is_for(self, contestant: &Contestant) -> bool {
         match contestant {
             Contestant::Null => false,
-            Contestant::Pitcrew(engine) => self != Self::Mirror || engine == "splice",
+            Contestant::Pitcrew(variant) => self != Self::Mirror || engine_of(variant) == "splice",
             Contestant::Peer(kind) => self == Self::Log && kind.program() == "nginx",
         }
     }
@@ -140,7 +140,7 @@ pub(crate) struct Added {
     pub(crate) server: String,
     pub(crate) extra: Extra,
     /// Microseconds of a core for a request.
-    without: f64,
+    pub(crate) without: f64,
     with: f64,
     /// The difference, round by round.
     pub(crate) added: Spread,
@@ -159,9 +159,8 @@ impl Outcome {
             lane.contestant == with.contestant && lane.extra.is_none() && !lane.control
         };
         let without = self.lanes.iter().find(plain)?;
-        let pairs = with.rounds.iter().zip(&without.rounds);
-        let counted = |(a, b): &(&Round, &Round)| a.void.is_none() && b.void.is_none();
-        let added = Spread::of(pairs.filter(counted).map(|(a, b)| a.cost_us - b.cost_us))?;
+        let added = common(with, without).map(|(with, without)| with.cost_us - without.cost_us);
+        let added = self.enough(added).ok()?;
         let server = without.name.clone();
         let (without, with_it) = (without.cost()?.median, with.cost()?.median);
         Some(Added { server, extra, without, with: with_it, added, peer: with.peer })

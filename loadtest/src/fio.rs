@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     rounds: u32,
 
     /// Length of one run, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 2,
+    #[arg(long, value_name = "SECONDS", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
 
@@ -146,18 +146,23 @@ struct Judgement {
     /// How far two runs of fio lie apart.
     noise: f64,
     agrees: bool,
+    /// Whether they differ by no more than is wished for.
+    is_close: bool,
 }
 
 /// By how much medians may differ on a machine without noise.
 const TOLERANCE: f64 = 0.1;
+/// By how much at most they are wished to.
+const AIM: f64 = 0.05;
 
 fn judge(rounds: &[Round]) -> Option<Judgement> {
     let lab = Spread::of(rounds.iter().map(|round| round.lab))?;
     let fio = Spread::of(rounds.iter().flat_map(|round| [round.fio, round.fio_again]))?;
     let noise = Spread::of(rounds.iter().map(|round| round.fio_again / round.fio))?.noise();
     let ratio = lab.median / fio.median;
-    let agrees = (ratio - 1.0).abs() <= TOLERANCE.max(2.0 * noise);
-    Some(Judgement { lab, fio, ratio, noise, agrees })
+    let is_within = |bound: f64| (ratio - 1.0).abs() <= bound.max(2.0 * noise);
+    let (agrees, is_close) = (is_within(TOLERANCE), is_within(AIM));
+    Some(Judgement { lab, fio, ratio, noise, agrees, is_close })
 }
 
 /// Runs the comparison.
@@ -375,9 +380,13 @@ fn table(outcomes: &[Outcome]) -> String {
         let line = match (judge(&outcome.rounds), &outcome.reason) {
             (_, Some(reason)) => format!("SKIPPED: {reason}"),
             (None, None) => "no round".to_owned(),
-            (Some(Judgement { lab, fio, ratio, noise, agrees }), None) => {
+            (Some(Judgement { lab, fio, ratio, noise, agrees, is_close }), None) => {
                 let (lab, fio) = (lab.median / 1e6, fio.median / 1e6);
-                let word = if agrees { "agrees" } else { "DIFFERS" };
+                let word = match (agrees, is_close) {
+                    (_, true) => "agrees, as near as is wished for",
+                    (true, false) => "agrees",
+                    (false, false) => "DIFFERS",
+                };
                 format!("{lab:>10.0} {fio:>10.0} {ratio:>7.3} {noise:>7.3}  {word}")
             }
         };
@@ -402,6 +411,7 @@ fn keep(
                 "ratio": judgement.ratio,
                 "noise": judgement.noise,
                 "agrees": judgement.agrees,
+                "is_close": judgement.is_close,
             })
         });
         json!({
@@ -424,6 +434,7 @@ fn keep(
         "rw": arguments.rw.name(),
         "direct": arguments.direct,
         "tolerance": TOLERANCE,
+        "aim": AIM,
         "pairs": pairs.collect::<Vec<_>>(),
     });
     std::fs::write(&path, format!("{all:#}\n"))?;
@@ -455,6 +466,8 @@ mod tests {
     fn a_tenth_or_twice_the_noise_is_agreement() {
         let agrees = |lab, again: &[f64]| judge(&rounds(lab, again)).unwrap().agrees;
         assert!(agrees(109.0, &[100.0; 7]) && agrees(91.0, &[100.0; 7]));
+        let close = |lab| judge(&rounds(lab, &[100.0; 7])).unwrap().is_close;
+        assert!(close(104.0) && close(96.0) && !close(106.0) && !close(94.0));
         assert!(!agrees(111.0, &[100.0; 7]) && !agrees(89.0, &[100.0; 7]));
         // Two runs of fio lie 10 in a hundred apart, half up, half down.
         assert!(agrees(115.0, &[90.0, 110.0, 90.0, 110.0, 90.0, 110.0]));

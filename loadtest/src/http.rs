@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
+    /// The fields of every request.
+    fields: String,
     block: Box<[u8]>,
     /// What of the block was read from the connection and belongs to no answer yet.
     from: usize,
@@ -42,7 +44,15 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let block = vec![0; BLOCK_BYTES].into();
-        Ok(Self { stream, block, from: 0, filled: 0, due: 0 })
+        // A server that tells sites apart by name knows the address that it listens on.
+        let fields = format!("Host: {address}\r\n");
+        Ok(Self { stream, fields, block, from: 0, filled: 0, due: 0 })
+    }
+
+    /// Says with each request that it is the last one.
+    pub(crate) fn closing(mut self) -> Self {
+        self.fields.push_str("Connection: close\r\n");
+        self
     }
 
     /// Gives back the memory that only a request needs.
@@ -61,7 +71,7 @@ impl Client {
     pub(crate) fn ask(&mut self, path: &str, part: Option<(u64, u64)>, times: usize) -> Result<()> {
         let range =
             part.map_or(String::new(), |(from, to)| format!("Range: bytes={from}-{to}\r\n"));
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{range}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\n{}{range}\r\n", self.fields);
         self.due += times;
         self.stream.write_all(request.repeat(times).as_bytes())
     }

@@ -89,10 +89,11 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         return Ok(ExitCode::SUCCESS);
     }
     let mut skipped = missing_peers(arguments, &scenarios)?;
-    let plans: Vec<Vec<Entrant>> = scenarios
-        .iter()
-        .map(|scenario| contestants(arguments, scenario))
-        .collect::<Result<_, _>>()?;
+    let plans: Vec<Vec<Entrant>> =
+        scenarios.iter().map(|scenario| contestants(arguments, scenario)).collect();
+    if plans.iter().all(Vec::is_empty) {
+        return Err(Failure::Usage("nobody takes part: name engines or peers".to_owned()));
+    }
     let pitcrew = server(arguments, &plans)?;
     let own_network = !arguments.congestion.is_empty() || arguments.network == Kind::Pair;
     if own_network && !arguments.in_namespace {
@@ -144,6 +145,12 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         interrupted,
     };
     let ran = series.run();
+    if let Ok((outcomes, _)) = &ran
+        && outcomes.len() > 1
+        && let Some(table) = targets::summary(outcomes)
+    {
+        print!("\n{}\n{}", table.title, table.to_text());
+    }
     // An interruption or a failure leaves what was measured before it.
     if let Some(names) = results.as_ref().and_then(Results::written) {
         println!("\nwritten: {names}");

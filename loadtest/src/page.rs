@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::report::Outcome;
 use crate::rounds::Lane;
 use crate::statistics::{INTERVAL, Spread};
+use crate::targets;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -77,6 +78,9 @@ pub(crate) fn page(
          nothing of the server. A ratio within twice the noise of equals, or whose interval has 1 \
          in it, is no result.</p>"
     );
+    if let Some(table) = targets::summary(outcomes) {
+        out.push_str(&table.to_html());
+    }
     legend(&mut out, outcomes);
     for line in skipped {
         let _ = writeln!(out, "<p>SKIPPED {}</p>", text(line));

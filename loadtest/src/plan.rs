@@ -1,7 +1,9 @@
 //! What is measured, who takes part in it, and what that needs: programs and cores.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::arguments::Arguments;
 use crate::confines::Confines;
@@ -27,10 +29,7 @@ pub(crate) fn scenarios(arguments: &Arguments) -> Result<Vec<Scenario>, Failure>
 }
 
 /// Who takes part in a scenario, with what it has beside serving, and the control.
-pub(crate) fn contestants(
-    arguments: &Arguments,
-    scenario: &Scenario,
-) -> Result<Vec<Entrant>, Failure> {
+pub(crate) fn contestants(arguments: &Arguments, scenario: &Scenario) -> Vec<Entrant> {
     let mut all = Vec::new();
     let peers = arguments.peers();
     for peer in &scenario.peers {
@@ -59,11 +58,7 @@ pub(crate) fn contestants(
     if scenario.null && !all.is_empty() {
         all.push(Contestant::Null);
     }
-    if all.is_empty() {
-        let text = format!("nobody takes part in {}: name engines or peers", scenario.name);
-        return Err(Failure::Usage(text));
-    }
-    Ok(entrants(all, scenario, !arguments.smoke))
+    entrants(all, scenario, !arguments.smoke)
 }
 
 /// Peers that are asked for and not installed, each once, as lines that say so. nginx has to be
@@ -108,7 +103,8 @@ pub(crate) fn able(
 ) -> Vec<(Scenario, Vec<Entrant>)> {
     let mut able = Vec::new();
     for (scenario, entrants) in scenarios.into_iter().zip(plans) {
-        match obstacle(&scenario, files) {
+        let nobody = || "nobody takes part who was asked for".to_owned();
+        match entrants.is_empty().then(nobody).or_else(|| obstacle(&scenario, files)) {
             None => able.push((scenario, entrants)),
             Some(why) => {
                 let line = format!("scenario {}: {why}", scenario.name);
@@ -143,8 +139,12 @@ pub(crate) fn server(arguments: &Arguments, plans: &[Vec<Entrant>]) -> Result<Pa
     }
 }
 
-/// Pitcrew's own program: the one that is named, or the one beside this.
+/// Pitcrew's own program: the one that is named, or the one beside this, which `cargo run` does not
+/// build by itself.
 pub(crate) fn pitcrew_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let (None, Some(cargo)) = (named, env::var_os("CARGO")) {
+        build(&cargo)?;
+    }
     let beside = || Some(env::current_exe().ok()?.parent()?.join("pitcrew"));
     let pitcrew = named.map(Path::to_owned).or_else(beside).unwrap_or_else(|| "pitcrew".into());
     if !pitcrew.is_file() {
@@ -156,6 +156,21 @@ pub(crate) fn pitcrew_program(named: Option<&Path>) -> Result<PathBuf, Failure> 
     }
     // Servers are started in another directory.
     Ok(pitcrew.canonicalize().unwrap_or(pitcrew))
+}
+
+/// Builds pitcrew as this program was built, for whoever runs this by cargo: the sources that are
+/// there are what is measured.
+fn build(cargo: &OsStr) -> Result<(), Failure> {
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "pitcrew", "--bin", "pitcrew"]);
+    command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    match during("run cargo", command.status())?.success() {
+        true => Ok(()),
+        false => Err(Failure::Missing("cargo cannot build pitcrew; see above".to_owned())),
+    }
 }
 
 /// The cores of the servers, and that of the generator.
@@ -177,6 +192,10 @@ pub(crate) fn cores(arguments: &Arguments) -> Result<(Vec<usize>, usize), Failur
         return Err(Failure::Usage(text));
     }
     if workers > 1 {
+        if arguments.server_core.is_some() {
+            let text = "--server-core is for one worker; several have all cores";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         return Ok((cores.into_iter().take(workers).collect(), generator));
     }
     if server == generator && !arguments.smoke {
@@ -195,7 +214,7 @@ mod tests {
     fn names(line: &str) -> Vec<String> {
         let arguments = Arguments::parse_from(line.split(' '));
         let scenario = Scenario::find("small").unwrap();
-        let all = contestants(&arguments, &scenario).unwrap();
+        let all = contestants(&arguments, &scenario);
         all.iter().map(Entrant::name).collect()
     }
 
@@ -210,6 +229,10 @@ mod tests {
             ["pitcrew uring", "null", "pitcrew uring again"]
         );
         assert_eq!(names("loadtest --engines none --peers nginx-copy").len(), 3);
+        assert_eq!(
+            names("loadtest --engines auto,auto:pin=false --peers none")[..2],
+            ["pitcrew auto", "pitcrew auto:pin=false"]
+        );
         assert_eq!(names("loadtest --smoke").len(), 2 + ENGINES.len());
         // Everybody who is installed, and nginx is.
         assert!(names("loadtest").len() >= names("loadtest --peers nginx").len());
@@ -224,17 +247,23 @@ mod tests {
         let told = obstacle(&scenario, Path::new("/proc")).unwrap();
         assert!(told.contains("needs root and the controllers"), "{told}");
         let (mut skipped, other) = (Vec::new(), Scenario::find("idle").unwrap());
-        let plans = vec![Vec::new(), Vec::new()];
+        let nginx = || vec![Entrant::plain(Contestant::Peer(PeerKind::Nginx))];
+        let plans = vec![nginx(), nginx()];
         let able = able(vec![scenario, other], plans, Path::new("/proc"), &mut skipped);
         assert_eq!((able.len(), skipped.len()), (1, 1));
         assert!(skipped[0].starts_with("scenario idle: a control group"), "{skipped:?}");
+        let scenario = Scenario::find("mirrored").unwrap();
+        assert!(
+            super::able(vec![scenario], vec![Vec::new()], Path::new("/"), &mut skipped).is_empty()
+        );
+        assert!(skipped[1].starts_with("scenario mirrored: nobody"), "{skipped:?}");
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         let none = Arguments::parse_from("loadtest --engines none --peers none".split(' '));
         let scenario = Scenario::find("small").unwrap();
-        assert!(matches!(contestants(&none, &scenario), Err(Failure::Usage(_))));
+        assert!(contestants(&none, &scenario).is_empty());
         let peer = Arguments::parse_from("loadtest --peers ngin".split(' '));
         assert!(matches!(missing_peers(&peer, &[]), Err(Failure::Usage(_))));
         let wrong = Arguments::parse_from("loadtest --scenarios smal".split(' '));

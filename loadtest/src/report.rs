@@ -93,7 +93,7 @@ struct Ratio {
     /// Of requests a second: above one is better.
     rate: Spread,
     /// Of the p99: below one is better.
-    p99: Spread,
+    p99: Option<Spread>,
     /// Whether they are more than twice the noise of equals in the same run, and one is not in
     /// the interval; none without a control.
     cost_is_beyond_noise: Option<bool>,
@@ -160,10 +160,14 @@ impl Outcome {
         let (
             Compared::Ratio(cost, cost_is_beyond_noise),
             Compared::Ratio(rate, rate_is_beyond_noise),
-            Compared::Ratio(p99, p99_is_beyond_noise),
-        ) = (cost, rate, p99)
+        ) = (cost, rate)
         else {
             return None;
+        };
+        // A generator may not know it.
+        let (p99, p99_is_beyond_noise) = match p99 {
+            Compared::Ratio(p99, is_beyond) => (Some(p99), is_beyond),
+            _ => (None, None),
         };
         Some(Ratio {
             of: of.name.clone(),
@@ -331,6 +335,17 @@ pub(crate) mod tests {
             |of: &str, to: &str| ratios.iter().find(|one| one["of"] == of && one["to"] == to);
         let ratio = find("pitcrew uring", "nginx-copy").unwrap();
         assert_eq!((&ratio["p99"]["median"], &ratio["p99"]["rounds"]), (&json!(0.5), &json!(2)));
+    }
+
+    #[test]
+    fn what_a_generator_does_not_know_is_told_of_nobody() {
+        let mut all = four();
+        for round in all.lanes.iter_mut().flat_map(|lane| &mut lane.rounds) {
+            (round.load.p50_us, round.load.p99_us) = (f64::NAN, f64::NAN);
+        }
+        let ratio = &all.to_json()["ratios"][0];
+        assert!(ratio["p99"].is_null() && ratio["cost"]["median"].is_number(), "{ratio}");
+        assert!(!all.to_text().contains("NaN"), "{}", all.to_text());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::machine;
 use crate::process::Used;
 use crate::progress::Progress;
 use crate::scenario::{Scenario, Sizes};
-use crate::servers::{Contestant, Ground, Server};
+use crate::servers::{Contestant, Ground, Server, engine_of};
 use crate::site::Site;
 
 /// How much is measured.
@@ -29,7 +29,7 @@ pub(crate) struct Extent {
 }
 
 /// One server with all its rounds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Lane {
     /// Its name in the report.
     pub(crate) name: String,
@@ -254,8 +254,9 @@ impl Field<'_> {
             let background = self.scenario.background.as_ref();
             void = void.or_else(|| background.and_then(|one| others_warm(one, others, &used)));
         }
-        if let (Contestant::Pitcrew(engine), Some((before, after))) = (&entrant.contestant, &both) {
-            let mut other = after.objection(before, engine, load.requests);
+        if let (Contestant::Pitcrew(variant), Some((before, after))) = (&entrant.contestant, &both)
+        {
+            let mut other = after.objection(before, engine_of(variant), load.requests);
             if entrant.extra == Some(Extra::Mirror) {
                 other = other.or_else(|| after.unmirrored(before, load.requests));
             }

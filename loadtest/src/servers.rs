@@ -59,6 +59,17 @@ pub(crate) struct Server {
     _confines: Confines,
 }
 
+/// The engine of a variant of pitcrew: `auto` of `auto:pin=false+hot-cache=1MiB`.
+pub(crate) fn engine_of(variant: &str) -> &str {
+    variant.split(':').next().unwrap_or_default()
+}
+
+/// The options of a variant, as arguments.
+fn options_of(variant: &str) -> Vec<String> {
+    let options = variant.split_once(':').map_or("", |(_, options)| options);
+    options.split('+').filter(|one| !one.is_empty()).map(|one| format!("--{one}")).collect()
+}
+
 /// Where servers are started.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
@@ -103,10 +114,10 @@ impl Ground<'_> {
     ) -> io::Result<Server> {
         match &entrant.contestant {
             Contestant::Null => self.start_null(site, number),
-            Contestant::Pitcrew(engine) => {
+            Contestant::Pitcrew(variant) => {
                 let more = entrant.extra.zip(log);
                 let more = more.map(|(extra, log)| extra.arguments(log)).unwrap_or_default();
-                self.start_pitcrew(engine, &more, site, number)
+                self.start_pitcrew(variant, &more, site, number)
             }
             Contestant::Peer(kind) => {
                 let mut tries = 1;
@@ -127,15 +138,16 @@ impl Ground<'_> {
 
     fn start_pitcrew(
         &self,
-        engine: &str,
+        variant: &str,
         more: &[String],
         site: &Site,
         number: usize,
     ) -> io::Result<Server> {
         let mut command = self.command(self.pitcrew);
         let (listen, workers) = (format!("{}:0", self.host), self.cores.len().to_string());
-        let fixed = ["--engine", engine, "--listen", &listen, "--workers", &workers];
-        let further = self.arguments.iter().chain(more).map(String::as_str);
+        let fixed = ["--engine", engine_of(variant), "--listen", &listen, "--workers", &workers];
+        let options = options_of(variant);
+        let further = self.arguments.iter().chain(more).chain(&options).map(String::as_str);
         let arguments: Vec<&str> = fixed.into_iter().chain(further).collect();
         command.args(&arguments).arg(site.root());
         // Neither a configuration file nor the environment may change what is measured.
@@ -272,4 +284,17 @@ impl Ground<'_> {
 /// Whether somebody else took the port first, in the words of any of the servers.
 fn is_in_use(error: &io::Error) -> bool {
     error.to_string().to_lowercase().contains("address already in use")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_is_an_engine_with_options() {
+        let variant = "auto:pin=false+hot-cache=1MiB";
+        assert_eq!((engine_of(variant), engine_of("copy")), ("auto", "copy"));
+        assert_eq!(options_of(variant), ["--pin=false", "--hot-cache=1MiB"]);
+        assert!(options_of("copy").is_empty() && options_of("copy:").is_empty());
+    }
 }

@@ -37,7 +37,8 @@ impl Drop for Scratch {
     }
 }
 
-/// The files of a scenario.
+/// The files of a scenario, which go away with this value: the same scenario may run again, and
+/// all of them together need no more room than the largest.
 #[derive(Debug)]
 pub(crate) struct Site {
     root: PathBuf,
@@ -107,6 +108,13 @@ impl Site {
             fadvise(file, 0, None, Advice::DontNeed)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // What is left over goes away with the scratch directory, which says so if it cannot.
+        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
@@ -200,6 +208,10 @@ mod tests {
             assert_eq!(&fs::read(site.root().join(&target[1..])).unwrap(), content);
             assert_eq!(content.len(), 1001);
         }
+        drop(site);
+        // Under another congestion control the same scenario runs once more.
+        let root = Site::new(&scratch, &scenario).unwrap().root().to_owned();
+        assert!(!root.exists());
         let path = scratch.path().to_owned();
         drop(scratch);
         assert!(!path.exists());

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::figures::PerRequest;
 use crate::report::{Compared, Outcome, Quantity};
 use crate::rounds::{Beside, Extent, KEPT_SHARE, Lane, Round, Void};
-use crate::scenario::{Generator, Scenario};
+use crate::scenario::{Generator, Scenario, Sizes};
 use crate::statistics::{INTERVAL, Spread};
 use crate::table::{Table, figures, words};
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// Files from so many bytes on are told of by the byte, too.
+const LARGE_BYTES: u64 = 1 << 20;
 /// A part of the requests that is worth a word.
 const WORTH: f64 = 0.005;
 /// Bytes by which heads may differ and be called the same.
@@ -69,13 +71,24 @@ impl Outcome {
             figures("gen.", "the part of its core that the generator used"),
             figures("MiB", "memory of all its processes at the end, pages that are shared once"),
         ];
+        let mut columns = columns;
+        let large = matches!(self.scenario.file_bytes, Sizes::All(bytes) if bytes >= LARGE_BYTES);
+        if large {
+            columns.push(figures("MB/s", "millions of bytes a second that the generator got"));
+            columns.push(figures("s/GiB", "seconds of a core for a GiB, of all threads"));
+        }
         let mut rows = Vec::new();
         for lane in &self.lanes {
             let counted = lane.counted().count();
             let mut row = vec![lane.name.clone(), format!("{counted} of {}", lane.rounds.len())];
             match lane.cost() {
                 None => row.push("void".to_owned()),
-                Some(cost) => row.extend(lane_figures(lane, cost)),
+                Some(cost) => {
+                    row.extend(lane_figures(lane, cost));
+                    if large {
+                        row.extend(bytes_figures(lane));
+                    }
+                }
             }
             rows.push(row);
         }
@@ -271,6 +284,8 @@ impl Outcome {
 
 fn lane_figures(lane: &Lane, cost: Spread) -> Vec<String> {
     let of = |value: fn(&Round) -> f64| lane.median(value);
+    let latency =
+        |micros: f64| if micros.is_nan() { "–".to_owned() } else { format!("{micros:.0}") };
     let ring = |value: fn(&Round) -> f64| {
         let is_told = lane.rounds.iter().any(|round| round.ring.is_some());
         if is_told { format!("{:.3}", lane.median(value)) } else { "–".to_owned() }
@@ -279,8 +294,8 @@ fn lane_figures(lane: &Lane, cost: Spread) -> Vec<String> {
         format!("{:.0}", of(|round| round.rate)),
         format!("{:.2}", cost.median),
         format!("{:.0}%", of(|round| round.user_share * 100.0)),
-        format!("{:.0}", of(|round| round.load.p50_us)),
-        format!("{:.0}", of(|round| round.load.p99_us)),
+        latency(of(|round| round.load.p50_us)),
+        latency(of(|round| round.load.p99_us)),
         format!("{:.0}%", of(|round| round.waited_share * 100.0)),
         ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.enters)),
         ring(|round| round.ring.as_ref().map_or(0.0, |ring| ring.inline_calls)),
@@ -288,6 +303,16 @@ fn lane_figures(lane: &Lane, cost: Spread) -> Vec<String> {
         format!("{:.0}%", of(|round| round.load.busy * 100.0)),
         format!("{:.1}", of(|round| round.resident_bytes as f64 / MIB)),
     ]
+}
+
+/// Of large files: bytes a second, and what a GiB costs.
+fn bytes_figures(lane: &Lane) -> [String; 2] {
+    let rate = lane.median(|round| round.bytes_per_second() / 1e6);
+    let cost = lane.median(|round| {
+        let gib = round.load.bytes as f64 / (1024.0 * MIB);
+        round.cost_us / 1e6 * round.load.requests as f64 / gib
+    });
+    [format!("{rate:.0}"), format!("{cost:.3}")]
 }
 
 /// The p99 of a round beside others to that alone, which is at least a microsecond.
@@ -302,7 +327,7 @@ pub(crate) fn interval(Spread { low, median, high, .. }: Spread) -> String {
 
 /// Who did the work where an engine chooses among the others, and why.
 fn chosen(lane: &Lane) -> Option<String> {
-    if lane.name.split(['+', ' ']).nth(1) != Some("auto") {
+    if lane.name.split(['+', ':', ' ']).nth(1) != Some("auto") {
         return None;
     }
     let rings = || lane.rounds.iter().filter_map(|round| round.ring.as_ref());

@@ -16,7 +16,7 @@ pub(crate) struct Target {
     pub(crate) metric: Metric,
     /// Servers, the best of which counts.
     pub(crate) of: Vec<String>,
-    /// Whom they are set against: a server, in the best of its configurations.
+    /// Whom they are set against: a server, in the best of its configurations, or [`BEST_FIXED`].
     #[serde(default)]
     pub(crate) to: Option<String>,
     /// What has to be reached.
@@ -29,6 +29,9 @@ pub(crate) struct Target {
     #[serde(default)]
     pub(crate) in_the_way: Option<String>,
 }
+
+/// The best of pitcrew's engines but that which chooses among the others.
+const BEST_FIXED: &str = "best-fixed";
 
 /// What a target is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -121,15 +124,6 @@ impl Metric {
         }
     }
 
-    fn quantity(self) -> Option<Quantity> {
-        match self {
-            Self::CostRatio => Some(Quantity::Cost),
-            Self::RateRatio => Some(Quantity::Rate),
-            Self::P99Ratio => Some(Quantity::P99),
-            _ => None,
-        }
-    }
-
     fn words(self) -> &'static str {
         match self {
             Self::CostRatio => "cost of a request",
@@ -151,9 +145,10 @@ impl Metric {
         if self.more_is_better() { one > other } else { one < other }
     }
 
+    /// `noise` is what equals differ by, in the unit of the figure.
     fn judge(self, figure: Option<Spread>, bound: f64, noise: f64) -> Verdict {
         let Some(figure) = figure else { return Verdict::NotMeasured };
-        if figure.contains(bound) || (figure.median - bound).abs() <= 2.0 * noise * bound {
+        if figure.contains(bound) || (figure.median - bound).abs() <= 2.0 * noise {
             Verdict::WithinNoise
         } else if self.is_better(figure.median, bound) {
             Verdict::Reached
@@ -196,20 +191,52 @@ impl Outcome {
             Some((of, figure, to)) => (of.clone(), Some(figure), to),
             None => (target.of.join(" or "), None, target.to.clone()),
         };
-        let noise = metric.quantity().and_then(|quantity| self.control(quantity));
-        let noise = noise.map_or(0.0, |control| control.noise());
-        let verdict = |bound: Option<f64>| bound.map(|bound| metric.judge(figure, bound, noise));
-        Judged {
-            metric,
-            of,
-            to,
-            figure,
-            at_least: target.at_least,
-            verdict: verdict(target.at_least),
-            aim: target.aim,
-            aim_verdict: verdict(target.aim),
-            in_the_way: target.in_the_way.clone(),
+        let verdict = |bound: Option<f64>| {
+            bound.map(|bound| metric.judge(figure, bound, self.noise(metric, &of, bound)))
+        };
+        let (at_least, aim) = (target.at_least, target.aim);
+        let (verdict, aim_verdict) = (verdict(at_least), verdict(aim));
+        let in_the_way = target.in_the_way.clone();
+        Judged { metric, of, to, figure, at_least, verdict, aim, aim_verdict, in_the_way }
+    }
+
+    /// What a figure near a bound differs by between equals, in its own unit.
+    fn noise(&self, metric: Metric, of: &str, bound: f64) -> f64 {
+        let relative =
+            |ratios: Vec<f64>| self.enough(ratios.into_iter()).map_or(0.0, |spread| spread.noise());
+        let controls = self.lanes.iter().find(|lane| lane.control).zip(self.lanes.first());
+        let Some((again, first)) = controls else { return 0.0 };
+        if matches!(metric, Metric::AddedRatio | Metric::AddedUs) {
+            let cost = common(again, first).map(|(again, first)| again.cost_us / first.cost_us);
+            let noise = relative(cost.collect());
+            let all = self.added();
+            let without = all.iter().find(|one| one.server == of).map_or(0.0, |one| one.without);
+            // That of a ratio of differences is in its interval, which is the widest there is.
+            return if metric == Metric::AddedUs { noise * without } else { 0.0 };
         }
+        let pairs = self.values(metric, again).into_iter().zip(self.values(metric, first));
+        let ratios = pairs.filter_map(|(again, first)| Some(again? / first?));
+        relative(ratios.collect()) * bound
+    }
+
+    /// What each round of a server says for a target; none where it does not count.
+    fn values(&self, metric: Metric, lane: &Lane) -> Vec<Option<f64>> {
+        let connections = f64::from(self.scenario.connections);
+        let value = |(number, round): (usize, &Round)| {
+            let value = match metric {
+                Metric::P99ToAlone => to_alone((round, round.beside.as_ref()?)),
+                Metric::DeviceShare => {
+                    round.bytes_per_second() / self.ceilings.get(number)?.bytes_per_second
+                }
+                Metric::IdleBytes => {
+                    (round.resident_bytes as f64 - lane.started_bytes as f64) / connections
+                }
+                Metric::RingEntries => round.ring.as_ref()?.enters,
+                _ => metric.ratio_of()?(round),
+            };
+            round.void.is_none().then_some(value)
+        };
+        lane.rounds.iter().enumerate().map(value).collect()
     }
 
     /// What was measured of a server for a target, and whom it was set against.
@@ -220,35 +247,17 @@ impl Outcome {
         }
         let plain = |lane: &&Lane| !lane.control && lane.extra.is_none();
         let lane = self.lanes.iter().filter(plain).find(|lane| lane.name == of)?;
-        let own = |values: Vec<f64>| Some((self.enough(values.into_iter()).ok()?, None));
-        if let Some(value) = metric.ratio_of() {
-            let wanted = target.to.as_deref()?;
-            let best = self.lanes.iter().filter(plain).filter(|to| is_called(&to.name, wanted));
-            let best = best.filter_map(|to| Some((to, to.spread(value)?.median)));
-            let (to, _) = best
-                .reduce(|one, other| if metric.is_better(other.1, one.1) { other } else { one })?;
-            let ratios = common(lane, to).map(|(of, to)| value(of) / value(to));
-            return Some((self.enough(ratios).ok()?, Some(to.name.clone())));
-        }
-        let counted = || lane.counted();
-        match metric {
-            Metric::P99ToAlone => {
-                let pairs = counted().filter_map(|round| Some((round, round.beside.as_ref()?)));
-                own(pairs.map(to_alone).collect())
-            }
-            Metric::DeviceShare => own(self.device_shares(lane)),
-            Metric::IdleBytes => {
-                let each = |round: &Round| {
-                    let grown = round.resident_bytes as f64 - lane.started_bytes as f64;
-                    grown / f64::from(self.scenario.connections)
-                };
-                own(counted().map(each).collect())
-            }
-            Metric::RingEntries => {
-                own(counted().filter_map(|round| Some(round.ring.as_ref()?.enters)).collect())
-            }
-            _ => None,
-        }
+        let Some(value) = metric.ratio_of() else {
+            let values = self.values(metric, lane).into_iter().flatten();
+            return Some((self.enough(values).ok()?, None));
+        };
+        let wanted = target.to.as_deref()?;
+        let best = self.lanes.iter().filter(plain).filter(|to| is_called(&to.name, wanted));
+        let best = best.filter_map(|to| Some((to, to.spread(value)?.median)));
+        let (to, _) =
+            best.reduce(|one, other| if metric.is_better(other.1, one.1) { other } else { one })?;
+        let ratios = common(lane, to).map(|(of, to)| value(of) / value(to));
+        Some((self.enough(ratios).ok()?, Some(to.name.clone())))
     }
 
     fn added_figure(&self, target: &Target, of: &str) -> Option<(Spread, Option<String>)> {
@@ -309,13 +318,41 @@ impl Judged {
             word(self.verdict),
             bound(self.aim),
             word(self.aim_verdict),
-            self.in_the_way.clone().unwrap_or_default(),
+            self.in_the_way.clone().filter(|_| !self.is_reached()).unwrap_or_default(),
         ]
     }
+
+    /// Whether nothing is left to be wished for.
+    fn is_reached(&self) -> bool {
+        let verdicts = [self.verdict, self.aim_verdict];
+        verdicts.into_iter().flatten().all(|verdict| verdict == Verdict::Reached)
+    }
+}
+
+/// The targets of all scenarios as one table, if there are any.
+pub(crate) fn summary(outcomes: &[Outcome]) -> Option<Table> {
+    let mut all = outcomes.iter().filter_map(|outcome| Some((outcome, outcome.targets()?)));
+    let (first, mut table) = all.next()?;
+    let name = |outcome: &Outcome, row: &mut Vec<String>| {
+        row.insert(0, format!("{}, {}", outcome.scenario.name, outcome.conditions()));
+    };
+    table.rows.iter_mut().for_each(|row| name(first, row));
+    for (outcome, mut next) in all {
+        next.rows.iter_mut().for_each(|row| name(outcome, row));
+        table.rows.append(&mut next.rows);
+    }
+    table.columns.insert(0, words("scenario", "what was asked for, and under which conditions"));
+    table.title = "All targets".to_owned();
+    Some(table)
 }
 
 /// Whether a lane is a server, in one of its configurations.
 fn is_called(lane: &str, server: &str) -> bool {
+    if server == BEST_FIXED {
+        return lane
+            .strip_prefix("pitcrew ")
+            .is_some_and(|engine| engine != "auto" && !engine.contains(':'));
+    }
     lane.strip_prefix(server).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
@@ -356,6 +393,54 @@ mod tests {
         assert_eq!(verdict(&all, &rate), Verdict::Reached);
         let nobody = target(Metric::CostRatio, &["pitcrew auto"], Some("nginx"), 1.0);
         assert_eq!(verdict(&all, &nobody), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn who_chooses_is_set_against_the_best_that_does_not() {
+        let lanes = vec![
+            lane("nginx", false, &[9.0, 9.0]),
+            lane("pitcrew sendfile", false, &[8.0, 8.0]),
+            lane("pitcrew uring", false, &[4.0, 4.0]),
+            lane("pitcrew auto", false, &[5.0, 5.0]),
+        ];
+        let all = outcome(2, lanes);
+        let judged =
+            all.judge(&target(Metric::CostRatio, &["pitcrew auto"], Some(BEST_FIXED), 1.05));
+        assert_eq!(
+            (judged.to.as_deref(), judged.figure.unwrap().median),
+            (Some("pitcrew uring"), 1.25)
+        );
+        assert_eq!(judged.verdict, Some(Verdict::NotReached));
+    }
+
+    #[test]
+    fn equals_that_differ_leave_memory_undecided() {
+        let mut lanes = vec![
+            lane("nginx", false, &[9.0, 9.0]),
+            lane("pitcrew auto", false, &[9.0, 9.0]),
+            lane("nginx again", true, &[9.0, 9.0]),
+        ];
+        for round in &mut lanes[1].rounds {
+            round.resident_bytes = 4 << 20;
+        }
+        let memory = target(Metric::MemoryRatio, &["pitcrew auto"], Some("nginx"), 1.0);
+        assert_eq!(verdict(&outcome(2, lanes.clone()), &memory), Verdict::Reached);
+        lanes[2].rounds[0].resident_bytes = 8 << 20;
+        lanes[2].rounds[1].resident_bytes = 8 << 20;
+        assert_eq!(verdict(&outcome(2, lanes), &memory), Verdict::WithinNoise);
+    }
+
+    #[test]
+    fn targets_of_all_scenarios_stand_in_one_table() {
+        let mut all = four();
+        all.scenario.targets =
+            vec![target(Metric::CostRatio, &["pitcrew uring"], Some("nginx"), 0.4)];
+        let table = summary(&[all, outcome(1, Vec::new())]).unwrap();
+        assert!(table.rows[0][0].starts_with("small, loopback"), "{table:?}");
+        assert!(
+            table.rows.len() > 2 && table.rows.iter().all(|row| row.len() == table.columns.len())
+        );
+        assert!(summary(&[]).is_none());
     }
 
     #[test]
@@ -403,6 +488,9 @@ mod tests {
         let line = text.lines().find(|line| line.starts_with("cost of a request of")).unwrap();
         let told = "to nginx-copy  0.500 [0.500 0.500]  ≤ 0.4     NOT REACHED";
         assert!(line.contains(told) && line.ends_with("the kernel's part"), "{text}");
+        all.scenario.targets[0].at_least = Some(0.9);
+        assert!(!all.to_text().contains("the kernel's part"), "reached");
+        all.scenario.targets[0].at_least = Some(0.4);
         let told = &all.to_json()["targets"][0];
         assert_eq!(told["verdict"], "not_reached");
         assert_eq!(told["in_the_way"], "the kernel's part");

@@ -40,7 +40,8 @@ pub(crate) struct Load {
     /// Requests that were due in that time, sent or not, where a rate was asked for.
     #[serde(default)]
     pub(crate) due: Option<u64>,
-    /// Microseconds from a request to its whole answer: half of them were faster.
+    /// Microseconds from a request to its whole answer: half of them were faster. Not a number, as
+    /// the next one, where the generator does not know.
     pub(crate) p50_us: f64,
     /// Ninety-nine hundredths were faster.
     pub(crate) p99_us: f64,
