@@ -268,7 +268,6 @@ fn caddy(brief: &Brief<'_>) -> Launch {
 {{
     admin off
     auto_https off
-    persist_config off
     storage file_system {prefix}
 }}
 http://{host}:{port} {{

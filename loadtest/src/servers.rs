@@ -237,7 +237,7 @@ impl Ground<'_> {
             };
         }
         // Some keep state below their home.
-        command.env("HOME", &prefix).current_dir(&prefix);
+        command.env("HOME", &prefix).env_remove("XDG_CONFIG_HOME").current_dir(&prefix);
         let confines = Confines::new(&self.bounds, site.root())?;
         let mut process =
             Process::start(command, self.cores, &confines.doors(), &self.output(number))?;
