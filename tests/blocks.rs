@@ -201,6 +201,32 @@ fn a_disk_that_hangs_holds_up_no_blocks_of_others() {
     bench.end();
 }
 
+/// What a wake costs does not depend on how many wait for a mount that has its share.
+#[test]
+fn a_thousand_who_wait_for_a_disk_that_hangs_are_not_looked_at_one_by_one() {
+    const MANY: usize = 1000;
+    let mut bench = Bench::new(21, Setup { buffers: 8, ..setup() });
+    let mount = bench.world.mount("hung", MountKind::NonBlocking);
+    let hung = bench.file("hung/0", MANY * BLOCK);
+    let bytes = bench.file("a", 20 * BLOCK);
+    bench.world.hang(mount, true);
+    let places = (0..MANY).map(|number| number * BLOCK);
+    let waiting: Vec<_> =
+        places.clone().map(|at| bench.begin("hung/0", at as u64, BLOCK as u64)).collect();
+    for _ in 0..3 {
+        bench.turn();
+        assert!(!bench.blocks.has_work(), "nothing is to be started");
+    }
+    bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
+    assert!(!bench.blocks.has_work());
+    bench.world.hang(mount, false);
+    bench.run();
+    for (body, at) in waiting.into_iter().zip(places) {
+        bench.result(body).whole(&hung[at..at + BLOCK]);
+    }
+    bench.end();
+}
+
 #[test]
 fn a_file_larger_than_the_cache_passes_through_it() {
     let mut bench = Bench::new(10, Setup { buffers: 4, ..setup() });

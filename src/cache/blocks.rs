@@ -23,11 +23,12 @@ mod ask;
 mod block;
 mod fill;
 mod foresight;
+mod lines;
 mod reader;
 mod room;
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use reader::{Answer, BlockReader, Blocks};
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};
 use self::foresight::{Foresight, StreamId};
+use self::lines::{Lines, Place};
 use super::stats::Stats;
 use super::version::Version;
 use crate::base::Instant;
@@ -71,8 +73,8 @@ enum Origin {
 
 #[derive(Debug)]
 enum State {
-    /// It waits for a buffer, or until fewer reads are in flight.
-    Queued,
+    /// It waits there, for a buffer or until fewer reads are in flight.
+    Queued(Place),
     /// It is being read.
     Reading,
     /// It is there.
@@ -101,11 +103,10 @@ struct Inner {
     options: BlockOptions,
     entries: HashMap<BlockId, Entry>,
     policy: S3Fifo<BlockId>,
-    /// What was asked for and waits, the oldest first. Names whose entry does not wait any more
-    /// are passed over.
-    asked: VecDeque<BlockId>,
+    /// What was asked for and waits.
+    asked: Lines,
     /// What is only foreseen, likewise.
-    ahead: VecDeque<BlockId>,
+    ahead: Lines,
     /// Blocks that nobody has asked for yet: queued, being read, or there.
     unasked: usize,
     /// Buffers of the pool that are here, in blocks and in reads.
@@ -145,8 +146,8 @@ impl Inner {
             options,
             entries: HashMap::new(),
             policy: S3Fifo::new(options.blocks_max.max(1)),
-            asked: VecDeque::new(),
-            ahead: VecDeque::new(),
+            asked: Lines::default(),
+            ahead: Lines::default(),
             unasked: 0,
             held: 0,
             reads: 0,
@@ -167,7 +168,7 @@ impl Inner {
     }
 
     fn has_work(&self) -> bool {
-        let waits = !self.asked.is_empty() || !self.ahead.is_empty();
+        let waits = self.asked.has_open() || self.may_go_ahead() && self.ahead.has_open();
         let may_read = self.reads < self.options.reads_max;
         !self.parked.is_empty() || waits && may_read && (!self.starved || self.freed.get())
     }
@@ -175,6 +176,9 @@ impl Inner {
     /// Starts what was asked for, then what is foreseen.
     fn pump(&mut self, io: &mut dyn Io) {
         self.starved &= !self.freed.replace(false);
+        if !self.parked.is_empty() {
+            self.open_lines();
+        }
         for fill in std::mem::take(&mut self.parked) {
             self.go_on(fill, io);
         }
@@ -183,13 +187,14 @@ impl Inner {
             && let Some(id) = self.next_queued()
         {
             if !self.may_be_read(id) {
-                self.drop_unasked(id);
+                self.drop_queued(id);
                 continue;
             }
             let Some(buffer) = self.buffer(io) else {
-                self.put_back(id, io);
+                self.miss_a_buffer(id, io);
                 break;
             };
+            self.leave_line(id);
             let entry = self.entries.get_mut(&id).expect("it was just found");
             entry.state = State::Reading;
             match entry.origin {
@@ -249,11 +254,12 @@ impl Inner {
         let now = io.now();
         let mut next = None;
         self.starved = false;
-        for id in &self.asked {
-            let Some(entry) = self.entries.get_mut(id) else { continue };
-            if !matches!(entry.state, State::Queued) {
+        for (mount, id) in self.asked.iter() {
+            // Who waits for a mount that has its share does not wait for a buffer.
+            if !self.has_room_for(mount) {
                 continue;
             }
+            let entry = self.entries.get_mut(&id).expect("who stands in a line is listed");
             if entry.since + DIRECT_WAIT <= now {
                 // Those who came later stay, and are told in their turn.
                 self.woken.extend(&entry.waiters);
@@ -303,6 +309,7 @@ impl Inner {
 
     /// A read is no longer in flight.
     fn one_less(&mut self, mount: u64) {
+        self.open_lines();
         self.reads -= 1;
         let of_mount = self.mounts.get_mut(&mount).expect("it was counted when it began");
         *of_mount -= 1;
@@ -340,7 +347,7 @@ impl Inner {
             let free = match &self.entries[&id].state {
                 State::Ready(block) => Rc::strong_count(block) == 1,
                 State::Failed(_) => true,
-                State::Queued | State::Reading => false,
+                State::Queued(_) | State::Reading => false,
             };
             if free {
                 self.policy.remove(&id);

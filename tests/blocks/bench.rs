@@ -91,7 +91,7 @@ impl Bench {
         let ring = Arc::new(Stats::default());
         let options = Options {
             operations_max: 256,
-            owners_max: 64,
+            owners_max: 2048,
             pools: [
                 (4096, 1),
                 (4096, 1),

@@ -66,7 +66,8 @@ impl Inner {
                 entry.unpaid = if trusts { more } else { 0 };
                 entry.waiters.push(waiter);
             }
-            State::Queued => {
+            State::Queued(place) => {
+                let place = *place;
                 // Who waits for a mount that has its share would only wait elsewhere.
                 if now.since(since) >= DIRECT_WAIT && has_room {
                     self.stats.block_exhausted.add(1);
@@ -79,7 +80,8 @@ impl Inner {
                     // Nothing was read for it yet, so nothing was foreseen in time.
                     entry.since = now;
                     self.unasked -= 1;
-                    self.asked.push_back(id);
+                    self.ahead.remove(place);
+                    entry.state = State::Queued(self.asked.push(place.mount, id));
                 }
                 self.wait_for(id, waiter);
             }
@@ -124,8 +126,8 @@ impl Inner {
     fn leave(&mut self, id: BlockId, waiter: Owner) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.waiters.retain(|other| *other != waiter);
-        if entry.waiters.is_empty() && matches!(entry.state, State::Queued) {
-            self.entries.remove(&id);
+        if entry.waiters.is_empty() && matches!(entry.state, State::Queued(_)) {
+            self.drop_queued(id);
         }
     }
 
@@ -138,11 +140,11 @@ impl Inner {
         now: Instant,
     ) {
         let asked = origin == Origin::Asked;
-        let queue = if asked { &mut self.asked } else { &mut self.ahead };
-        queue.push_back(id);
+        let lines = if asked { &mut self.asked } else { &mut self.ahead };
+        let state = State::Queued(lines.push(version.facts.mount, id));
         self.unasked += usize::from(!asked);
         let version = Some(Rc::clone(version));
-        let (state, waiters) = (State::Queued, Vec::new());
+        let waiters = Vec::new();
         self.entries
             .insert(id, Entry { state, origin, version, want, unpaid: 0, since: now, waiters });
     }

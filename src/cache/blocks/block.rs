@@ -30,7 +30,7 @@ impl Identity {
 /// Which block of which file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BlockId {
-    file: Identity,
+    pub(super) file: Identity,
     pub(super) index: u64,
 }
 

@@ -9,34 +9,44 @@ use crate::limits::DIRECT_WAIT;
 use crate::ring::{Deadline, Io, Lease, Pool};
 
 impl Inner {
-    /// The next block to read. What nobody has asked for takes half of the reads at most.
+    /// The next block to read, which still waits then.
     pub(super) fn next_queued(&mut self) -> Option<BlockId> {
         let asked = self.next_of(false);
-        let may_go_ahead = self.reads < self.options.reads_max.div_ceil(2);
-        asked.or_else(|| may_go_ahead.then(|| self.next_of(true)).flatten())
+        asked.or_else(|| self.may_go_ahead().then(|| self.next_of(true)).flatten())
     }
 
-    /// The next one of a queue whose mount has room: one that hangs holds up nobody else's.
+    /// Whether what nobody has asked for may be read: it takes half of the reads at most.
+    pub(super) fn may_go_ahead(&self) -> bool {
+        self.reads < self.options.reads_max.div_ceil(2)
+    }
+
+    /// The first one whose mount has room: one that hangs holds up nobody else's, and those that
+    /// wait for it are not looked at one by one.
     fn next_of(&mut self, ahead: bool) -> Option<BlockId> {
-        let mut at = 0;
         loop {
-            let queue = if ahead { &self.ahead } else { &self.asked };
-            let id = *queue.get(at)?;
-            let entry = self.entries.get(&id).filter(|entry| {
-                matches!(entry.state, State::Queued) && (entry.origin != Origin::Asked) == ahead
-            });
-            let mount = entry.and_then(|entry| Some(entry.version.as_ref()?.facts.mount));
-            let waits = mount.is_some_and(|mount| !self.has_room_for(mount));
-            if waits {
-                at += 1;
-                continue;
-            }
-            let queue = if ahead { &mut self.ahead } else { &mut self.asked };
-            queue.remove(at);
-            if mount.is_some() {
+            let lines = if ahead { &self.ahead } else { &self.asked };
+            let (mount, id) = lines.first()?;
+            if self.has_room_for(mount) {
                 return Some(id);
             }
+            let lines = if ahead { &mut self.ahead } else { &mut self.asked };
+            lines.close(mount);
         }
+    }
+
+    /// A mount may have room again.
+    pub(super) fn open_lines(&mut self) {
+        self.asked.open();
+        self.ahead.open();
+    }
+
+    /// A block that waits does so no longer.
+    pub(super) fn leave_line(&mut self, id: BlockId) {
+        let entry = &self.entries[&id];
+        let State::Queued(place) = entry.state else { unreachable!("only who waits stands in one") };
+        let asked = entry.origin == Origin::Asked;
+        let lines = if asked { &mut self.asked } else { &mut self.ahead };
+        lines.remove(place);
     }
 
     /// A mount gets half of the reads and of the buffers, and begins nothing while the ring has no
@@ -54,20 +64,20 @@ impl Inner {
         !matches!(entry.origin, Origin::Foreseen(_)) || self.foresight.spend(bytes)
     }
 
-    /// Foreseen or not, it can still be asked for.
-    pub(super) fn drop_unasked(&mut self, id: BlockId) {
-        self.unasked -= 1;
-        self.entries.remove(&id);
+    /// A block that waits is not read. Whoever wants it can still ask for it.
+    pub(super) fn drop_queued(&mut self, id: BlockId) {
+        self.leave_line(id);
+        let entry = self.entries.remove(&id).expect("it stood in a line");
+        self.unasked -= usize::from(entry.origin != Origin::Asked);
     }
 
     /// There is no buffer for it now.
-    pub(super) fn put_back(&mut self, id: BlockId, io: &mut dyn Io) {
+    pub(super) fn miss_a_buffer(&mut self, id: BlockId, io: &mut dyn Io) {
         let entry = self.entries.get(&id).expect("it was just found");
         if entry.origin != Origin::Asked {
-            return self.drop_unasked(id);
+            return self.drop_queued(id);
         }
         let until = entry.since + DIRECT_WAIT;
-        self.asked.push_front(id);
         self.starved = true;
         // Somebody else may have what comes free first; whoever is told too early asks again.
         let _none = io.lease(Pool::Block).map(drop);
