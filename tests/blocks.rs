@@ -227,6 +227,46 @@ fn a_thousand_who_wait_for_a_disk_that_hangs_are_not_looked_at_one_by_one() {
     bench.end();
 }
 
+/// Who has gone is waited for by nobody, and what it had waited for is not read.
+#[test]
+fn what_nobody_waits_for_any_more_is_not_read() {
+    let mut bench = Bench::new(22, Setup { buffers: 16, ..setup() });
+    let mount = bench.world.mount("hung", MountKind::NonBlocking);
+    let hung = bench.file("hung/0", 40 * BLOCK);
+    bench.world.hang(mount, true);
+    let begin = |bench: &mut Bench, at: usize| bench.begin("hung/0", (at * BLOCK) as u64, 1000);
+    let gone: Vec<_> = (0..20).map(|at| begin(&mut bench, at)).collect();
+    let stays = begin(&mut bench, 20);
+    let shares = begin(&mut bench, 19);
+    bench.turn();
+    let begun = bench.world.in_flight() as u64;
+    assert!((1..=8).contains(&begun), "a share of the reads: {begun}");
+    gone.into_iter().for_each(|body| bench.leave(body));
+    bench.world.hang(mount, false);
+    bench.run();
+    bench.result(stays).whole(&hung[20 * BLOCK..][..1000]);
+    bench.result(shares).whole(&hung[19 * BLOCK..][..1000]);
+    assert_eq!(bench.operations(Technique::DirectRead), begun + 2);
+    bench.end();
+}
+
+/// Those who leave give back what they had of the room for what nobody has asked for.
+#[test]
+fn who_leaves_leaves_room_to_read_ahead() {
+    let mut bench = Bench::new(23, Setup { buffers: 16, ..setup() });
+    let bytes = bench.file("a", 40 * BLOCK);
+    for _ in 0..20 {
+        let body = bench.begin("a", 0, bytes.len() as u64);
+        bench.turn();
+        bench.leave(body);
+    }
+    bench.run();
+    let before = bench.stats().block_ahead.read();
+    bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
+    assert!(bench.stats().block_ahead.read() > before + 10, "most of it is read ahead");
+    bench.end();
+}
+
 #[test]
 fn a_file_larger_than_the_cache_passes_through_it() {
     let mut bench = Bench::new(10, Setup { buffers: 4, ..setup() });

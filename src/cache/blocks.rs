@@ -5,7 +5,8 @@
 //! read, and what was read of a file that has changed meanwhile is not kept.
 //!
 //! Reads belong to the cache, not to who asked: a client that leaves strands nobody, and many who
-//! ask for one block cause one read. Owners ask through a [`BlockReader`] and are woken as soon as
+//! ask for one block cause one read. What nobody waits for any more before its read has begun is
+//! not read. Owners ask through a [`BlockReader`] and are woken as soon as
 //! the answer is another one.
 //!
 //! Invariants: a buffer is either in one read, or behind the count of one block; a block that is
@@ -34,7 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use block::{BlockFault, Loan};
-pub use reader::{Answer, BlockReader, Blocks};
+pub use reader::{Answer, BlockReader, Blocks, Wait};
 
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};

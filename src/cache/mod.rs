@@ -26,7 +26,7 @@ mod tree;
 mod version;
 mod watches;
 
-pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan};
+pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan, Wait};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
 pub use stats::Stats;

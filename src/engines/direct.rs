@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::buffered::{Buffered, Source};
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
 use crate::base::Instant;
-use crate::cache::{Answer, BlockFault, Loan};
+use crate::cache::{Answer, BlockFault, Loan, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
 use crate::ring::{Completion, Gather, Io, Op, Outgoing, Start, Wake};
 
@@ -32,6 +32,8 @@ struct Direct {
     progress: Progress,
     /// Since when a block is waited for.
     asked: Option<Instant>,
+    /// What keeps it waited for.
+    wait: Option<Wait>,
     /// What a short send has left.
     rest: Gather,
     sending: bool,
@@ -56,6 +58,7 @@ impl Direct {
             body,
             progress: Progress::default(),
             asked: None,
+            wait: None,
             rest: Gather::default(),
             sending: false,
             parked: None,
@@ -99,7 +102,11 @@ impl Direct {
         let now = io.now();
         let since = *self.asked.get_or_insert(now);
         let version = &self.body.version;
-        match blocks.ask(version, index, start as u32..end as u32, since, now) {
+        let answer = blocks.ask(version, index, start as u32..end as u32, since, now);
+        if !matches!(answer, Answer::Waiting) {
+            self.wait = None;
+        }
+        match answer {
             Answer::Ready(loan) => {
                 self.asked = None;
                 let count = (end - start).min(SEND_BYTES_MAX as u64);
@@ -111,7 +118,10 @@ impl Direct {
                 self.gather(loan, start, count);
                 Ok(self.send())
             }
-            Answer::Waiting => Err(Step::Waiting),
+            Answer::Waiting => {
+                self.wait.get_or_insert_with(|| blocks.wait(version, index));
+                Err(Step::Waiting)
+            }
             Answer::Exhausted => self.go_alone(io),
             Answer::Failed(fault) => Err(self.fails(fault)),
         }

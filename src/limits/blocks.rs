@@ -16,6 +16,10 @@ pub const DIRECT_AHEAD_MAX: usize = 16;
 /// Reads of blocks that one worker has in flight: more than any disk works on at once.
 pub const DIRECT_READS_MAX: usize = 64;
 
+/// Blocks that were asked for and wait to be read, of one worker, for all mounts together: some
+/// two MiB. Who asks beyond that is served without.
+pub const DIRECT_WAITING_MAX: usize = 8192;
+
 /// How long a body waits for a buffer of the pool of blocks before it goes on without one.
 pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
 

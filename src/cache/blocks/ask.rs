@@ -29,6 +29,10 @@ impl Inner {
         let has_room = self.has_room_for(version.facts.mount);
         let Some(entry) = self.entries.get_mut(&id) else {
             self.stats.block_misses.add(1);
+            if !self.asked.have_room_for(version.facts.mount) {
+                self.stats.block_exhausted.add(1);
+                return Answer::Exhausted;
+            }
             self.queue(id, version, want, Origin::Asked, now);
             self.entries.get_mut(&id).expect("it was just queued").waiters.push(waiter);
             return Answer::Waiting;
@@ -123,9 +127,10 @@ impl Inner {
     }
 
     /// Somebody waits no longer. What nobody waits for and nobody has begun to read is dropped.
-    fn leave(&mut self, id: BlockId, waiter: Owner) {
+    pub(super) fn leave(&mut self, id: BlockId, waiter: Owner) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.waiters.retain(|other| *other != waiter);
+        let Some(at) = entry.waiters.iter().position(|other| *other == waiter) else { return };
+        entry.waiters.swap_remove(at);
         if entry.waiters.is_empty() && matches!(entry.state, State::Queued(_)) {
             self.drop_queued(id);
         }

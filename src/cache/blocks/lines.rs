@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::block::BlockId;
+use crate::limits::DIRECT_WAITING_MAX;
 
 /// Where a block stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(super) struct Lines {
     /// Those in which somebody stands.
     lines: Vec<Line>,
     last: u64,
+    count: usize,
 }
 
 impl Lines {
@@ -37,6 +39,7 @@ impl Lines {
             self.lines.len() - 1
         });
         self.lines[at].waiting.insert(self.last, id);
+        self.count += 1;
         Place { mount, number: self.last }
     }
 
@@ -45,9 +48,18 @@ impl Lines {
         let at = at.expect("who stands somewhere has a line");
         let removed = self.lines[at].waiting.remove(&place.number);
         assert!(removed.is_some(), "nobody leaves a line twice");
+        self.count -= 1;
         if self.lines[at].waiting.is_empty() {
             self.lines.swap_remove(at);
         }
+    }
+
+    /// Whether one more may wait for a mount: it gets half of what the others leave.
+    pub(super) fn have_room_for(&self, mount: u64) -> bool {
+        let line = self.lines.iter().find(|line| line.mount == mount);
+        let own = line.map_or(0, |line| line.waiting.len());
+        let others = self.count - own;
+        own < DIRECT_WAITING_MAX.saturating_sub(others) / 2
     }
 
     /// Who has waited longest of those whose mount is not known to have its share, and the mount.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::BlockFault;
+use super::block::{BlockFault, BlockId};
 use super::{BlockOptions, Inner, Loan, Origin, block};
 use crate::base::Instant;
 use crate::cache::stats::Stats;
@@ -22,9 +22,9 @@ pub struct Blocks(Rc<RefCell<Inner>>);
 pub enum Answer {
     /// It is there.
     Ready(Loan),
-    /// It is being read; who asked is woken with `Ready`.
+    /// It is being read; who asked is woken with `Ready`. See [`BlockReader::wait`].
     Waiting,
-    /// There was no buffer for it for as long as anybody waits for one.
+    /// There was no buffer for it for as long as anybody waits for one, or too many wait.
     Exhausted,
     /// It cannot be had.
     Failed(BlockFault),
@@ -79,6 +79,20 @@ impl Blocks {
     }
 }
 
+/// Somebody waits for a block, until this goes: then it is not read for them any more.
+#[derive(Debug)]
+pub struct Wait {
+    reader: BlockReader,
+    id: BlockId,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let BlockReader { blocks, owner, .. } = &self.reader;
+        blocks.0.borrow_mut().leave(self.id, *owner);
+    }
+}
+
 /// What one owner reads through.
 #[derive(Clone, Debug)]
 pub struct BlockReader {
@@ -112,6 +126,11 @@ impl BlockReader {
         now: Instant,
     ) -> Answer {
         self.blocks.0.borrow_mut().ask(version, index, need, self.owner, since, now)
+    }
+
+    /// For who was told to wait for a block, and keeps this as long as it does.
+    pub fn wait(&self, version: &Version, index: u64) -> Wait {
+        Wait { reader: self.clone(), id: BlockId::of(version, index) }
     }
 
     /// Has the blocks of a span read that will be asked for next, so many at most.
