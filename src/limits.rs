@@ -45,7 +45,8 @@ pub const HELPER_NICE: i32 = 5;
 /// asks beyond that waits or is refused.
 pub const JOBS_MAX: usize = 64;
 
-/// Jobs of one worker for one mount: half of all, so that a mount that hangs leaves the rest.
+/// Jobs of one worker for one mount while others have none: half of what those leave, so that mounts
+/// that hang leave some to the next one.
 pub const JOBS_PER_MOUNT_MAX: usize = JOBS_MAX / 2;
 
 /// Bytes that a helper reads at once to hash a file: enough that the system calls weigh little,

@@ -201,6 +201,39 @@ fn a_disk_that_hangs_holds_up_no_blocks_of_others() {
     bench.end();
 }
 
+#[test]
+fn two_disks_that_hang_hold_up_no_blocks_of_a_third() {
+    let mut bench = Bench::new(24, Setup { buffers: 8, ..setup() });
+    let bytes = bench.file("a", 20 * BLOCK);
+    let mut waiting = Vec::new();
+    for name in ["one", "two"] {
+        let mount = bench.world.mount(name, MountKind::NonBlocking);
+        let path = format!("{name}/0");
+        let hung = bench.file(&path, 20 * BLOCK);
+        bench.world.hang(mount, true);
+        for at in 0..20 {
+            let body = bench.begin(&path, (at * BLOCK) as u64, BLOCK as u64);
+            waiting.push((mount, body, hung[at * BLOCK..(at + 1) * BLOCK].to_vec()));
+        }
+    }
+    for _ in 0..9 {
+        bench.world.pass(Duration::from_millis(50));
+        bench.turn();
+    }
+    for _ in 0..3 {
+        bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
+    }
+    assert_eq!(bench.stats().block_exhausted.read(), 0, "with blocks, as ever");
+    for (mount, ..) in &waiting {
+        bench.world.hang(*mount, false);
+    }
+    bench.run();
+    for (_, body, bytes) in waiting {
+        bench.result(body).whole(&bytes);
+    }
+    bench.end();
+}
+
 /// What a wake costs does not depend on how many wait for a mount that has its share.
 #[test]
 fn a_thousand_who_wait_for_a_disk_that_hangs_are_not_looked_at_one_by_one() {

@@ -6,6 +6,7 @@
 //! - [`Counter`], [`Gauge`], [`Histogram`]: figures written by one thread and read by any
 //! - [`Network`]: addresses that share a prefix
 //! - [`Random`]: numbers that depend on a seed alone
+//! - [`Shares`]: how much each of several has of something, and whether it may have more
 
 pub mod aligned;
 mod clock;
@@ -13,6 +14,7 @@ mod counter;
 mod histogram;
 mod network;
 mod random;
+mod shares;
 mod slab;
 
 pub use aligned::AlignedBuffer;
@@ -23,4 +25,5 @@ pub use network::Network;
 #[cfg(test)]
 pub(crate) use network::ip;
 pub use random::Random;
+pub use shares::{Shares, half_of_rest};
 pub use slab::{Key, Slab};

@@ -43,7 +43,7 @@ use self::foresight::{Foresight, StreamId};
 use self::lines::{Lines, Place};
 use super::stats::Stats;
 use super::version::Version;
-use crate::base::Instant;
+use crate::base::{Instant, Shares};
 use crate::eviction::{Policy, S3Fifo};
 use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
 use crate::ring::{Deadline, Io, Owner, Start, Ticket, Wake};
@@ -112,10 +112,8 @@ struct Inner {
     unasked: usize,
     /// Buffers of the pool that are here, in blocks and in reads.
     held: usize,
-    /// Reads in flight.
-    reads: usize,
-    /// Those of each mount that has any.
-    mounts: HashMap<u64, usize>,
+    /// Reads in flight, by mount.
+    reads: Shares,
     /// Steps of reads that found the ring busy.
     parked: Vec<Fill>,
     pending: HashMap<Ticket, Fill>,
@@ -151,8 +149,7 @@ impl Inner {
             ahead: Lines::default(),
             unasked: 0,
             held: 0,
-            reads: 0,
-            mounts: HashMap::new(),
+            reads: Shares::default(),
             parked: Vec::new(),
             pending: HashMap::new(),
             passing: Vec::new(),
@@ -170,7 +167,7 @@ impl Inner {
 
     fn has_work(&self) -> bool {
         let waits = self.asked.has_open() || self.may_go_ahead() && self.ahead.has_open();
-        let may_read = self.reads < self.options.reads_max;
+        let may_read = self.reads.count() < self.options.reads_max;
         !self.parked.is_empty() || waits && may_read && (!self.starved || self.freed.get())
     }
 
@@ -183,7 +180,7 @@ impl Inner {
         for fill in std::mem::take(&mut self.parked) {
             self.go_on(fill, io);
         }
-        while self.reads < self.options.reads_max
+        while self.reads.count() < self.options.reads_max
             && !self.starved
             && let Some(id) = self.next_queued()
         {
@@ -207,8 +204,7 @@ impl Inner {
                 Origin::Foreseen(_) => self.stats.foreseen.add(1),
             }
             let fill = Fill::new(id, entry, buffer, self.options.block_bytes, io.now());
-            self.reads += 1;
-            *self.mounts.entry(fill.mount()).or_default() += 1;
+            self.reads.begin(fill.mount());
             self.go_on(fill, io);
         }
     }
@@ -310,13 +306,8 @@ impl Inner {
 
     /// A read is no longer in flight.
     fn one_less(&mut self, mount: u64) {
+        self.reads.end(mount);
         self.open_lines();
-        self.reads -= 1;
-        let of_mount = self.mounts.get_mut(&mount).expect("it was counted when it began");
-        *of_mount -= 1;
-        if *of_mount == 0 {
-            self.mounts.remove(&mount);
-        }
     }
 
     fn forget_what_passes(&mut self, now: Instant) {

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::lookup::Found;
 use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use super::watches::Cover;
-use crate::base::Instant;
+use crate::base::{Instant, Shares};
 use crate::http::negotiate::Coding;
-use crate::limits::{LOADS_PER_MOUNT_MAX, OPEN_TRIES_MAX};
+use crate::limits::{LOADS_MAX, LOADS_PER_MOUNT_MAX, OPEN_TRIES_MAX};
 use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Op, Owner};
 
 /// One descriptor of an entry.
@@ -89,37 +89,23 @@ pub(super) struct Load {
 
 /// How many entries are being found out, in all and on each mount.
 #[derive(Debug, Default)]
-pub(super) struct Loads {
-    count: usize,
-    mounts: Vec<(u64, usize)>,
-}
+pub(super) struct Loads(Shares);
 
 impl Loads {
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.0.count()
     }
 
     pub(super) fn have_room(&self, mount: u64) -> bool {
-        let of_mount = self.mounts.iter().find(|(one, _)| *one == mount);
-        of_mount.is_none_or(|(_, count)| *count < LOADS_PER_MOUNT_MAX)
+        self.0.of(mount) < LOADS_PER_MOUNT_MAX && self.0.leave_room(mount, LOADS_MAX)
     }
 
     pub(super) fn begin(&mut self, mount: u64) {
-        self.count += 1;
-        match self.mounts.iter_mut().find(|(one, _)| *one == mount) {
-            Some((_, count)) => *count += 1,
-            None => self.mounts.push((mount, 1)),
-        }
+        self.0.begin(mount);
     }
 
     pub(super) fn end(&mut self, mount: u64) {
-        self.count -= 1;
-        let at = self.mounts.iter().position(|(one, _)| *one == mount);
-        let at = at.expect("a load ends that has begun");
-        self.mounts[at].1 -= 1;
-        if self.mounts[at].1 == 0 {
-            self.mounts.swap_remove(at);
-        }
+        self.0.end(mount);
     }
 }
 
@@ -381,7 +367,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_that_hangs_leaves_room_to_find_out_names_of_others() {
+    fn mounts_that_hang_leave_room_to_find_out_names_of_others() {
+        let mut loads = Loads::default();
+        for mount in 1..8 {
+            assert!(loads.have_room(mount));
+            while loads.have_room(mount) {
+                loads.begin(mount);
+            }
+        }
+        assert_eq!(loads.0.of(7), 64);
         let mut loads = Loads::default();
         (0..LOADS_PER_MOUNT_MAX).for_each(|_| loads.begin(7));
         assert!(!loads.have_room(7) && loads.have_room(8));

@@ -12,8 +12,8 @@ pub const BLOCKING_OPERATIONS_MAX: u32 = 16;
 pub const NAME_OPERATIONS_MAX: u32 = 64;
 
 /// Reads of files of one worker on a mount whose misses take no thread: enough to keep a fast disk
-/// busy in blocks. Half of the body buffers is the bound if that is less, so that a disk that
-/// hangs leaves the rest.
+/// busy in blocks. Half of the body buffers that reads of other mounts leave is the bound if that is
+/// less, so that disks that hang leave some to the next one.
 pub const READ_OPERATIONS_MAX: u32 = 256;
 
 /// Mounts whose kind and share is kept apart. All further ones are taken together for one that

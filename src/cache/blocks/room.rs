@@ -17,7 +17,7 @@ impl Inner {
 
     /// Whether what nobody has asked for may be read: it takes half of the reads at most.
     pub(super) fn may_go_ahead(&self) -> bool {
-        self.reads < self.options.reads_max.div_ceil(2)
+        self.reads.count() < self.options.reads_max.div_ceil(2)
     }
 
     /// The first one whose mount has room: one that hangs holds up nobody else's, and those that
@@ -49,12 +49,11 @@ impl Inner {
         lines.remove(place);
     }
 
-    /// A mount gets half of the reads and of the buffers, and begins nothing while the ring has no
-    /// room for it.
+    /// A mount gets half of the reads and buffers that those of others leave, and begins nothing
+    /// while the ring has no room for it.
     pub(super) fn has_room_for(&self, mount: u64) -> bool {
-        let most = (self.options.reads_max.min(self.options.blocks_max) / 2).max(1);
-        let of_mount = self.mounts.get(&mount).copied().unwrap_or(0);
-        of_mount < most && self.parked.iter().all(|fill| fill.mount() != mount)
+        let most = self.options.reads_max.min(self.options.blocks_max);
+        self.reads.leave_room(mount, most) && self.parked.iter().all(|fill| fill.mount() != mount)
     }
 
     /// Whether the account of what is foreseen pays for it, if it is that.

@@ -1,47 +1,32 @@
-//! How many jobs are out, in all and for each mount, so that a mount that hangs takes no more
-//! than its part.
+//! How many jobs are out, in all and for each mount, so that mounts that hang take no more than
+//! their part.
 
-use crate::limits::{JOBS_MAX, JOBS_PER_MOUNT_MAX};
+use crate::base::Shares;
+use crate::limits::JOBS_MAX;
 use crate::ring::job::Job;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    count: usize,
-    /// Mounts with jobs, and how many of them there are.
-    mounts: Vec<(u64, usize)>,
+    out: Shares,
     one_has_ended: bool,
 }
 
 impl Jobs {
     pub(super) fn have_room_for(&self, job: &Job) -> bool {
-        let mount = job.mount();
-        let of_mount = self.mounts.iter().find(|(one, _)| *one == mount);
-        self.count < JOBS_MAX && of_mount.is_none_or(|(_, count)| *count < JOBS_PER_MOUNT_MAX)
+        self.out.leave_room(job.mount(), JOBS_MAX)
     }
 
     pub(super) fn begins(&mut self, job: &Job) {
-        self.count += 1;
-        let mount = job.mount();
-        match self.mounts.iter_mut().find(|(one, _)| *one == mount) {
-            Some((_, count)) => *count += 1,
-            None => self.mounts.push((mount, 1)),
-        }
+        self.out.begin(job.mount());
     }
 
     pub(super) fn ends(&mut self, job: &Job) {
-        let mount = job.mount();
-        let at = self.mounts.iter().position(|(one, _)| *one == mount);
-        let at = at.expect("a job ends that has begun");
-        self.mounts[at].1 -= 1;
-        if self.mounts[at].1 == 0 {
-            self.mounts.swap_remove(at);
-        }
-        self.count -= 1;
+        self.out.end(job.mount());
         self.one_has_ended = true;
     }
 
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.out.count()
     }
 
     /// Whether a job has ended since this was last asked.

@@ -11,6 +11,7 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::{Owner, Reactor};
+use crate::base::half_of_rest;
 use crate::limits::{
     BLOCKING_OPERATIONS_MAX, MOUNT_WAKES, MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX,
 };
@@ -56,14 +57,15 @@ struct Mount {
 #[derive(Debug)]
 pub(super) struct Mounts {
     list: Vec<Mount>,
-    reads_max: u32,
+    /// Buffers for bodies, and how many of the operations in flight may have one.
+    buffers: usize,
+    contents: usize,
 }
 
 impl Mounts {
     pub(super) fn new(body_buffers: usize) -> Self {
-        let half = u32::try_from(body_buffers / 2).unwrap_or(u32::MAX);
         // The first is for what is of no mount that is known, and for those beyond the bound.
-        Self { list: vec![Mount::default()], reads_max: READ_OPERATIONS_MAX.min(half).max(1) }
+        Self { list: vec![Mount::default()], buffers: body_buffers, contents: 0 }
     }
 
     fn place(&self, number: u64) -> usize {
@@ -88,12 +90,17 @@ impl Mounts {
         let Some(class) = Class::of(op) else { return true };
         let mount = &self.list[self.place(op.mount())];
         let most = match (class, mount.kind.may_block()) {
-            (Class::Content, false) => self.reads_max,
-            (Class::Content, true) => self.reads_max.min(BLOCKING_OPERATIONS_MAX),
+            (Class::Content, false) => READ_OPERATIONS_MAX,
+            (Class::Content, true) => BLOCKING_OPERATIONS_MAX,
             (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
             (Class::Name | Class::Close, true) => BLOCKING_OPERATIONS_MAX,
         };
-        mount.in_flight[class as usize] < most
+        let own = mount.in_flight[class as usize];
+        let leaves_buffers = class != Class::Content || {
+            let others = self.contents - own as usize;
+            (own as usize) < half_of_rest(self.buffers, others)
+        };
+        own < most && leaves_buffers
     }
 
     /// An operation goes into the table. A mount is listed from here on, whatever it is, so that
@@ -102,6 +109,7 @@ impl Mounts {
         let Some(class) = Class::of(op) else { return };
         let place = self.enlist(op.mount());
         self.list[place].in_flight[class as usize] += 1;
+        self.contents += usize::from(class == Class::Content);
     }
 
     /// It has ended. Some of those who wait for the mount may go on.
@@ -111,6 +119,7 @@ impl Mounts {
             let mount = &mut self.list[place];
             let left = &mut mount.in_flight[class as usize];
             *left -= 1;
+            self.contents -= usize::from(class == Class::Content);
             (*left, mount)
         });
         mount.into_iter().flat_map(|(left, mount)| {
@@ -259,6 +268,7 @@ mod tests {
 
     use super::*;
     use crate::base::Key;
+    use crate::ring::handle::Descriptor;
 
     fn close(mount: u64) -> Op {
         Op::Close { raw: 1, mount }
@@ -279,6 +289,30 @@ mod tests {
         let closing = Rc::new(Closing::default());
         assert_eq!(mounts.ends(&close(7), &closing).collect::<Vec<_>>(), [owner]);
         assert!(mounts.have_room_for(&close(7)));
+    }
+
+    #[test]
+    fn two_mounts_that_hang_leave_buffers_to_a_third() {
+        let mut mounts = Mounts::new(16);
+        let closing = Rc::new(Closing::default());
+        let read = |mount| {
+            let file =
+                File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
+            file.set_mount(mount);
+            Op::Forget { file, offset: 0, count: 1 }
+        };
+        let mut had = Vec::new();
+        for number in [7, 8, 9] {
+            mounts.enlist(number);
+            let place = mounts.place(number);
+            mounts.list[place].kind = MountKind::NonBlocking;
+            let op = read(number);
+            while mounts.have_room_for(&op) {
+                mounts.begins(&op);
+            }
+            had.push(mounts.list[place].in_flight[Class::Content as usize]);
+        }
+        assert_eq!(had, [8, 4, 2]);
     }
 
     #[test]
