@@ -45,8 +45,8 @@ pub const HELPER_NICE: i32 = 5;
 /// asks beyond that waits or is refused.
 pub const JOBS_MAX: usize = 64;
 
-/// Jobs of one worker for one mount while others have none: half of what those leave, so that mounts
-/// that hang leave some to the next one.
+/// Jobs of one worker for one mount while others have none: half of what those leave, so that
+/// mounts that hang leave some to the next one.
 pub const JOBS_PER_MOUNT_MAX: usize = JOBS_MAX / 2;
 
 /// Bytes that a helper reads at once to hash a file: enough that the system calls weigh little,
@@ -176,8 +176,8 @@ pub const OPEN_TRIES_MAX: u32 = 32;
 /// mount is hashed. A larger file is known by its time of change and its size.
 pub const CONTENT_TAG_BYTES_MAX: u64 = 64 << 20;
 
-/// Files that one worker has at the helpers to be hashed: the next is there when one is done, and
-/// other jobs find room.
+/// Files of one mount that one worker has at the helpers to be hashed: the next is there when one
+/// is done, and other jobs find room.
 pub const DIGESTS_AT_ONCE: usize = 4;
 
 const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);

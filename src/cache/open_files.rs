@@ -9,7 +9,7 @@
 //! before. Names that are asked for at once may be more than are kept: then
 //! the table is larger for as long as they are being found out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::stats::Stats;
 use super::tenure::Tenure;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
-use crate::base::{Instant, Key, Slab};
+use crate::base::{Instant, Key, Shares, Slab};
 use crate::limits::{CONTENT_TAG_BYTES_MAX, DIGESTS_AT_ONCE, LOADS_MAX};
 use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake};
 
@@ -73,12 +73,10 @@ pub struct OpenFiles {
     pub(super) loads: Loads,
     /// Operations that wait to be started.
     pub(super) queue: Queue<Purpose>,
-    /// Files that wait to be hashed, and how many are.
-    to_hash: VecDeque<(Key, Part, Op)>,
-    hashing: usize,
+    /// Files that wait to be hashed, and how many of each mount are.
+    to_hash: Queue<(Key, Part)>,
+    hashing: Shares,
     pub(super) starved: Starved,
-    /// Whether the helpers had no room; the next wake says that they may.
-    helpers_are_full: bool,
     /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
     woken: Vec<Owner>,
@@ -109,10 +107,9 @@ impl OpenFiles {
             hand: Vec::new(),
             loads: Loads::default(),
             queue: Queue::default(),
-            to_hash: VecDeque::new(),
-            hashing: 0,
+            to_hash: Queue::default(),
+            hashing: Shares::default(),
             starved: Starved::default(),
-            helpers_are_full: false,
             pending: HashMap::new(),
             woken: Vec::new(),
             stats,
@@ -229,30 +226,31 @@ impl OpenFiles {
             // A directory that is gone is watched by nobody.
             let _ = io.start(Op::Unwatch { watcher, watch });
         }
-        while self.may_hash()
-            && let Some((key, part, op)) = self.to_hash.pop_front()
-        {
+        self.hash(io);
+    }
+
+    /// Has files hashed, some of each mount at once: one that hangs holds up its own alone.
+    fn hash(&mut self, io: &mut dyn Io) {
+        while let Some(((key, part), op)) = self.to_hash.pop() {
+            let mount = op.mount();
+            if self.hashing.of(mount) >= DIGESTS_AT_ONCE {
+                self.to_hash.put_back((key, part), op);
+                continue;
+            }
             match io.start(op) {
                 Start::Submitted(ticket) => {
-                    self.hashing += 1;
+                    self.hashing.begin(mount);
                     self.pending.insert(ticket, Purpose::Entry(key, part));
                 }
-                Start::Busy(op) | Start::Blocked(op, _) => {
-                    self.to_hash.push_front((key, part, op));
-                    self.helpers_are_full = true;
-                }
+                Start::Busy(op) | Start::Blocked(op, _) => self.to_hash.put_back((key, part), op),
                 Start::Executed(_) => unreachable!("a job is done by a helper"),
             }
         }
     }
 
-    fn may_hash(&self) -> bool {
-        self.hashing < DIGESTS_AT_ONCE && !self.helpers_are_full
-    }
-
     /// Takes in a wake of the cache's own operations.
     pub fn wake(&mut self, wake: Wake, now: Instant) {
-        self.helpers_are_full = false;
+        self.to_hash.wake();
         self.queue.wake();
         self.feed_the_starved(now);
         if let Wake::Done(completion) = wake
@@ -268,7 +266,7 @@ impl OpenFiles {
         self.queue.has_work()
             || self.watches.has_idle()
             || self.hot.has_work()
-            || self.may_hash() && !self.to_hash.is_empty()
+            || self.to_hash.has_work()
     }
 
     /// The next owner whose lookup may be answered now.
@@ -312,8 +310,8 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
-        if matches!(completion.op, Some(Op::Job(Job::Digest { .. }))) {
-            self.hashing -= 1;
+        if let Some(op @ Op::Job(Job::Digest { .. })) = &completion.op {
+            self.hashing.end(op.mount());
         }
         match load.take(part, completion) {
             Stage::Ask(op) => {
@@ -339,7 +337,7 @@ impl OpenFiles {
             && let Some(job) = load.to_hash(part, entry.found.as_ref(), CONTENT_TAG_BYTES_MAX)
         {
             load.pending += 1;
-            self.to_hash.push_back((key, part, Op::Job(job)));
+            self.to_hash.push((key, part), Op::Job(job));
         }
         let size = load.size(part);
         let neighbours = part == Part::ORIGINAL

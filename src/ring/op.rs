@@ -336,6 +336,7 @@ impl Op {
             | Self::Read { file, .. }
             | Self::Warm { file, .. }
             | Self::Forget { file, .. } => file.mount(),
+            Self::Job(job) => job.mount(),
             _ => 0,
         }
     }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use pitcrew::engines::Kind;
-use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, LOADS_PER_MOUNT_MAX};
-use pitcrew::ring::MountKind;
-use pitcrew::ring::simulated::{Client, World};
+use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, LOADS_PER_MOUNT_MAX};
+use pitcrew::ring::simulated::{Client, Fault, World};
+use pitcrew::ring::{MountKind, Technique};
 use pitcrew::server::State;
 
 use super::worker::{Mounts, Rig};
@@ -119,6 +119,23 @@ fn a_mount_that_hangs_in_read_delays_no_other_whatever_the_engine() {
             }
         }
     }
+}
+
+/// With `etag = "content"` a file is hashed before it is first served.
+#[test]
+fn a_mount_that_hangs_while_it_is_hashed_delays_no_tags_of_others() {
+    let (world, mounts) = world(MountKind::NonBlocking);
+    let mut rig = Rig::hashing(world, mounts);
+    rig.world.script(Technique::Digest, 0, Fault::Late(Duration::from_secs(5)));
+    let late: Vec<_> =
+        (0..2 * DIGESTS_AT_ONCE).map(|number| rig.ask(&format!("/slow/{number}"))).collect();
+    rig.until_a_job_is_out();
+    for (path, body) in [("/open.txt", "open"), ("/other.txt", "other")] {
+        let client = rig.ask(path);
+        assert!(is_ok(&rig.first_of(&client), body), "{path}");
+        assert!(late.iter().all(|client| client.available() == 0), "the late ones still wait");
+    }
+    all_are_answered(&mut rig, &late);
 }
 
 /// RFC 9110 section 15.6.4: who asks for more names of a mount than may be looked for at once is

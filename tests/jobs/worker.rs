@@ -85,6 +85,11 @@ impl Rig {
         Self::with_crowd(world, mounts, CROWD)
     }
 
+    /// The same, and files are hashed.
+    pub(crate) fn hashing(world: World, mounts: Mounts) -> Self {
+        Self::build(world, Plan { mounts, ..Plan::new() })
+    }
+
     /// The same with another engine.
     pub(crate) fn with_engine(world: World, mounts: Mounts, engine: Kind) -> Self {
         let blocks = if engine.keeps_blocks() { (64, 8) } else { (0, 1) };
@@ -204,7 +209,7 @@ impl Rig {
     }
 
     /// Turns, without more time than they take, until a helper has a job.
-    fn until_a_job_is_out(&mut self) {
+    pub(crate) fn until_a_job_is_out(&mut self) {
         while self.shard.ring.jobs_in_flight.read() == 0 {
             self.turn();
         }
