@@ -30,6 +30,10 @@ impl Drop for Rig {
 
 /// A tree with files of its own, and the disk beneath `slow`; none where FUSE cannot be had.
 fn rig(engine: &str) -> Option<Rig> {
+    rig_with(engine, &[])
+}
+
+fn rig_with(engine: &str, more: &[&str]) -> Option<Rig> {
     let scratch = Scratch::new();
     scratch.write("fast.txt", "fast\n");
     scratch.write("other.txt", "other\n");
@@ -41,9 +45,8 @@ fn rig(engine: &str) -> Option<Rig> {
             return None;
         }
     };
-    let server = Launch::new(&["--engine", engine, "--workers", "1", "--drain-timeout", "1s"])
-        .root(scratch.path())
-        .start();
+    let arguments = ["--engine", engine, "--workers", "1", "--drain-timeout", "1s"];
+    let server = Launch::new(&[&arguments, more].concat()).root(scratch.path()).start();
     Some(Rig { server, disk, _scratch: scratch })
 }
 
@@ -185,6 +188,22 @@ fn a_disk_that_fails_in_the_middle_cuts_the_connection() {
         // It is counted at the end of the connection, which waits a little for the client.
         drop(wire);
         rig.server.figure_until(&["farewells", "truncated"], |count| count == 1);
+    }
+}
+
+/// RFC 9110 section 15.6.4: it may be there in a moment.
+#[test]
+fn a_disk_that_does_not_answer_in_time_is_503_and_not_the_client_s_fault() {
+    for engine in ENGINES.into_iter().filter(|engine| *engine != "copy") {
+        let Some(rig) = rig_with(engine, &["--send-timeout", "300ms"]) else { return };
+        rig.disk.hang(Call::Read);
+        let mut wire = ask(&rig.server, "/slow/3");
+        let response = wire.response().unwrap();
+        assert_eq!(response.status, 503, "{engine}");
+        drop(wire);
+        rig.server.figure_until(&["farewells", "disk_timeout"], |count| count == 1);
+        assert_eq!(rig.server.figure(&["farewells", "send_timeout"]), 0, "{engine}");
+        others_are_served(&rig.server);
     }
 }
 

@@ -60,7 +60,7 @@ impl Connection {
             (Deadline::Linger, _) => self.finish(),
             // The disk does not answer. What it says later finds nobody.
             (Deadline::Send, Phase::Resolving) => {
-                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::DiskTimeout, cx);
                 Next::Again
             }
             (Deadline::Pace, Phase::Pausing) => {
@@ -72,6 +72,7 @@ impl Connection {
                 Phase::Sending | Phase::Body(..) | Phase::Starved | Phase::Standing,
             ) => match self.looks_at_pace(cx) {
                 None => WAIT,
+                Some(Farewell::DiskTimeout) => self.give_up_the_disk(cx),
                 Some(farewell) => self.throw_out(farewell, cx),
             },
             // The phase has changed since; its own deadline is set when it waits.

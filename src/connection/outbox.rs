@@ -322,6 +322,16 @@ impl Outbox {
         Some(owed)
     }
 
+    /// Takes back what is owed, if that is one answer and the kernel has taken nothing of it.
+    pub(super) fn withdraw(&mut self) -> Option<Owed> {
+        let (alone, taken) = (self.owed.len() == 1, self.taken);
+        let owed = self.owed.pop_front_if(|owed| alone && owed.starts_at == taken)?;
+        self.segments.clear();
+        self.tail = None;
+        self.put = taken;
+        Some(owed)
+    }
+
     /// The next answer that is owed, although it cannot be completed.
     pub(super) fn next_cut(&mut self) -> Option<Owed> {
         let owed = self.owed.pop_front()?;

@@ -89,8 +89,10 @@ impl Connection {
             return None;
         }
         // Who waits for a buffer is not asked: nothing is owed to it that it could take.
-        let sends = !matches!(self.phase, Phase::Starved);
-        (!sends || self.stalls(cx)).then_some(Farewell::SendTimeout)
+        match self.phase {
+            Phase::Starved => Some(Farewell::SendTimeout),
+            _ => self.stalls(cx),
+        }
     }
 
     fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
@@ -113,15 +115,22 @@ impl Connection {
     /// Whether the client has taken nothing for the time that an answer may stay without
     /// progress. The socket of a slow client takes no bytes until a third of its buffer is free,
     /// which may be more than a megabyte: so the client's acknowledgements are progress too.
-    /// Where none was asked for before, this is the first time and it gets another.
-    fn stalls(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(now) = self.ask_unacknowledged(cx) else { return true };
-        if self.unacknowledged.is_some_and(|before| now >= before) {
-            return true;
+    /// Where none was asked for before, this is the first time and it gets another. A client that
+    /// has taken all there was, and whose engine has nothing to send, is not the one that is
+    /// waited for.
+    fn stalls(&mut self, cx: &mut Context<'_>) -> Option<Farewell> {
+        let Some(now) = self.ask_unacknowledged(cx) else { return Some(Farewell::SendTimeout) };
+        let idles = matches!(&self.phase, Phase::Body(engine, _) if !engine.is_sending());
+        let before = self.unacknowledged;
+        if idles && now == 0 && before.is_none_or(|before| before == 0) {
+            return Some(Farewell::DiskTimeout);
+        }
+        if before.is_some_and(|before| now >= before) {
+            return Some(Farewell::SendTimeout);
         }
         self.set_send_deadline(cx);
         self.unacknowledged = Some(now);
-        false
+        None
     }
 
     pub(super) fn ask_unacknowledged(&self, cx: &mut Context<'_>) -> Option<u32> {

@@ -6,11 +6,13 @@ use rustix::io::Errno;
 
 use super::context::Context;
 use super::machine::{Connection, Next, Poll, Turn, WAIT};
+use super::notice;
 use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Purpose};
 use super::recording;
 use super::stats::Farewell;
 use crate::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
+use crate::http::refusal::Refusal;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
 use crate::ring::{Deadline, Gather, Op, Outgoing, Start, Wake};
 
@@ -168,7 +170,9 @@ impl Connection {
                 stats.failed.add(1);
                 self.phase = Phase::Parsing;
                 match error {
-                    BodyError::Truncated | BodyError::Changed | BodyError::Read(_) => self.cut(cx),
+                    BodyError::Truncated | BodyError::Changed | BodyError::Read(_) => {
+                        self.cut(Farewell::Truncated, cx)
+                    }
                     BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
                 }
             }
@@ -245,11 +249,35 @@ impl Connection {
 
     /// An answer that cannot be completed: what the kernel took is still delivered, then the
     /// connection closes short of the promised length.
-    pub(super) fn cut(&mut self, cx: &mut Context<'_>) -> Next {
-        self.give_up_answers(Farewell::Truncated, cx);
+    fn cut(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
+        self.give_up_answers(farewell, cx);
         self.outbox = Outbox::default();
-        self.farewell = Some(Farewell::Truncated);
+        self.farewell = Some(farewell);
         self.linger(cx)
+    }
+
+    /// The disk did not deliver in time. Who was sent nothing yet is told so (RFC 9110 section
+    /// 15.6.4); any other answer is cut. What the kernel still reads comes home later, to nobody.
+    pub(super) fn give_up_the_disk(&mut self, cx: &mut Context<'_>) -> Next {
+        const WHY: Farewell = Farewell::DiskTimeout;
+        self.phase = Phase::Parsing;
+        self.span = None;
+        let Some(owed) = self.outbox.withdraw() else { return self.cut(WHY, cx) };
+        let (refusal, begun) = (Refusal::StorageUnavailable, owed.answer.begun);
+        // Only an answer to GET has a part of a file.
+        let told = notice::refuse_unasked(refusal, b"GET ", begun, &mut self.outbox, cx);
+        self.farewell = Some(WHY);
+        match (told, self.outbox.last()) {
+            (Ok(()), Some(refused)) => {
+                (refused.asked, refused.client) = (owed.asked, owed.client);
+                Next::Again
+            }
+            // Without a buffer for it, it is the close alone that tells.
+            _ => {
+                self.end_answer(owed, WHY, cx);
+                self.linger(cx)
+            }
+        }
     }
 
     /// The client takes nothing: the kernel shall not keep it for it either.

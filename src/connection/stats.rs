@@ -39,11 +39,13 @@ pub enum Farewell {
     Crowded,
     /// It had carried as many requests as it may.
     RequestsMax,
+    /// A file was not read from its disk in time: its client had taken all there was.
+    DiskTimeout,
 }
 
 impl Farewell {
     /// All farewells, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Complete,
         Self::Closed,
         Self::ClientAbort,
@@ -60,6 +62,7 @@ impl Farewell {
         Self::ProxyHeader,
         Self::Crowded,
         Self::RequestsMax,
+        Self::DiskTimeout,
     ];
 
     /// The name in telemetry and log.
@@ -81,6 +84,7 @@ impl Farewell {
             Self::ProxyHeader => "proxy_header",
             Self::Crowded => "crowded",
             Self::RequestsMax => "requests_max",
+            Self::DiskTimeout => "disk_timeout",
         }
     }
 

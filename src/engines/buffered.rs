@@ -269,6 +269,10 @@ impl Engine for Buffered {
         u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
     }
 
+    fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     fn give_back(self: Box<Self>) -> Body {
         // Nothing goes out before the first read, not even a long head.
         assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");

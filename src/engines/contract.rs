@@ -149,6 +149,11 @@ pub trait Engine: std::fmt::Debug {
     /// Operations in flight.
     fn in_flight(&self) -> u32;
 
+    /// Whether the ring has bytes of it to send.
+    fn is_sending(&self) -> bool {
+        false
+    }
+
     /// The body, after the engine declined it.
     fn give_back(self: Box<Self>) -> Body;
 }

@@ -136,6 +136,10 @@ impl Engine for Copy {
         u32::from(self.sending.is_some() && self.parked.is_none())
     }
 
+    fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     fn give_back(self: Box<Self>) -> Body {
         unreachable!("the copy engine never declines")
     }

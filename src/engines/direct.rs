@@ -269,6 +269,10 @@ impl Engine for Direct {
         }
     }
 
+    fn is_sending(&self) -> bool {
+        self.sending || self.alone.as_ref().is_some_and(|(engine, _)| engine.is_sending())
+    }
+
     fn give_back(self: Box<Self>) -> Body {
         assert_eq!(self.progress, Progress::default(), "a body is declined before its first byte");
         let Self { mut body, alone, .. } = *self;

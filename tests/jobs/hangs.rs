@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use pitcrew::connection::Farewell;
 use pitcrew::engines::Kind;
 use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, LOADS_PER_MOUNT_MAX};
-use pitcrew::ring::simulated::{Client, Fault, World};
+use pitcrew::ring::simulated::{Client, End, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
 use pitcrew::server::State;
 
@@ -118,6 +119,65 @@ fn a_mount_that_hangs_in_read_delays_no_other_whatever_the_engine() {
                 assert!(head.starts_with("HTTP/1.1 200"), "{engine}: {head}");
             }
         }
+    }
+}
+
+/// Runs until a connection has ended because of the disk, and none because of its client.
+fn ends_by_the_disk(rig: &mut Rig) {
+    let ends = |rig: &Rig, why| rig.shard.connections.farewells(why).read();
+    for _ in 0..10_000 {
+        if ends(rig, Farewell::DiskTimeout) == 1 {
+            break;
+        }
+        assert!(!rig.worker.turn().unwrap());
+    }
+    assert_eq!(ends(rig, Farewell::DiskTimeout), 1);
+    assert_eq!(ends(rig, Farewell::SendTimeout), 0, "the client has taken all there was");
+}
+
+/// RFC 9110 section 15.6.4. `copy` waits in the turn.
+#[test]
+fn a_disk_that_does_not_answer_in_time_is_503_or_a_cut_and_no_reset() {
+    const BYTES: usize = 8 << 20;
+    for engine in Kind::ALL.into_iter().filter(|engine| *engine != Kind::Copy) {
+        for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+            let (world, mounts) = world(kind);
+            world.file("slow/huge", vec![7; BYTES]);
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            let known = rig.ask("/slow/huge");
+            assert!(rig.first_of(&known).starts_with("HTTP/1.1 200"), "{engine}");
+            known.close();
+            rig.turn();
+            rig.worker.blocks().clear();
+            rig.world.pass(Duration::from_millis(300));
+            rig.world.chill("slow/huge");
+            rig.world.hang(SLOW, true);
+            let client = rig.ask("/slow/huge");
+            let head = rig.first_of(&client);
+            assert!(head.starts_with("HTTP/1.1 503 "), "{engine} {kind:?}: {head}");
+            assert!(head.contains("\r\nRetry-After: "), "{head}");
+            ends_by_the_disk(&mut rig);
+            assert_eq!(client.end(), End::Closed, "{engine} {kind:?}");
+            rig.world.hang(SLOW, false);
+        }
+        let (world, mounts) = world(MountKind::NonBlocking);
+        world.file("slow/huge", vec![7; BYTES]);
+        world.chill("slow/huge");
+        let mut rig = Rig::with_engine(world, mounts, engine);
+        let client = rig.world.connect(rig.listener, 1 << 16, 64 << 10);
+        client.write(b"GET /slow/huge HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine}");
+        rig.world.hang(SLOW, true);
+        let mut got = 0;
+        while client.end() == End::Open {
+            got += client.read(usize::MAX).len();
+            assert!(!rig.worker.turn().unwrap());
+        }
+        assert!(got < BYTES, "{engine}: it was cut");
+        assert_eq!(client.end(), End::Closed, "{engine}");
+        client.close();
+        ends_by_the_disk(&mut rig);
+        rig.world.hang(SLOW, false);
     }
 }
 

@@ -406,7 +406,10 @@ impl Schedule {
             replaced: self.replaced,
             aborted: of(Farewell::ClientAbort),
             truncated: of(Farewell::Truncated),
-            timed_out: of(Farewell::Idle) + of(Farewell::HeadTimeout) + of(Farewell::SendTimeout),
+            timed_out: of(Farewell::Idle)
+                + of(Farewell::HeadTimeout)
+                + of(Farewell::SendTimeout)
+                + of(Farewell::DiskTimeout),
             turned_away: of(Farewell::TooMany),
             given_up: of(Farewell::Shutdown),
             dropped: shard.access_log.dropped.read(),
