@@ -76,6 +76,22 @@ fn a_client_that_leaves_strands_nobody() {
     bench.end();
 }
 
+/// Of a file whose begin alone is kept the rest would be read from the disk each time.
+#[test]
+fn a_file_is_kept_as_long_as_all_of_its_blocks_are() {
+    let mut bench = Bench::new(25, Setup { buffers: 128, ..setup() });
+    let bytes = bench.file("a", 100 * BLOCK + 100);
+    assert!(!bench.keeps("a", 1) && !bench.keeps("a", 0));
+    bench.serve("a", 0, 3 * BLOCK as u64).whole(&bytes[..3 * BLOCK]);
+    bench.serve("a", 3 * BLOCK as u64, 50).whole(&bytes[3 * BLOCK..][..50]);
+    assert!(bench.keeps("a", 1) && bench.keeps("a", 3 * BLOCK + 50));
+    assert!(!bench.keeps("a", 4 * BLOCK), "the last one is there in part");
+    assert!(!bench.keeps("a", 5 * BLOCK) && !bench.keeps("a", bytes.len()));
+    bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
+    assert!(bench.keeps("a", bytes.len()));
+    bench.end();
+}
+
 #[test]
 fn a_replaced_file_is_another() {
     let mut bench = Bench::new(4, setup());

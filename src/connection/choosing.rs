@@ -19,7 +19,7 @@ impl Reply<'_, '_, '_> {
         }
         let thresholds = &options.thresholds;
         let direct = version.direct.is_some();
-        let kept = direct && self.cx.blocks.keeps(version, span.start);
+        let kept = direct && self.cx.blocks.keeps(version, span.start..span.start + span.len);
         let io = &mut *self.cx.io;
         // Reads by the ring, which small bodies travel by, and blocks that are kept are as good
         // whatever the page cache has; and asking may start read-ahead, which HEAD has no use for.

@@ -6,7 +6,7 @@
 //!
 //! | what is known | engine | reason |
 //! | --- | --- | --- |
-//! | the block cache has its begin | `direct` | `kept` |
+//! | the block cache has it | `direct` | `kept` |
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |
@@ -86,7 +86,7 @@ pub struct Facts {
     pub may_block: bool,
     /// Whether the file is open past the page cache, too.
     pub direct: bool,
-    /// Whether its begin is in the block cache.
+    /// Whether it is in the block cache.
     pub kept: bool,
     /// How often its file is asked for.
     pub asked: Asked,

@@ -20,6 +20,10 @@ pub const DIRECT_READS_MAX: usize = 64;
 /// two MiB. Who asks beyond that is served without.
 pub const DIRECT_WAITING_MAX: usize = 8192;
 
+/// Blocks of a span that are looked for to tell whether it is kept: some microseconds, and of a
+/// span with more of them one in some tells of the others.
+pub const KEPT_LOOKS_MAX: u64 = 64;
+
 /// How long a body waits for a buffer of the pool of blocks before it goes on without one.
 pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
 

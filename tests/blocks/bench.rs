@@ -310,6 +310,11 @@ impl Bench {
         Served { end: conn.end.expect("it has ended"), wire: std::mem::take(&mut conn.wire) }
     }
 
+    /// Whether the first bytes of a file are kept.
+    pub(crate) fn keeps(&self, path: &str, count: usize) -> bool {
+        self.blocks.keeps(&self.versions[path], 0..count as u64)
+    }
+
     pub(crate) fn stats(&self) -> &cache::Stats {
         &self.cache
     }

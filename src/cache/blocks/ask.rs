@@ -9,7 +9,7 @@ use super::{Entry, Inner, Origin, State};
 use crate::base::Instant;
 use crate::cache::version::Version;
 use crate::eviction::Policy;
-use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT};
+use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT, KEPT_LOOKS_MAX};
 use crate::ring::Owner;
 
 impl Inner {
@@ -98,11 +98,22 @@ impl Inner {
         Answer::Waiting
     }
 
-    /// Whether the block at an offset of a file is there, or on its way.
-    pub(super) fn keeps(&self, version: &Version, offset: u64) -> bool {
-        let id = BlockId::of(version, offset / self.options.block_bytes as u64);
-        let entry = self.entries.get(&id);
-        entry.is_some_and(|entry| !matches!(entry.state, State::Failed(_)))
+    /// Whether the blocks of a span are there, or on their way. Of a long one some are looked at.
+    pub(super) fn keeps(&self, version: &Version, span: &Range<u64>) -> bool {
+        let indices = block::indices(span, self.options.block_bytes);
+        let (first, count) = (indices.start, indices.end - indices.start);
+        let looks = count.min(KEPT_LOOKS_MAX);
+        let keeps = |look: u64| {
+            // Evenly, with the first and the last.
+            let index = first + look * (count - 1) / looks.saturating_sub(1).max(1);
+            let need = block::part(index, span, self.options.block_bytes);
+            match self.entries.get(&BlockId::of(version, index)).map(|entry| &entry.state) {
+                Some(State::Ready(block)) => block.has(&need),
+                Some(State::Queued(_) | State::Reading) => true,
+                Some(State::Failed(_)) | None => false,
+            }
+        };
+        looks > 0 && (0..looks).all(keeps)
     }
 
     fn wait_for(&mut self, id: BlockId, waiter: Owner) {

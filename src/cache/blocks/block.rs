@@ -118,13 +118,19 @@ pub(super) fn parts(
     span: Range<u64>,
     block_bytes: usize,
 ) -> impl Iterator<Item = (u64, Range<u32>)> {
+    indices(&span, block_bytes).map(move |index| (index, part(index, &span, block_bytes)))
+}
+
+/// The blocks that a span of a file lies in.
+pub(super) fn indices(span: &Range<u64>, block_bytes: usize) -> Range<u64> {
     let bytes = block_bytes as u64;
-    let first = span.start / bytes;
-    let last = span.end.div_ceil(bytes);
-    (first..last).map(move |index| {
-        let start = index * bytes;
-        let from = span.start.max(start) - start;
-        let to = span.end.min(start + bytes) - start;
-        (index, from as u32..to as u32)
-    })
+    span.start / bytes..span.end.div_ceil(bytes)
+}
+
+/// Which part of a block a span has.
+pub(super) fn part(index: u64, span: &Range<u64>, block_bytes: usize) -> Range<u32> {
+    let start = index * block_bytes as u64;
+    let from = span.start.max(start) - start;
+    let to = span.end.min(start + block_bytes as u64) - start;
+    from as u32..to as u32
 }

@@ -63,9 +63,9 @@ impl Blocks {
         self.0.borrow_mut().woken.pop()
     }
 
-    /// Whether the block at an offset of a file is there, or on its way.
-    pub fn keeps(&self, version: &Version, offset: u64) -> bool {
-        self.0.borrow().keeps(version, offset)
+    /// Whether the blocks of a span are there, or on their way, as far as some of them tell.
+    pub fn keeps(&self, version: &Version, span: Range<u64>) -> bool {
+        self.0.borrow().keeps(version, &span)
     }
 
     /// Whether somebody waits for a buffer already.
