@@ -137,6 +137,25 @@ fn what_was_read_of_a_file_that_grew_meanwhile_is_served_and_not_kept() {
     bench.end();
 }
 
+/// A log that is written to while it is sent: what is read ahead of it would be thrown away.
+#[test]
+fn a_file_that_grows_all_the_time_is_read_once() {
+    const BLOCKS: usize = 40;
+    let mut bench = Bench::new(27, Setup { send_buffer: 3 * BLOCK, ..setup() });
+    let bytes = bench.file("a", BLOCKS * BLOCK);
+    let body = bench.begin("a", 0, bytes.len() as u64);
+    let mut size = bytes.len() as u64;
+    while bench.goes_on(body) {
+        size += 100;
+        bench.world.resize("a", size);
+        bench.turn();
+    }
+    bench.result(body).whole(&bytes);
+    let reads = bench.operations(Technique::DirectRead);
+    assert!(reads <= BLOCKS as u64 * 11 / 10, "{reads} reads of {BLOCKS} blocks");
+    bench.end();
+}
+
 #[test]
 fn a_disk_that_fails_in_the_middle_cuts_and_the_next_request_reads_again() {
     let mut bench = Bench::new(7, Setup { buffers: 8, ..setup() });

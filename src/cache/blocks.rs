@@ -275,7 +275,7 @@ impl Inner {
         self.one_less(end.mount);
         self.starved = false;
         let entry = self.entries.get_mut(&id).expect("what is being read is listed");
-        entry.version = None;
+        let version = entry.version.take();
         entry.since = now;
         self.woken.append(&mut entry.waiters);
         let keep = match end.result {
@@ -285,6 +285,9 @@ impl Inner {
                     before => (7 * before + end.took.as_nanos() as u64) / 8,
                 };
                 entry.state = State::Ready(Rc::new(block));
+                if let Some(version) = version {
+                    version.note_kept(end.unchanged);
+                }
                 end.unchanged
             }
             Err(fault) => {

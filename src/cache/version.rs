@@ -35,6 +35,8 @@ pub struct Version {
     asked: Cell<Option<Instant>>,
     /// Whether the content was sent from memory since the eviction's hand passed.
     sent: Cell<bool>,
+    /// Whether the last block that was read of it was not kept.
+    unkept: Cell<bool>,
     /// What of it was last found in the page cache.
     resident: Cell<Resident>,
 }
@@ -100,6 +102,7 @@ impl Version {
             body: RefCell::default(),
             asked: Cell::default(),
             sent: Cell::default(),
+            unkept: Cell::default(),
             resident: Cell::default(),
         }
     }
@@ -177,6 +180,16 @@ impl Version {
     /// Takes note that it is asked for; the answer is when it was before.
     pub fn note_asked(&self, now: Instant) -> Option<Instant> {
         self.asked.replace(Some(now))
+    }
+
+    /// Takes note whether a block that was read of it was kept.
+    pub(super) fn note_kept(&self, kept: bool) {
+        self.unkept.set(!kept);
+    }
+
+    /// Whether the last one was not, as of a file that is being written to.
+    pub(super) fn is_unkept(&self) -> bool {
+        self.unkept.get()
     }
 
     /// When it was last asked for, as far as anybody took note.

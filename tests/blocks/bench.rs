@@ -298,6 +298,11 @@ impl Bench {
         self.run_until(&all);
     }
 
+    /// Whether a body has not come to its end.
+    pub(crate) fn goes_on(&self, body: usize) -> bool {
+        self.bodies[body].end.is_none()
+    }
+
     pub(crate) fn run_until(&mut self, bodies: &[usize]) {
         while bodies.iter().any(|body| self.bodies[*body].end.is_none()) {
             self.turn();

@@ -178,7 +178,8 @@ impl Inner {
         if self.entries.contains_key(&id) {
             return true;
         }
-        if self.unasked >= self.options.blocks_max / DIRECT_AHEAD_SHARE {
+        // What is not kept would be gone when it is asked for.
+        if version.is_unkept() || self.unasked >= self.options.blocks_max / DIRECT_AHEAD_SHARE {
             return false;
         }
         self.queue(id, version, block::aligned(&need, version), origin, now);
