@@ -234,6 +234,11 @@ impl Load {
         self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.size)
     }
 
+    /// The mount that a part was found on.
+    pub(super) fn mount_of(&self, part: Part) -> u64 {
+        self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.mount)
+    }
+
     /// The job that hashes a part, unless it is the same file as before, or larger than
     /// `bytes_max`.
     pub(super) fn to_hash(

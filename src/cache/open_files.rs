@@ -339,7 +339,8 @@ impl OpenFiles {
             load.pending += 1;
             self.to_hash.push((key, part), Op::Job(job));
         }
-        let size = load.size(part);
+        let (size, mount) = (load.size(part), load.mount_of(part));
+        self.roots[usize::from(entry.tree.0)].met(mount);
         let neighbours = part == Part::ORIGINAL
             && !std::mem::replace(&mut load.neighbours, true)
             && self.options.precompressed;

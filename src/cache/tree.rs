@@ -33,6 +33,8 @@ pub struct Directory {
 pub(super) struct Root {
     pub(super) directory: Directory,
     pub(super) names: HashMap<Rc<[u8]>, Key>,
+    /// Whether a file was found on a mount that is not one of those that were listed.
+    strays: bool,
     /// Counts the directories that were here.
     pub(super) generation: u32,
     /// Device and inode, once they were asked for.
@@ -63,6 +65,7 @@ impl Root {
         Self {
             directory,
             names: HashMap::new(),
+            strays: false,
             generation: 0,
             identity: None,
             checked: Instant::default(),
@@ -80,7 +83,14 @@ impl Root {
         // Of those that lie over one another at one path the last is on top.
         let longest = mounts.iter().filter(|(path, _)| lies_in(path)).max_by_key(|(p, _)| p.len());
         let mount = longest.map_or(0, |(_, mount)| *mount);
-        How { mount, crosses: mounts.len() != 1, ..How::default() }
+        How { mount, crosses: self.strays || mounts.len() != 1, ..How::default() }
+    }
+
+    /// A file beneath it was found on a mount. If that was made after the others were listed, no
+    /// open beneath the directory is known not to lead there from now on.
+    pub(super) fn met(&mut self, mount: u64) {
+        let listed = self.directory.mounts.iter().any(|(_, one)| *one == mount);
+        self.strays |= mount != 0 && !listed;
     }
 
     /// Whether the directory is still the one of its path, for a request that began at `since`.
@@ -131,5 +141,24 @@ impl Root {
             self.directory.file = file;
             self.generation += 1;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ring::{Closing, Descriptor};
+
+    #[test]
+    fn a_file_on_a_mount_that_was_not_listed_leaves_every_open_to_a_thread() {
+        let fd = tempfile::tempfile().unwrap().into();
+        let file = File::from(Descriptor::adopt(fd, &Rc::new(Closing::default())));
+        let mut root =
+            Root::new(Directory { file, follow: None, mounts: vec![(Box::default(), 7)] });
+        root.met(7);
+        assert_eq!((root.expects(b"a/b").mount, root.expects(b"a/b").crosses), (7, false));
+        root.met(8);
+        assert!(root.expects(b"a/b").crosses);
     }
 }

@@ -20,6 +20,9 @@ pub const READ_OPERATIONS_MAX: u32 = 256;
 /// may block.
 pub const MOUNTS_MAX: usize = 64;
 
+/// Devices of one mount that are told apart: file systems with subvolumes and layers show some.
+pub const MOUNT_DEVICES_MAX: usize = 4;
+
 /// Threads that the kernel may keep for one ring: some mounts that hang with all that they may,
 /// and room for the others.
 pub const RING_THREADS_MAX: u32 = 512;

@@ -3,7 +3,9 @@
 //!
 //! A mount is met with the first file of it whose facts were asked. One byte of a regular file is
 //! then asked for with the wish not to block: where that is refused, a helper looks up what the
-//! file system is. Till then operations on its files are taken for ones that may block.
+//! file system is. Till then operations on its files are taken for ones that may block. The kernel
+//! gives the number of a mount that is gone to a later one: it is looked at again with each device
+//! that was not seen on it.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -13,7 +15,8 @@ use rustix::io::Errno;
 use super::{Owner, Reactor};
 use crate::base::half_of_rest;
 use crate::limits::{
-    BLOCKING_OPERATIONS_MAX, MOUNT_WAKES, MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX,
+    BLOCKING_OPERATIONS_MAX, MOUNT_DEVICES_MAX, MOUNT_WAKES, MOUNTS_MAX, NAME_OPERATIONS_MAX,
+    READ_OPERATIONS_MAX,
 };
 use crate::ring::handle::{Closing, File};
 use crate::ring::io::Kernel;
@@ -44,6 +47,8 @@ impl Class {
 struct Mount {
     number: u64,
     kind: MountKind,
+    /// Devices that its files were seen on: one, or some where a mount shows several.
+    devices: Vec<(u32, u32)>,
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
@@ -134,6 +139,16 @@ impl Mounts {
         })
     }
 
+    /// Whether the kind of a file's mount is known, or being looked up.
+    fn know(&self, facts: &Facts) -> bool {
+        let mount = &self.list[self.place(facts.mount)];
+        let seen = mount.devices.contains(&facts.device);
+        // One with so many devices is not looked at for each of them.
+        let seen = seen || mount.devices.len() >= MOUNT_DEVICES_MAX;
+        let known = seen && !matches!(mount.kind, MountKind::Unproven);
+        mount.number == facts.mount && (mount.asked || known)
+    }
+
     fn enlist(&mut self, number: u64) -> usize {
         let place = self.place(number);
         if self.list[place].number == number || self.list.len() == MOUNTS_MAX {
@@ -221,16 +236,16 @@ impl<K: Kernel> Reactor<K> {
     /// The facts of a file were told: it is of that mount.
     pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
         file.set_mount(facts.mount);
-        let place = self.mounts.place(facts.mount);
-        let known = self.mounts.list[place].number == facts.mount
-            && (self.mounts.list[place].asked
-                || !matches!(self.mounts.list[place].kind, MountKind::Unproven));
-        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
+        if self.mounts.know(facts) || facts.mount == 0 || facts.kind != FileKind::Regular {
             return;
         }
         let place = self.mounts.enlist(facts.mount);
         if place == 0 {
             return;
+        }
+        let devices = &mut self.mounts.list[place].devices;
+        if !devices.contains(&facts.device) {
+            devices.push(facts.device);
         }
         // The wish alone is looked at before anything else is: this never blocks.
         let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, mapped: false };
@@ -289,6 +304,20 @@ mod tests {
         let closing = Rc::new(Closing::default());
         assert_eq!(mounts.ends(&close(7), &closing).collect::<Vec<_>>(), [owner]);
         assert!(mounts.have_room_for(&close(7)));
+    }
+
+    /// mount_namespaces(7) does not say it: numbers of mounts are given again.
+    #[test]
+    fn a_number_that_comes_again_with_another_device_is_looked_at_again() {
+        let mut mounts = Mounts::new(1000);
+        let facts = |minor| Facts { mount: 7, device: (0, minor), ..Facts::default() };
+        let place = mounts.enlist(7);
+        assert!(!mounts.know(&facts(30)), "nothing is known");
+        mounts.list[place].kind = MountKind::NonBlocking;
+        mounts.list[place].devices.push((0, 30));
+        assert!(mounts.know(&facts(30)) && !mounts.know(&facts(31)));
+        mounts.list[place].devices.extend((31..40).map(|minor| (0, minor)));
+        assert!(mounts.know(&facts(99)), "some file systems have a device for each subvolume");
     }
 
     #[test]
