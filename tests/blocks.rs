@@ -122,6 +122,24 @@ fn a_file_cut_between_blocks_cuts_the_body_and_pads_nothing() {
     bench.end();
 }
 
+/// What was read after the write is not sent under the validators of before.
+#[test]
+fn a_file_written_to_in_place_cuts_the_body() {
+    let mut bench = Bench::new(28, Setup { send_buffer: 10_000, ..setup() });
+    let bytes = bench.file("a", 40 * BLOCK);
+    let body = bench.begin("a", 0, bytes.len() as u64);
+    for _ in 0..6 {
+        bench.turn();
+    }
+    bench.world.rewrite("a", content(99, bytes.len()));
+    bench.run();
+    let result = bench.result(body);
+    result.prefix(&bytes);
+    assert_eq!(result.end, Step::Failed(BodyError::Changed));
+    assert!((1..bytes.len()).contains(&result.wire.len()), "begun, and not ended");
+    bench.end();
+}
+
 #[test]
 fn what_was_read_of_a_file_that_grew_meanwhile_is_served_and_not_kept() {
     let mut bench = Bench::new(6, setup());

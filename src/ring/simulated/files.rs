@@ -312,6 +312,15 @@ impl Files {
     }
 
     /// Cuts a file to a size, or lengthens it.
+    pub(super) fn rewrite(&mut self, inode: usize, bytes: Vec<u8>, now: WallClock) {
+        let of = &mut self.inodes[inode];
+        let size = bytes.len();
+        let before = std::mem::replace(&mut of.node, Node::File(bytes));
+        assert!(matches!(before, Node::File(before) if before.len() == size), "of equal size");
+        of.modified = now;
+        of.changed = now;
+    }
+
     pub(super) fn resize(&mut self, inode: usize, size: u64, now: WallClock) {
         let of = &mut self.inodes[inode];
         let Node::File(bytes) = &mut of.node else { return };
