@@ -297,7 +297,7 @@ impl Load {
     }
 }
 
-/// A descriptor past the page cache, where the file system says what alignment it needs.
+/// A descriptor past the page cache, where the file system does not say that it has no alignment.
 fn direct_of((file, facts): (File, Facts)) -> Option<Direct> {
     let (memory, offset) = (facts.direct_memory, facts.direct_offset);
     let usable = memory.is_power_of_two() && offset.is_power_of_two();

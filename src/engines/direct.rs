@@ -6,8 +6,8 @@
 //! for bodies, block by block, and nothing of it is kept.
 //!
 //! Needs a descriptor with O_DIRECT and an alignment that the blocks have; a file system that has
-//! none, or refuses the first read, is a reason to decline. A read that fails later, or a file
-//! that is shorter or another than it was, ends the body.
+//! none, is in memory or not known yet, or refuses the first read, is a reason to decline. A read
+//! that fails later, or a file that is shorter or another than it was, ends the body.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_byt
 use crate::base::Instant;
 use crate::cache::{Answer, BlockFault, Loan, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
-use crate::ring::{Completion, Gather, Io, Op, Outgoing, Start, Wake};
+use crate::ring::{Completion, Gather, Io, MountKind, Op, Outgoing, Start, Wake};
 
 /// What a buffer of any pool is aligned to, in bytes.
 const BUFFER_ALIGNMENT: u32 = 4096;
@@ -68,8 +68,13 @@ impl Direct {
     }
 
     /// Why the file cannot be read this way, if that is known beforehand.
-    fn refused(&self) -> Option<Decline> {
+    fn refused(&self, io: &dyn Io) -> Option<Decline> {
         let Some(direct) = &self.body.version.direct else { return Some(Decline::NoDirect) };
+        // What is in memory needs no second place there, even if it takes such reads.
+        let kind = io.mount_kind(self.body.version.facts.mount);
+        if matches!(kind, MountKind::InMemory | MountKind::Unproven) {
+            return Some(Decline::NoDirect);
+        }
         let block = self
             .body
             .blocks
@@ -226,7 +231,7 @@ impl Engine for Direct {
         }
         match wake {
             Wake::Begin => {
-                if let Some(why) = self.refused() {
+                if let Some(why) = self.refused(io) {
                     return Step::Declined(why);
                 }
                 if let Some(blocks) = &self.body.blocks {

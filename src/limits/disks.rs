@@ -12,8 +12,8 @@ pub const BLOCKING_OPERATIONS_MAX: u32 = 16;
 pub const NAME_OPERATIONS_MAX: u32 = 64;
 
 /// Reads of files of one worker on a mount whose misses take no thread: enough to keep a fast disk
-/// busy in blocks. Half of the body buffers that reads of other mounts leave is the bound if that is
-/// less, so that disks that hang leave some to the next one.
+/// busy in blocks. Half of the body buffers that reads of other mounts leave is the bound if that
+/// is less, so that disks that hang leave some to the next one.
 pub const READ_OPERATIONS_MAX: u32 = 256;
 
 /// Mounts whose kind and share is kept apart. All further ones are taken together for one that
@@ -36,6 +36,10 @@ pub const MOUNT_WAKES: usize = 4;
 /// How long a turn may take before it counts as a stall: ten times what a turn of the greatest
 /// budget takes, and less than a client notices.
 pub const STALL: Duration = Duration::from_millis(10);
+
+/// Alignment in bytes that O_DIRECT is tried with where the file system does not tell: a page,
+/// which is more than any disk asks for. What refuses it says so at the first read.
+pub const DIRECT_ALIGNMENT_UNTOLD: u32 = 4096;
 
 // residency
 

@@ -19,7 +19,8 @@ pub struct Facts {
     pub inode: u64,
     /// The mount that the file was reached by.
     pub mount: u64,
-    /// Alignment that O_DIRECT needs of memory, in bytes; 0 where it is refused or unknown.
+    /// Alignment that O_DIRECT needs of memory, in bytes; 0 where it is refused. What the file
+    /// system does not tell is assumed.
     pub direct_memory: u32,
     /// Alignment that O_DIRECT needs of offsets and lengths, in bytes; 0 likewise.
     pub direct_offset: u32,

@@ -14,6 +14,7 @@ use super::notices;
 use super::op::{Ask, Facts, FileKind, Op, Sheet};
 use super::outgoing::Outgoing;
 use crate::base::WallClock;
+use crate::limits::DIRECT_ALIGNMENT_UNTOLD;
 use crate::techniques::{Error, residency};
 
 /// Carries out an inline operation. `AGAIN` says that a socket or pipe is full, or a pipe empty.
@@ -158,8 +159,8 @@ pub(super) fn facts_of(told: &rustix::fs::Statx) -> Facts {
         device: (told.stx_dev_major, told.stx_dev_minor),
         inode: told.stx_ino,
         mount: told.stx_mnt_id,
-        direct_memory: if aligned { told.stx_dio_mem_align } else { 0 },
-        direct_offset: if aligned { told.stx_dio_offset_align } else { 0 },
+        direct_memory: if aligned { told.stx_dio_mem_align } else { DIRECT_ALIGNMENT_UNTOLD },
+        direct_offset: if aligned { told.stx_dio_offset_align } else { DIRECT_ALIGNMENT_UNTOLD },
     }
 }
 
@@ -182,8 +183,8 @@ pub(super) fn facts_on(sheet: &Sheet) -> Facts {
         device: (int(136), int(140)),
         inode: long(32),
         mount: long(144),
-        direct_memory: if aligned { int(152) } else { 0 },
-        direct_offset: if aligned { int(156) } else { 0 },
+        direct_memory: if aligned { int(152) } else { DIRECT_ALIGNMENT_UNTOLD },
+        direct_offset: if aligned { int(156) } else { DIRECT_ALIGNMENT_UNTOLD },
     }
 }
 
@@ -209,5 +210,24 @@ pub(super) fn again_if_interrupted<T>(
             Err(Errno::INTR) => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// statx(2): a file system that does not know of the question leaves the bit out, and one that
+    /// refuses O_DIRECT answers with zero.
+    #[test]
+    fn an_alignment_that_is_not_told_is_assumed_and_one_of_zero_is_a_refusal() {
+        let mut sheet: Sheet = [0; size_of::<Sheet>() / 8];
+        let facts = facts_on(&sheet);
+        assert_eq!(facts.direct_memory, DIRECT_ALIGNMENT_UNTOLD);
+        assert_eq!(facts.direct_offset, DIRECT_ALIGNMENT_UNTOLD);
+        let mask = StatxFlags::DIOALIGN.bits().to_ne_bytes();
+        sheet[0] = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], 0, 0, 0, 0]);
+        let facts = facts_on(&sheet);
+        assert_eq!((facts.direct_memory, facts.direct_offset), (0, 0));
     }
 }
