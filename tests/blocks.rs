@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use bench::{BLOCK, Bench, Setup, content};
 use pitcrew::engines::{BodyError, Decline, Step};
-use pitcrew::limits::SETTLED_COARSE;
+use pitcrew::limits::{SEND_BYTES_MAX, SETTLED_COARSE};
 use pitcrew::ring::simulated::{Fault, Faults, Random};
 use pitcrew::ring::{MountKind, Technique};
 use rustix::io::Errno;
 
 fn setup() -> Setup {
-    Setup { buffers: 16, foresees: false, send_buffer: 1 << 20 }
+    Setup { buffers: 16, foresees: false, send_buffer: 1 << 20, block: BLOCK }
 }
 
 #[test]
@@ -33,6 +33,21 @@ fn what_was_read_is_not_read_again() {
     assert_eq!(bench.operations(Technique::DirectRead), reads, "and never again");
     assert!(bench.stats().block_hits.read() >= 10);
     assert_eq!(bench.stats().block_misses.read() + bench.stats().block_ahead.read(), 6);
+    bench.end();
+}
+
+/// A block that goes in several sends is one that was asked for, and used, once.
+#[test]
+fn a_block_of_many_sends_is_asked_for_once() {
+    let block = 8 * SEND_BYTES_MAX;
+    let mut bench = Bench::new(26, Setup { buffers: 4, send_buffer: 2 * block, block, ..setup() });
+    let bytes = bench.file("a", block);
+    bench.serve("a", 0, block as u64).whole(&bytes);
+    assert!(bench.operations(Technique::SendMsg) + bench.operations(Technique::Send) >= 8);
+    assert_eq!(bench.stats().block_hits.read(), 0, "it was a miss");
+    bench.serve("a", 0, block as u64).whole(&bytes);
+    assert_eq!(bench.stats().block_hits.read(), 1);
+    assert_eq!(bench.operations(Technique::DirectRead), 1);
     bench.end();
 }
 
@@ -494,7 +509,8 @@ fn schedule(seed: u64) {
     let faults = if gentle { Faults::gentle(&mut random) } else { Faults::some(&mut random) };
     let buffers = *random.pick(&[1, 2, 3, 8, 16]);
     let send_buffer = *random.pick(&[700, 30_000, 1 << 20]);
-    let mut bench = Bench::new(seed, Setup { buffers, foresees: random.chance(700), send_buffer });
+    let foresees = random.chance(700);
+    let mut bench = Bench::new(seed, Setup { buffers, foresees, send_buffer, block: BLOCK });
     let names = ["a", "b", "c"];
     let files = names.map(|name| bench.file(name, 1 + random.below(8 * BLOCK as u64) as usize));
     bench.world.set_faults(faults);

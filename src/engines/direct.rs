@@ -9,6 +9,7 @@
 //! none, is in memory or not known yet, or refuses the first read, is a reason to decline. A read
 //! that fails later, or a file that is shorter or another than it was, ends the body.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::buffered::{Buffered, Source};
@@ -30,6 +31,8 @@ struct Direct {
     body: Body,
     head_bytes: u64,
     progress: Progress,
+    /// The block that is being sent, and which it is: larger ones go in several sends.
+    held: Option<(u64, Rc<Loan>)>,
     /// Since when a block is waited for.
     asked: Option<Instant>,
     /// What keeps it waited for.
@@ -57,6 +60,7 @@ impl Direct {
             head_bytes: head_bytes(&body.head),
             body,
             progress: Progress::default(),
+            held: None,
             asked: None,
             wait: None,
             rest: Gather::default(),
@@ -104,6 +108,16 @@ impl Direct {
         let at = self.body.offset + self.progress.body;
         let (index, start) = (at / bytes, at % bytes);
         let end = bytes.min(start + self.left());
+        let count = (end - start).min(SEND_BYTES_MAX as u64);
+        match &self.held {
+            Some((held, loan)) if *held == index => {
+                let loan = Rc::clone(loan);
+                self.gather(loan, start, count);
+                return Ok(self.send());
+            }
+            // Before another one is asked for, which may need its buffer.
+            _ => self.held = None,
+        }
         let now = io.now();
         let since = *self.asked.get_or_insert(now);
         let version = &self.body.version;
@@ -114,7 +128,8 @@ impl Direct {
         match answer {
             Answer::Ready(loan) => {
                 self.asked = None;
-                let count = (end - start).min(SEND_BYTES_MAX as u64);
+                let loan = Rc::new(loan);
+                self.held = Some((index, Rc::clone(&loan)));
                 let next = (index + 1) * bytes..self.body.offset + self.body.count;
                 if next.start < next.end {
                     let window = self.drain.window(blocks.latency(), bytes);
@@ -132,12 +147,12 @@ impl Direct {
         }
     }
 
-    fn gather(&mut self, loan: Loan, start: u64, count: u64) {
+    fn gather(&mut self, loan: Rc<Loan>, start: u64, count: u64) {
         if let Some(head) = self.body.head.take() {
             self.rest.push(head);
         }
         let range = start as usize..(start + count) as usize;
-        self.rest.push(Outgoing::kept(std::rc::Rc::new(loan), range));
+        self.rest.push(Outgoing::kept(loan, range));
     }
 
     /// Sends what was gathered.

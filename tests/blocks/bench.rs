@@ -14,7 +14,7 @@ use pitcrew::ring::{
     Wake,
 };
 
-/// Bytes of a block.
+/// Bytes of a block, unless another size is asked for.
 pub(crate) const BLOCK: usize = 8192;
 /// What goes before every body.
 pub(crate) const HEAD: &[u8] = b"a head:";
@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) buffers: usize,
     pub(crate) foresees: bool,
     pub(crate) send_buffer: usize,
+    /// Bytes of a block.
+    pub(crate) block: usize,
 }
 
 pub(crate) struct Bench {
@@ -97,7 +99,7 @@ impl Bench {
                 (4096, 1),
                 (4096, 1),
                 (BODY_HEAD_ROOM + BODY_BLOCK_BYTES, 40),
-                (BLOCK, setup.buffers),
+                (setup.block, setup.buffers),
             ],
             pipes_max: 1,
             pipe_bytes: 4096,
@@ -107,7 +109,7 @@ impl Bench {
         let mut reactor = Reactor::new(kernel, options, Arc::clone(&ring), |_, _| Some(0)).unwrap();
         let cache = Arc::new(cache::Stats::default());
         let options = BlockOptions {
-            block_bytes: BLOCK,
+            block_bytes: setup.block,
             blocks_max: setup.buffers,
             reads_max: 8,
             foresees: setup.foresees,
