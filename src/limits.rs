@@ -217,7 +217,7 @@ pub const HOT_BODY_BYTES_MAX: usize = 16 * 1024;
 /// and several of them in one send. Larger ones are gathered by the kernel from where they are.
 pub const HOT_COPIED_BYTES_MAX: usize = 3 * 1024;
 
-/// Bodies that one worker reads at once to keep them.
+/// Bodies that one worker reads at once to keep them; of one mount half of what others leave.
 pub const HOT_READS_MAX: usize = 16;
 
 /// How long after its last change what was read of a file may be kept in memory: file systems tell

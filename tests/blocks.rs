@@ -302,6 +302,75 @@ fn two_disks_that_hang_hold_up_no_blocks_of_a_third() {
     bench.end();
 }
 
+/// What was read ahead of bodies whose disks hang leaves room to read ahead of others.
+#[test]
+fn two_disks_that_hang_leave_a_third_room_to_read_ahead() {
+    let mut bench = Bench::new(29, Setup { buffers: 64, send_buffer: 3 * BLOCK, ..setup() });
+    let bytes = bench.file("a", 20 * BLOCK);
+    for name in ["one", "two"] {
+        let mount = bench.world.mount(name, MountKind::NonBlocking);
+        let names: Vec<_> = (0..20).map(|number| format!("{name}/{number}")).collect();
+        for name in &names {
+            bench.file(name, 20 * BLOCK);
+        }
+        let before = bench.stats().block_ahead.read();
+        for name in &names {
+            let body = bench.begin(name, 0, 20 * BLOCK as u64);
+            bench.sleeps(body, true);
+        }
+        while bench.stats().block_ahead.read() == before {
+            bench.turn();
+        }
+        bench.world.hang(mount, true);
+        (0..3).for_each(|_| bench.turn());
+    }
+    let before = bench.stats().block_ahead.read();
+    bench.serve("a", 0, bytes.len() as u64).whole(&bytes);
+    assert!(bench.stats().block_ahead.read() > before + 5, "most of it is read ahead");
+    for mount in [2, 3] {
+        bench.world.hang(mount, false);
+    }
+    bench.end();
+}
+
+/// Who has waited for a slow read does not go on without blocks because of that.
+#[test]
+fn the_time_of_a_slow_read_is_no_wait_for_a_buffer() {
+    let mut bench = Bench::new(30, Setup { buffers: 1, send_buffer: 100, ..setup() });
+    let bytes = bench.file("a", BLOCK);
+    bench.world.script(Technique::DirectRead, 0, Fault::Late(Duration::from_millis(300)));
+    let part = bench.begin("a", 0, 512);
+    bench.sleeps(part, true);
+    bench.turn();
+    let whole = bench.begin("a", 0, BLOCK as u64);
+    while bench.operations(Technique::Stat) == 0 || !bench.blocks.is_short() {
+        bench.turn();
+    }
+    bench.nudge(whole);
+    assert_eq!(bench.stats().block_exhausted.read(), 0, "it has only begun to wait for a buffer");
+    bench.run_until(&[whole]);
+    assert_eq!(bench.stats().block_exhausted.read(), 1, "the other one keeps the only buffer");
+    bench.result(whole).whole(&bytes);
+    bench.sleeps(part, false);
+    bench.run();
+    bench.end();
+}
+
+#[test]
+fn an_alignment_that_blocks_do_not_have_is_a_reason_to_decline() {
+    let mut bench = Bench::new(31, setup());
+    bench.world.set_direct(Some((8192, 512)));
+    bench.file("a", 3 * BLOCK);
+    let result = bench.serve("a", 0, 3 * BLOCK as u64);
+    assert_eq!(result.end, Step::Declined(Decline::Alignment));
+    bench.world.set_direct(Some((512, 2 * BLOCK as u32)));
+    bench.file("b", 3 * BLOCK);
+    let result = bench.serve("b", 0, 3 * BLOCK as u64);
+    assert_eq!(result.end, Step::Declined(Decline::Alignment));
+    assert_eq!(bench.operations(Technique::DirectRead), 0);
+    bench.end();
+}
+
 /// What a wake costs does not depend on how many wait for a mount that has its share.
 #[test]
 fn a_thousand_who_wait_for_a_disk_that_hangs_are_not_looked_at_one_by_one() {

@@ -96,7 +96,16 @@ struct Entry {
     unpaid: u32,
     /// Since when it waits; when it was read, if it was.
     since: Instant,
+    /// When it came into its line.
+    queued: Instant,
     waiters: Vec<Owner>,
+}
+
+impl Entry {
+    /// The mount that it is read from, until it was.
+    fn mount(&self) -> u64 {
+        self.version.as_ref().expect("what is to be read has its file").facts.mount
+    }
 }
 
 #[derive(Debug)]
@@ -110,6 +119,8 @@ struct Inner {
     ahead: Lines,
     /// Blocks that nobody has asked for yet: queued, being read, or there.
     unasked: usize,
+    /// Those of them that are not there yet, by mount.
+    coming: Shares,
     /// Buffers of the pool that are here, in blocks and in reads.
     held: usize,
     /// Reads in flight, by mount.
@@ -148,6 +159,7 @@ impl Inner {
             asked: Lines::default(),
             ahead: Lines::default(),
             unasked: 0,
+            coming: Shares::default(),
             held: 0,
             reads: Shares::default(),
             parked: Vec::new(),
@@ -166,7 +178,7 @@ impl Inner {
     }
 
     fn has_work(&self) -> bool {
-        let waits = self.asked.has_open() || self.may_go_ahead() && self.ahead.has_open();
+        let waits = self.asked.has_open() || self.ahead.has_open();
         let may_read = self.reads.count() < self.options.reads_max;
         !self.parked.is_empty() || waits && may_read && (!self.starved || self.freed.get())
     }
@@ -205,6 +217,8 @@ impl Inner {
             }
             let fill = Fill::new(id, entry, buffer, self.options.block_bytes, io.now());
             self.reads.begin(fill.mount());
+            let half = self.options.reads_max.div_ceil(2);
+            assert!(self.reads.of(fill.mount()) <= half, "others have the other half");
             self.go_on(fill, io);
         }
     }
@@ -275,6 +289,9 @@ impl Inner {
         self.one_less(end.mount);
         self.starved = false;
         let entry = self.entries.get_mut(&id).expect("what is being read is listed");
+        if entry.origin != Origin::Asked {
+            self.coming.end(end.mount);
+        }
         let version = entry.version.take();
         entry.since = now;
         self.woken.append(&mut entry.waiters);
@@ -331,6 +348,9 @@ impl Inner {
         self.passing.clear();
         for fill in std::mem::take(&mut self.parked) {
             if let Some(entry) = self.entries.remove(&fill.id()) {
+                if entry.origin != Origin::Asked {
+                    self.coming.end(fill.mount());
+                }
                 self.woken.extend(&entry.waiters);
                 self.note_gone(&entry);
             }

@@ -20,7 +20,7 @@ use super::open_files::OpenFiles;
 use super::stats::Stats;
 use super::version::Version;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
-use crate::base::{Instant, WallClock};
+use crate::base::{Instant, WallClock, half_of_rest};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX};
 use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket};
 
@@ -96,13 +96,18 @@ impl Hot {
             && size.next_multiple_of(ALIGNMENT_BYTES_MIN as u64) <= self.bytes_max
     }
 
-    /// Has a body read, unless it is being read or so many are.
+    /// Has a body read, unless it is being read or so many are, of all or of its mount.
     fn want(&mut self, version: &Rc<Version>) {
-        let is_it = |other: &&Rc<Version>| Rc::ptr_eq(other, version);
-        let under_way = self.wanted.iter().chain(self.reading.values());
-        if self.wanted.len() + self.reading.len() < HOT_READS_MAX
-            && under_way.filter(is_it).count() == 0
-        {
+        let (mut own, mut others) = (0, 0);
+        for other in self.wanted.iter().chain(self.reading.values()) {
+            if Rc::ptr_eq(other, version) {
+                return;
+            }
+            let same = other.facts.mount == version.facts.mount;
+            own += usize::from(same);
+            others += usize::from(!same);
+        }
+        if own + others < HOT_READS_MAX && own < half_of_rest(HOT_READS_MAX, others) {
             self.wanted.push(Rc::clone(version));
         }
     }
@@ -195,5 +200,33 @@ impl OpenFiles {
     /// Takes note that a body from memory was put into an answer.
     pub fn put_body(&self) {
         self.hot.stats.hot_hits.add(1);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::http::negotiate::Coding;
+    use crate::ring::{Closing, Descriptor, Facts, File};
+
+    #[test]
+    fn mounts_that_hang_leave_reads_to_others() {
+        let mut hot = Hot::new(1 << 20, Arc::default());
+        let closing = Rc::new(Closing::default());
+        let mut want = |mount| {
+            let fd = tempfile::tempfile().unwrap().into();
+            let file = File::from(Descriptor::adopt(fd, &closing));
+            let facts = Facts { mount, size: 1, ..Facts::default() };
+            let version = Version::new(file, facts, Coding::Identity, Instant::default());
+            let before = hot.wanted.len();
+            hot.want(&Rc::new(version));
+            hot.wanted.len() > before
+        };
+        let mut had = Vec::new();
+        for mount in [1, 2, 3] {
+            had.push((0..HOT_READS_MAX).filter(|_| want(mount)).count());
+        }
+        assert_eq!(had, [8, 4, 2]);
     }
 }

@@ -224,6 +224,13 @@ impl Bench {
         self.bodies[body].sleeps = sleeps;
     }
 
+    /// Wakes a body for nothing.
+    pub(crate) fn nudge(&mut self, body: usize) {
+        let owner = self.bodies[body].owner;
+        self.reactor.wake(owner, Wake::Ready);
+        self.turn();
+    }
+
     /// The client of a body goes away, and everything of it.
     pub(crate) fn leave(&mut self, body: usize) {
         let conn = &mut self.bodies[body];

@@ -73,7 +73,8 @@ impl Inner {
             State::Queued(place) => {
                 let place = *place;
                 // Who waits for a mount that has its share would only wait elsewhere.
-                if now.since(since) >= DIRECT_WAIT && has_room {
+                // The time of a read that it has waited for before is the disk's.
+                if now.since(since.max(entry.queued)) >= DIRECT_WAIT && has_room {
                     self.stats.block_exhausted.add(1);
                     self.leave(id, waiter);
                     return Answer::Exhausted;
@@ -84,12 +85,16 @@ impl Inner {
                     // Nothing was read for it yet, so nothing was foreseen in time.
                     entry.since = now;
                     self.unasked -= 1;
+                    self.coming.end(place.mount);
                     self.ahead.remove(place);
                     entry.state = State::Queued(self.asked.push(place.mount, id));
                 }
                 self.wait_for(id, waiter);
             }
             State::Reading => {
+                if first != Origin::Asked {
+                    self.coming.end(entry.mount());
+                }
                 entry.origin = Origin::Asked;
                 self.wait_for(id, waiter);
                 self.note_asked(first, bytes, true);
@@ -158,11 +163,18 @@ impl Inner {
         let asked = origin == Origin::Asked;
         let lines = if asked { &mut self.asked } else { &mut self.ahead };
         let state = State::Queued(lines.push(version.facts.mount, id));
-        self.unasked += usize::from(!asked);
+        if !asked {
+            self.unasked += 1;
+            self.coming.begin(version.facts.mount);
+            let share = self.options.blocks_max / DIRECT_AHEAD_SHARE;
+            assert!(self.unasked <= share, "what is asked for has the rest of the pool");
+        }
         let version = Some(Rc::clone(version));
         let waiters = Vec::new();
-        self.entries
-            .insert(id, Entry { state, origin, version, want, unpaid: 0, since: now, waiters });
+        self.entries.insert(
+            id,
+            Entry { state, origin, version, want, unpaid: 0, since: now, queued: now, waiters },
+        );
     }
 
     /// Has a block read that nobody has asked for, if there is room for such ones.
@@ -179,7 +191,9 @@ impl Inner {
             return true;
         }
         // What is not kept would be gone when it is asked for.
-        if version.is_unkept() || self.unasked >= self.options.blocks_max / DIRECT_AHEAD_SHARE {
+        let share = self.options.blocks_max / DIRECT_AHEAD_SHARE;
+        let has_room = self.coming.leave_room(version.facts.mount, share);
+        if version.is_unkept() || self.unasked >= share || !has_room {
             return false;
         }
         self.queue(id, version, block::aligned(&need, version), origin, now);

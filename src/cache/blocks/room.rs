@@ -9,15 +9,9 @@ use crate::limits::DIRECT_WAIT;
 use crate::ring::{Deadline, Io, Lease, Pool};
 
 impl Inner {
-    /// The next block to read, which still waits then.
+    /// The next block to read, which still waits then: one that was asked for, if there is any.
     pub(super) fn next_queued(&mut self) -> Option<BlockId> {
-        let asked = self.next_of(false);
-        asked.or_else(|| self.may_go_ahead().then(|| self.next_of(true)).flatten())
-    }
-
-    /// Whether what nobody has asked for may be read: it takes half of the reads at most.
-    pub(super) fn may_go_ahead(&self) -> bool {
-        self.reads.count() < self.options.reads_max.div_ceil(2)
+        self.next_of(false).or_else(|| self.next_of(true))
     }
 
     /// The first one whose mount has room: one that hangs holds up nobody else's, and those that
@@ -43,7 +37,9 @@ impl Inner {
     /// A block that waits does so no longer.
     pub(super) fn leave_line(&mut self, id: BlockId) {
         let entry = &self.entries[&id];
-        let State::Queued(place) = entry.state else { unreachable!("only who waits stands in one") };
+        let State::Queued(place) = entry.state else {
+            unreachable!("only who waits stands in one")
+        };
         let asked = entry.origin == Origin::Asked;
         let lines = if asked { &mut self.asked } else { &mut self.ahead };
         lines.remove(place);
@@ -67,7 +63,10 @@ impl Inner {
     pub(super) fn drop_queued(&mut self, id: BlockId) {
         self.leave_line(id);
         let entry = self.entries.remove(&id).expect("it stood in a line");
-        self.unasked -= usize::from(entry.origin != Origin::Asked);
+        if entry.origin != Origin::Asked {
+            self.unasked -= 1;
+            self.coming.end(entry.mount());
+        }
     }
 
     /// There is no buffer for it now.

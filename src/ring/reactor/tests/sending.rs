@@ -1,6 +1,7 @@
 //! Sends: their order, corks, full sockets.
 
 use super::*;
+use crate::limits::STALL;
 
 #[test]
 fn nothing_is_sent_inline_while_a_send_is_in_flight() {
@@ -126,4 +127,24 @@ fn a_gather_send_takes_what_the_socket_takes_and_keeps_the_order() {
     assert_eq!((done.result, seen.as_slice()), (Ok(4), &b"head:bodydy"[..]));
     drop(done);
     assert_eq!(rig.reactor.leased(), ([0; 5], 0), "what was kept is home");
+}
+
+#[test]
+fn a_long_turn_is_a_stall_and_told_apart_if_it_sent_a_file() {
+    let mut rig = Rig::new();
+    let owner = rig.owner();
+    let (socket, _client) = rig.pair(100);
+    let file = rig.file(b"0123456789");
+    rig.turn();
+    let after = |rig: &mut Rig, time| {
+        rig.world.pass(time);
+        rig.turn();
+        (rig.reactor.stats.stalls.read(), rig.reactor.stats.stalls_sending.read())
+    };
+    assert_eq!(after(&mut rig, STALL / 2), (0, 0));
+    assert_eq!(after(&mut rig, STALL), (1, 0));
+    let sent = rig.reactor.io(owner).start(sendfile(&socket, &file, None));
+    assert!(matches!(sent, Start::Executed(_)), "{sent:?}");
+    assert_eq!(after(&mut rig, STALL), (2, 1));
+    assert_eq!(after(&mut rig, STALL), (3, 1), "what was sent before is of the turn before");
 }
