@@ -248,11 +248,6 @@ impl Version {
         self.resident.set(now);
     }
 
-    /// A part is being dropped from the page cache: what was found there counts no longer.
-    pub fn forget_resident(&self) {
-        self.resident.set(Resident::default());
-    }
-
     fn kept(&self, io: &dyn Io) -> Option<Resident> {
         let kept = self.resident.get();
         let young = io.now().since(kept.since) < RESIDENCY_KEPT && kept.since > io.pressed();

@@ -25,8 +25,9 @@ impl Reply<'_, '_, '_> {
         // whatever the page cache has; and asking may start read-ahead, which HEAD has no use for.
         let asks =
             span.len > thresholds.small_bytes_max && !kept && self.head.method == Method::Get;
+        let passes = options.drop_from.is_some_and(|least| version.facts.size >= least);
         let resident = match asks {
-            true => engines::begins_resident(version, span.start, span.len, io),
+            true => engines::begins_resident(version, span.start, span.len, passes, io),
             false => None,
         };
         let asked = match asks {
@@ -41,7 +42,7 @@ impl Reply<'_, '_, '_> {
             direct,
             kept,
             asked,
-            passes: options.drop_from.is_some_and(|least| version.facts.size >= least),
+            passes,
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
             rate: self.outbox.uptake.rate(),

@@ -101,7 +101,7 @@ impl Buffered {
         if self.body.passes && !direct && self.left_behind.is_none() {
             let bytes = u64::from(range.end - range.start);
             // What follows a cold part is read ahead by the kernel, on behalf of this body too.
-            let cold = begins_resident(&self.body.version, offset, bytes, io) != Some(true);
+            let cold = begins_resident(&self.body.version, offset, bytes, true, io) != Some(true);
             self.left_behind = cold.then(|| LeftBehind::from(offset));
         }
         Op::Read { file, offset, buffer, range, direct }

@@ -26,7 +26,6 @@ impl LeftBehind {
         if until < self.dropped + least.max(1) {
             return;
         }
-        version.forget_resident();
         // The kernel drops whole folios and no parts of them: one that lies across the end of the
         // part before goes only now.
         let offset = (self.dropped / FOLIO_BYTES_MAX * FOLIO_BYTES_MAX).max(self.begin);

@@ -9,7 +9,8 @@
 //! A part that was found there is asked about again a quarter of a second later, see
 //! [`crate::cache::Version`]. Once a body has met a cold part, the ring warms windows of it ahead
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
-//! it is sent is the one case in which the turn waits for the disk.
+//! it is sent is the one case in which the turn waits for the disk. But of a file of which nothing
+//! is to stay each part is asked about each time: whoever sends it drops what lies behind.
 
 use super::contract::{Body, BodyError, Decline, Step};
 use super::left_behind::LeftBehind;
@@ -70,11 +71,19 @@ impl Residency {
             window.ticket.is_some() || window.end > offset && young
         });
         self.forget_behind(body, offset, io);
+        let untold = matches!(kind, MountKind::Unproven | MountKind::Remote);
         let until = match self.window_at(offset) {
-            Some(Window { end, ticket: None, .. }) => Some(*end),
-            Some(_) => None,
-            None if matches!(kind, MountKind::Unproven | MountKind::Remote) => None,
-            None => match body.version.resident_until(offset, io) {
+            Some(Window { ticket: Some(_), .. }) => None,
+            Some(Window { end, .. }) if untold || !body.passes => Some(*end),
+            // Another body of the file may have dropped it behind itself since.
+            Some(Window { start, .. }) => {
+                let start = *start;
+                let there = self.look(body, offset, end, kind, io)?;
+                self.windows.retain(|window| there.is_some() || window.start != start);
+                there
+            }
+            None if untold => None,
+            None => match body.version.resident_until(offset, io).filter(|_| !body.passes) {
                 Some(until) => Some(until),
                 None => self.look(body, offset, end, kind, io)?,
             },
@@ -107,7 +116,9 @@ impl Residency {
             }
             let there = body.version.is_in_page_cache(offset..until, kind.may_block(), io);
             if there.map_err(|errno| Step::Failed(BodyError::Read(errno)))? {
-                body.version.note_resident(offset..until, io);
+                if !body.passes {
+                    body.version.note_resident(offset..until, io);
+                }
                 return Ok(Some(until));
             }
         }
@@ -199,7 +210,9 @@ impl Residency {
             Ok(count) => {
                 // A read that came short of the window's end has left the rest to be looked at.
                 window.end = window.end.min(window.start + u64::from(count));
-                body.version.note_resident(window.start..window.end, io);
+                if !body.passes {
+                    body.version.note_resident(window.start..window.end, io);
+                }
             }
             Err(errno) => {
                 self.end(Step::Failed(BodyError::Read(errno)), io);
@@ -222,11 +235,13 @@ impl Residency {
 }
 
 /// Whether the page cache has the begin of a span: its first window at least. None where that is
-/// not to be asked, or cannot be told. What is there is remembered, so nobody asks again.
+/// not to be asked, or cannot be told. What is there is remembered, so nobody asks again; but for a
+/// body that `passes`, and is to leave nothing: others like it drop what is there.
 pub fn begins_resident(
     version: &Version,
     offset: u64,
     count: u64,
+    passes: bool,
     io: &mut dyn Io,
 ) -> Option<bool> {
     let kind = io.mount_kind(version.facts.mount);
@@ -237,13 +252,15 @@ pub fn begins_resident(
     }
     let end = offset + count.min(u64::from(TURN_BYTES));
     let first = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(end);
-    if version.resident_until(offset, io).is_some_and(|until| until >= first) {
+    if !passes && version.resident_until(offset, io).is_some_and(|until| until >= first) {
         return Some(true);
     }
     for until in [end, first] {
         match version.is_in_page_cache(offset..until, kind.may_block(), io) {
             Ok(true) => {
-                version.note_resident(offset..until, io);
+                if !passes {
+                    version.note_resident(offset..until, io);
+                }
                 return Some(true);
             }
             Ok(false) => {}

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use pitcrew::engines::Reason;
-use pitcrew::ring::MountKind;
+use pitcrew::engines::{Kind, Reason};
 use pitcrew::ring::simulated::World;
+use pitcrew::ring::{MountKind, Technique};
 
 use super::worker::Rig;
 
@@ -46,6 +46,38 @@ fn whole(rig: &mut Rig, path: &str, body: &[u8]) {
         got.extend(client.read(usize::MAX));
     }
     client.close();
+}
+
+/// Clients of a file of which nothing is to stay drop its pages for each other.
+#[test]
+fn what_others_drop_behind_themselves_is_not_taken_to_be_there() {
+    const BYTES: usize = 12 << 20;
+    for kind in [Kind::Sendfile, Kind::Splice] {
+        let world = World::new(6);
+        world.file("large", vec![7; BYTES]);
+        let mut rig = Rig::dropping(world, kind, 1 << 20);
+        let clients = [(); 2].map(|()| {
+            let client = rig.world.connect(rig.listener, 1 << 16, 256 << 10);
+            client.write(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+            client
+        });
+        // It is there at first, so neither is declined.
+        while clients.iter().any(|client| client.available() == 0) {
+            rig.turn();
+        }
+        rig.world.evict("large");
+        let (mut got, mut turns) = ([0, 0], 0);
+        while got.iter().any(|got| *got < BYTES) {
+            // The second is so slow that the first drops what was warmed for it.
+            turns += 1;
+            got[0] += clients[0].read(usize::MAX).len();
+            got[1] += clients[1].read(if turns % 4 == 0 { 128 << 10 } else { 0 }).len();
+            rig.turn();
+        }
+        assert_eq!(rig.world.stalled(), 0, "{kind}");
+        assert!(rig.shard.ring.technique(Technique::Forget).operations.read() > 4, "{kind}");
+        assert_eq!(rig.shard.engines.engine(kind).declined.read(), 0, "{kind}");
+    }
 }
 
 fn chosen(rig: &Rig, why: Reason) -> u64 {

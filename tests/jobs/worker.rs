@@ -48,13 +48,25 @@ struct Plan {
     log: Option<access_log::Options>,
     /// Blocks of files that are kept, and reads of them at once.
     blocks: (usize, usize),
+    /// Bytes of files of which nothing is to stay in the page cache.
+    drop_from: Option<u64>,
 }
 
 impl Plan {
     fn new() -> Self {
         let (engine, hashes, crowd, blocks) = (Kind::Sendfile, true, CROWD, (0, 1));
         let (mounts, log) = (Vec::new(), None);
-        Self { engine, watched: false, hot_bytes: 0, hashes, mounts, crowd, log, blocks }
+        Self {
+            engine,
+            watched: false,
+            hot_bytes: 0,
+            hashes,
+            mounts,
+            crowd,
+            log,
+            blocks,
+            drop_from: None,
+        }
     }
 }
 
@@ -67,6 +79,12 @@ impl Rig {
     pub(crate) fn auto(world: World) -> Self {
         let (engine, blocks) = (Kind::Auto, (4, 1));
         Self::build(world, Plan { engine, hashes: false, blocks, ..Plan::new() })
+    }
+
+    /// With files of which nothing is to stay in the page cache.
+    pub(crate) fn dropping(world: World, engine: Kind, from: u64) -> Self {
+        let drop_from = Some(from);
+        Self::build(world, Plan { engine, hashes: false, drop_from, ..Plan::new() })
     }
 
     /// With directories that are watched, or not, and memory for small bodies; names are good for
@@ -102,7 +120,8 @@ impl Rig {
     }
 
     fn build(world: World, plan: Plan) -> Self {
-        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log, blocks } = plan;
+        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log, blocks, drop_from } =
+            plan;
         let (blocks_max, reads_max) = blocks;
         let direct_from = match engine {
             Kind::Direct => Some(1),
@@ -173,6 +192,7 @@ impl Rig {
             listing_memory: Arc::new(PageMemory::new(64 << 20)),
             connection: connection::Options {
                 idle_timeout: Duration::from_secs(600),
+                drop_from,
                 ..connection::Options::patient(engine, Duration::from_secs(60))
             },
             connections_max: crowd,
