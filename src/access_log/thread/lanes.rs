@@ -10,21 +10,17 @@
 //! reader that sleeps would else hold up each piece, for every sink.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::ioctl_fionread;
-
 use super::intake::{Piece, Place};
+use super::plumbing::{End, Plumbing};
 use super::{Feed, GAP};
 use crate::access_log::escape::Escape;
-use crate::access_log::ledger::{self, Entry, Kind};
+use crate::access_log::ledger::{self, Entry, Kind, ledger};
 use crate::access_log::marker;
 use crate::access_log::options::{Full, Options};
 use crate::access_log::stats::Stats;
-use crate::techniques::pipe::{SpliceFlags, splice_out, tee};
 
 /// Whether a sink is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +35,9 @@ enum State {
 }
 
 /// The pipe of one sink.
-struct Lane {
-    pipe: OwnedFd,
+struct Lane<P: Plumbing> {
+    pipe: P::End,
+    plumbing: P,
     ledger: ledger::Writer,
     /// Records that it misses and was not told of.
     missing: u64,
@@ -50,34 +47,31 @@ struct Lane {
 }
 
 /// See the module.
-pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+pub(super) struct Lanes<P: Plumbing> {
+    lanes: Vec<Lane<P>>,
     options: Arc<Options>,
     stats: Arc<Stats>,
-    /// Where bytes go that every sink has.
-    nowhere: Option<OwnedFd>,
+    plumbing: P,
 }
 
-impl Lanes {
-    pub(super) fn new(options: &Arc<Options>, stats: &Arc<Stats>) -> Self {
-        let nowhere = std::fs::File::options().write(true).open("/dev/null").ok();
-        Self {
-            lanes: Vec::new(),
-            options: Arc::clone(options),
-            stats: Arc::clone(stats),
-            nowhere: nowhere.map(OwnedFd::from),
-        }
+impl<P: Plumbing> Lanes<P> {
+    pub(super) fn new(options: &Arc<Options>, stats: &Arc<Stats>, plumbing: &P) -> Self {
+        let (options, stats) = (Arc::clone(options), Arc::clone(stats));
+        Self { lanes: Vec::new(), options, stats, plumbing: plumbing.clone() }
     }
 
     /// A pipe for the next sink: its other side.
-    pub(super) fn add(&mut self) -> io::Result<Feed> {
-        let (pipe, ledger, feed) = Feed::open()?;
-        self.lanes.push(Lane { pipe, ledger, missing: 0, torn: false, state: State::Open });
-        Ok(feed)
+    pub(super) fn add(&mut self) -> io::Result<Feed<P::End>> {
+        let (pipe, outlet) = self.plumbing.pipe()?;
+        let (entering, reader) = ledger();
+        let plumbing = self.plumbing.clone();
+        let (missing, torn, state) = (0, false, State::Open);
+        self.lanes.push(Lane { pipe, plumbing, ledger: entering, missing, torn, state });
+        Ok(Feed { pipe: outlet, ledger: reader })
     }
 
     /// Doubles a piece into every pipe. It is always done: what finds no room is counted.
-    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         self.lanes.iter_mut().for_each(Lane::look);
         let Piece { place, records } = piece;
         let short: Vec<(usize, usize)> = match place {
@@ -98,7 +92,7 @@ impl Lanes {
     }
 
     /// Tells each lane what it misses, then asks it to take; how many bytes each took.
-    fn each(&mut self, mut take: impl FnMut(&mut Lane) -> usize) -> Vec<usize> {
+    fn each(&mut self, mut take: impl FnMut(&mut Lane<P>) -> usize) -> Vec<usize> {
         let escape = self.options.format.escape();
         let lanes = self.lanes.iter_mut();
         lanes.map(|lane| if lane.tell_missing(escape) { take(lane) } else { 0 }).collect()
@@ -107,7 +101,7 @@ impl Lanes {
     /// Gives each lane the rest of a piece of which it has so many bytes.
     fn finish(&mut self, mut short: Vec<(usize, usize)>, bytes: &[u8], records: u32) {
         let escape = self.options.format.escape();
-        let began = Instant::now();
+        let began = self.plumbing.now();
         for (number, at) in &mut short {
             let lane = &mut self.lanes[*number];
             // What was in memory from the start has not been tried yet.
@@ -133,11 +127,10 @@ impl Lanes {
     }
 
     /// Throws away what every lane has; says whether that was done.
-    fn discard(&self, pipe: &OwnedFd, count: usize) -> bool {
-        let Some(nowhere) = &self.nowhere else { return false };
+    fn discard(&self, pipe: &P::End, count: usize) -> bool {
         let mut left = count;
         while left > 0 {
-            match splice_out(pipe, nowhere, None, left, SpliceFlags::empty()) {
+            match self.plumbing.discard(pipe, left) {
                 Ok(moved @ 1..) => left -= moved,
                 Ok(0) | Err(_) => break,
             }
@@ -147,14 +140,14 @@ impl Lanes {
     }
 }
 
-impl Lane {
-    fn tee(&mut self, from: &OwnedFd, count: usize, records: u32) -> usize {
+impl<P: Plumbing> Lane<P> {
+    fn tee(&mut self, from: &P::End, count: usize, records: u32) -> usize {
         if self.ledger.room() < 2 {
             return 0;
         }
-        let taken = tee(from, &self.pipe, count, SpliceFlags::NONBLOCK).unwrap_or(0);
+        let taken = from.tee(&self.pipe, count).unwrap_or(0);
         if taken == count {
-            self.rate(true, Instant::now());
+            self.rate(true, self.plumbing.now());
             let length = count as u32;
             self.ledger.enter(Entry { kind: Kind::Records, length, records });
         }
@@ -175,7 +168,7 @@ impl Lane {
         }
         marker::put_marker(&mut line, escape, self.missing);
         // So short a write is taken whole or not at all (PIPE_BUF).
-        if rustix::io::write(&self.pipe, &line).is_err() {
+        if self.pipe.write(&line).is_err() {
             return false;
         }
         let length = line.len() as u32;
@@ -187,7 +180,7 @@ impl Lane {
     /// Writes what fits of a piece, behind what it was not told of.
     fn write(&mut self, bytes: &[u8], at: &mut usize, escape: Escape) {
         if self.ledger.room() > 1 && self.tell_missing(escape) {
-            *at += rustix::io::write(&self.pipe, &bytes[*at..]).unwrap_or(0);
+            *at += self.pipe.write(&bytes[*at..]).unwrap_or(0);
         }
     }
 
@@ -221,26 +214,27 @@ impl Lane {
     /// Whether it may have room now, for which it is waited until it was full for so long.
     fn wait(&mut self, bound: Duration) -> bool {
         let State::Full { since } = self.state else { return false };
-        let left = (since + bound).saturating_duration_since(Instant::now());
+        let left = (since + bound).saturating_duration_since(self.plumbing.now());
         if left.is_zero() {
             self.state = State::GivenUp;
             return false;
         }
+        self.wait_for_room(left);
+        true
+    }
+
+    fn wait_for_room(&self, time: Duration) {
         if self.ledger.room() < 2 {
             // Nothing tells when there is room.
-            std::thread::sleep(GAP.min(left));
-            return true;
+            self.plumbing.sleep(GAP.min(time));
+        } else {
+            self.plumbing.wait_for_pipes(&[&self.pipe], time);
         }
-        let time = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
-        let fd = self.pipe.as_fd();
-        // What an interrupt or the end of the time means is seen the next time.
-        let _ = poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time));
-        true
     }
 
     /// Whoever has emptied the pipe reads again.
     fn look(&mut self) {
-        if self.state == State::GivenUp && ioctl_fionread(&self.pipe) == Ok(0) {
+        if self.state == State::GivenUp && self.pipe.held() == Ok(0) {
             self.state = State::Open;
         }
     }
@@ -251,11 +245,12 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::access_log::thread::read_exactly;
+    use crate::access_log::thread::real::Real;
 
     #[test]
     fn a_sink_that_took_a_part_of_a_batch_goes_on_in_a_new_line_with_what_it_misses() {
         let (options, stats) = (Arc::new(Options::default()), Arc::new(Stats::default()));
-        let mut lanes = Lanes::new(&options, &stats);
+        let mut lanes = Lanes::new(&options, &stats, &Real::new(None, 2));
         let mut feed = lanes.add().unwrap();
         // One page: a part of the batch fits.
         rustix::pipe::fcntl_setpipe_size(&feed.pipe, 4096).unwrap();
@@ -281,16 +276,17 @@ mod tests {
         }
         assert_eq!(behind.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
+
     #[test]
     fn a_sink_that_was_waited_for_in_vain_holds_the_others_up_no_more() {
         let waiting = |wait| Arc::new(Options { full: Full::Wait, wait, ..Options::default() });
         let stats = Arc::new(Stats::default());
-        let mut lanes = Lanes::new(&waiting(Duration::from_millis(1)), &stats);
+        let mut lanes = Lanes::new(&waiting(Duration::from_millis(1)), &stats, &Real::new(None, 2));
         let (mut slow, mut quick) = (lanes.add().unwrap(), lanes.add().unwrap());
         rustix::pipe::fcntl_setpipe_size(&slow.pipe, 4096).unwrap();
         let (source, filling) = rustix::pipe::pipe().unwrap();
         let line = [&[b'x'; 2999][..], b"\n"].concat();
-        let put = |lanes: &mut Lanes, piped: bool| {
+        let put = |lanes: &mut Lanes<Real>, piped: bool| {
             let place = if piped {
                 rustix::io::write(&filling, &line).unwrap();
                 Place::Piped { left: line.len(), total: line.len() }

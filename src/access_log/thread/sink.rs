@@ -3,41 +3,35 @@
 //! A failure is said once, counted, and tried again each second; until then records wait in the
 //! pipe and, when that is full, whoever fills it drops them and counts.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::file::{Found, LogFile};
 use super::intake::{Piece, Place};
-use super::program::Program;
+use super::plumbing::{Plumbing, Process};
 use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
-use crate::broker::Broker;
 use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
-use crate::techniques::pipe::{SpliceFlags, splice_out};
 
 /// What a sink writes to while it is open.
-#[derive(Debug)]
-enum Target {
-    File(LogFile),
+enum Target<P: Plumbing> {
+    File(LogFile<P>),
     /// The standard output, a FIFO, a terminal or another device.
-    Stream(OwnedFd),
-    Program(Program),
+    Stream(P::File),
+    Program(P::Program),
 }
 
 /// See the module.
-pub(super) struct Sink {
+pub(super) struct Sink<P: Plumbing> {
     place: options::Place,
     number: usize,
     options: Arc<Options>,
     stats: Arc<Stats>,
-    broker: Option<Arc<Broker>>,
-    target: Option<Target>,
+    plumbing: P,
+    target: Option<Target<P>>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
     /// When a file that somebody moved away is opened again, after that failed.
@@ -54,19 +48,19 @@ pub(super) struct Sink {
     missing: u64,
 }
 
-impl Sink {
+impl<P: Plumbing> Sink<P> {
     pub(super) fn new(
         number: usize,
         options: &Arc<Options>,
         stats: &Arc<Stats>,
-        broker: Option<Arc<Broker>>,
+        plumbing: &P,
     ) -> Self {
         Self {
             place: options.sinks[number].clone(),
             number,
             options: Arc::clone(options),
             stats: Arc::clone(stats),
-            broker,
+            plumbing: plumbing.clone(),
             target: None,
             rests_until: None,
             reopens_at: None,
@@ -89,7 +83,7 @@ impl Sink {
 
     /// Does what is due without a record: opens it again, starts its program again.
     pub(super) fn tend(&mut self) {
-        if self.rests_until.is_some_and(|until| until <= Instant::now()) {
+        if self.rests_until.is_some_and(|until| until <= self.plumbing.now()) {
             self.rests_until = None;
         }
         if let Some(Target::Program(program)) = &mut self.target
@@ -97,7 +91,7 @@ impl Sink {
         {
             self.program_ended(&why);
         }
-        if self.reopens_at.is_some_and(|at| at <= Instant::now()) {
+        if self.reopens_at.is_some_and(|at| at <= self.plumbing.now()) {
             self.reopen();
         }
         if self.rests_until.is_none() {
@@ -134,7 +128,7 @@ impl Sink {
     /// Opens a file again by its path, because somebody moved it away.
     pub(super) fn reopen(&mut self) {
         let options::Place::Path(path) = &self.place else { return };
-        match Found::open(path, self.options.durability, self.broker.as_ref()) {
+        match Found::open(path, self.options.durability, &self.plumbing) {
             Ok(found) => {
                 self.end_batch();
                 self.target = Some(found.into());
@@ -146,24 +140,19 @@ impl Sink {
             // What is open goes on to be written: better in the old file than nowhere.
             Err(error) => {
                 self.tell(&format!("it cannot be opened again: {error}"));
-                self.reopens_at = Some(Instant::now() + LOG_SINK_RETRY);
+                self.reopens_at = Some(self.plumbing.now() + LOG_SINK_RETRY);
             }
         }
     }
 
     fn open(&mut self) {
         let opened = match &self.place {
-            options::Place::Stdout => {
-                let stdout = io::stdout().as_fd().try_clone_to_owned();
-                stdout.map(Target::Stream).map_err(|error| error.to_string())
-            }
+            options::Place::Stdout => self.plumbing.stdout().map(Target::Stream),
             options::Place::Path(path) => {
-                let found = Found::open(path, self.options.durability, self.broker.as_ref());
+                let found = Found::open(path, self.options.durability, &self.plumbing);
                 found.map(Target::from)
             }
-            options::Place::Program(command) => {
-                Program::start(command, self.broker.as_deref()).map(Target::Program)
-            }
+            options::Place::Program(command) => self.plumbing.start(command).map(Target::Program),
         };
         match opened {
             Ok(target) => {
@@ -175,13 +164,13 @@ impl Sink {
     }
 
     /// Moves a piece there, whole; says whether that was done. A piece that was not is put again.
-    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         let done = self.move_whole(piece, pipe);
         self.begun = !done && piece.is_begun();
         done
     }
 
-    fn move_whole(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    fn move_whole(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         if self.rests_until.is_some() {
             return false;
         }
@@ -225,7 +214,7 @@ impl Sink {
     }
 
     /// Prepares a batch: a file is locked, looked after and set to its end.
-    fn begin(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    fn begin(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         let Some(target) = &mut self.target else { return false };
         let Target::File(file) = target else { return true };
         let begun = piece.is_begun();
@@ -258,19 +247,15 @@ impl Sink {
         }
     }
 
-    fn move_some(&mut self, piece: &Piece, pipe: &OwnedFd) -> Result<usize, Errno> {
+    fn move_some(&mut self, piece: &Piece, pipe: &P::End) -> Result<usize, Errno> {
         let target = self.target.as_mut().expect("it was opened before");
         match (&piece.place, target) {
             (Place::Piped { left, .. }, Target::File(file)) => file.splice(pipe, *left),
-            (Place::Piped { left, .. }, other) => {
-                // Not to be interrupted by a full pipe of a reader: this thread may wait.
-                let moved = splice_out(pipe, other.fd(), None, *left, SpliceFlags::empty());
-                moved.map_err(|error| error.errno()).and_then(some)
+            (Place::Piped { left, .. }, Target::Program(program)) => program.splice(pipe, *left),
+            (Place::Piped { left, .. }, Target::Stream(stream)) => {
+                self.plumbing.splice(pipe, stream, None, *left)
             }
-            (Place::Bytes { bytes, at }, Target::File(file)) => file.write(&bytes[*at..]),
-            (Place::Bytes { bytes, at }, other) => {
-                rustix::io::write(other.fd(), &bytes[*at..]).and_then(some)
-            }
+            (Place::Bytes { .. }, _) => self.move_some_bytes(piece),
         }
     }
 
@@ -308,16 +293,20 @@ impl Sink {
         };
         match self.target.as_mut().expect("it was opened before") {
             Target::File(file) => file.write(&bytes[*at..]),
-            other => rustix::io::write(other.fd(), &bytes[*at..]).and_then(some),
+            Target::Program(program) => program.write(&bytes[*at..]),
+            Target::Stream(stream) => self.plumbing.write(stream, &bytes[*at..], None),
         }
     }
 
     /// A standard output that somebody made non-blocking.
     fn wait_for_room(&mut self) -> bool {
-        let Some(target) = &self.target else { return false };
-        let fd = target.fd();
-        let time = Timespec { tv_sec: 1, tv_nsec: 0 };
-        matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
+        let time = Duration::from_secs(1);
+        match &self.target {
+            Some(Target::Stream(stream)) => self.plumbing.wait_for_room(stream, time),
+            Some(Target::Program(program)) => program.wait_for_room(time),
+            // A file is never full in this way.
+            Some(Target::File(_)) | None => false,
+        }
     }
 
     fn took(&mut self, records: u32) {
@@ -333,7 +322,7 @@ impl Sink {
     }
 
     /// The target cannot be written to.
-    fn give_up(&mut self, errno: Errno, piece: &mut Piece, pipe: &OwnedFd) {
+    fn give_up(&mut self, errno: Errno, piece: &mut Piece, pipe: &P::End) {
         match &mut self.target {
             // The file keeps its descriptor: the disk may get room again.
             Some(Target::File(_)) => self.fail(&said(errno)),
@@ -357,11 +346,11 @@ impl Sink {
         self.fail(why);
         self.rest = if settled { LOG_SINK_RETRY } else { self.rest * 2 };
         self.rest = self.rest.min(LOG_PROGRAM_RETRY_MAX);
-        self.rests_until = Some(Instant::now() + self.rest);
+        self.rests_until = Some(self.plumbing.now() + self.rest);
     }
 
     /// The rest of a line that began elsewhere is of no use to anybody.
-    fn lose(&mut self, piece: &mut Piece, pipe: &OwnedFd) {
+    fn lose(&mut self, piece: &mut Piece, pipe: &P::End) {
         let lost = piece.skip_torn_line(pipe);
         self.missing += lost;
         self.stats().missing.add(lost);
@@ -370,7 +359,7 @@ impl Sink {
     fn fail(&mut self, why: &str) {
         self.end_batch();
         self.tell(why);
-        self.rests_until = Some(Instant::now() + LOG_SINK_RETRY);
+        self.rests_until = Some(self.plumbing.now() + LOG_SINK_RETRY);
     }
 
     /// Says what is wrong, once until it works again.
@@ -405,18 +394,8 @@ impl Sink {
     }
 }
 
-impl Target {
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::File(file) => file.fd(),
-            Self::Stream(fd) => fd.as_fd(),
-            Self::Program(program) => program.input(),
-        }
-    }
-}
-
-impl From<Found> for Target {
-    fn from(found: Found) -> Self {
+impl<P: Plumbing> From<Found<P>> for Target<P> {
+    fn from(found: Found<P>) -> Self {
         match found {
             Found::File(file) => Self::File(file),
             Found::Stream(fd) => Self::Stream(fd),
