@@ -21,6 +21,7 @@ use crate::access_log::ledger::{self, Entry, Kind, ledger};
 use crate::access_log::marker;
 use crate::access_log::options::{Full, Options};
 use crate::access_log::stats::Stats;
+use crate::limits::LOG_END;
 
 /// Whether a sink is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,20 @@ impl<P: Plumbing> Lanes<P> {
         for (number, at) in short {
             let missing = self.lanes[number].enter(bytes, at, records, escape);
             self.stats.sink(number).missing.add(missing);
+        }
+    }
+
+    /// Tells each lane what it misses at the end, for a bounded time.
+    pub(super) fn end(&mut self) {
+        let (escape, until) = (self.options.format.escape(), self.plumbing.now() + LOG_END);
+        for lane in &mut self.lanes {
+            while !lane.tell_missing(escape) {
+                let left = until.saturating_duration_since(self.plumbing.now());
+                if left.is_zero() {
+                    break;
+                }
+                lane.wait_for_room(left);
+            }
         }
     }
 
@@ -275,6 +290,20 @@ mod tests {
             read_exactly(&feed.pipe, &mut behind, entry.length as usize).unwrap();
         }
         assert_eq!(behind.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_told() {
+        let (options, stats) = (Arc::new(Options::default()), Arc::new(Stats::default()));
+        let mut lanes = Lanes::new(&options, &stats, &Real::new(None, 2));
+        let mut feed = lanes.add().unwrap();
+        lanes.lanes[0].missing = 7;
+        lanes.end();
+        let mut expected = Vec::new();
+        marker::put_marker(&mut expected, options.format.escape(), 7);
+        let mut got = Vec::new();
+        read_exactly(&feed.pipe, &mut got, feed.ledger.take().unwrap().length as usize).unwrap();
+        assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 
     #[test]

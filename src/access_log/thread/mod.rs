@@ -232,8 +232,9 @@ impl<P: Plumbing> Thread<P> {
     fn step(&mut self) -> Step {
         if self.feeds.is_empty() {
             self.mirrors.end();
-            if let Out::Sink(sink) = &mut self.out {
-                sink.finish();
+            match &mut self.out {
+                Out::Sink(sink) => sink.finish(),
+                Out::Lanes(lanes) => lanes.end(),
             }
             return Step::Ended;
         }

@@ -287,6 +287,19 @@ impl<P: Plumbing> Sink<P> {
         true
     }
 
+    fn tell_missing_at_end(&mut self) {
+        if self.target.is_none() {
+            self.open();
+        }
+        let ready = match &mut self.target {
+            Some(Target::File(file)) => file.begin(&self.options.rotation, false).is_ok(),
+            other => other.is_some(),
+        };
+        if ready {
+            self.tell_missing();
+        }
+    }
+
     fn move_some_bytes(&mut self, piece: &Piece) -> Result<usize, Errno> {
         let Place::Bytes { bytes, at } = &piece.place else {
             unreachable!("a marker is in memory")
@@ -385,8 +398,11 @@ impl<P: Plumbing> Sink<P> {
         }
     }
 
-    /// Writes nothing more.
+    /// Writes nothing more, but for how many records are missing at the end.
     pub(super) fn finish(&mut self) {
+        if self.missing > 0 {
+            self.tell_missing_at_end();
+        }
         self.end_batch();
         if let Some(Target::Program(program)) = self.target.take() {
             program.finish();
