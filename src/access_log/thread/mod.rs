@@ -6,7 +6,8 @@
 //! another back. Every call here may block; nobody waits for it but the records behind.
 //!
 //! A thread is a step machine: it does what can be done, says until when it has nothing to do, and
-//! waits. What it asks of the kernel goes through [`plumbing`].
+//! waits. What it asks of the kernel goes through [`plumbing`], so that the same steps are run on a
+//! simulated kernel (`tests/simulation`).
 
 mod archive;
 mod file;
@@ -16,6 +17,7 @@ mod mirror;
 mod plumbing;
 mod program;
 mod real;
+pub mod simulated;
 mod sink;
 
 use std::io;
