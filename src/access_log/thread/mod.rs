@@ -12,6 +12,7 @@ mod lanes;
 mod mirror;
 mod program;
 mod sink;
+mod unread;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,10 +1,13 @@
 //! A program that reads the log from its standard input, started again when it ends: by this
 //! process, or by the broker of one that may not.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::ioctl_fionread;
 
 use crate::broker::{self, Broker};
 use crate::limits::LOG_SINK_RETRY;
@@ -91,8 +94,13 @@ impl Program {
         "its program closed its input".to_owned()
     }
 
-    /// Lets it read to the end, for a bounded time.
-    pub(super) fn finish(mut self) {
+    /// Lets it read to the end, for a bounded time. Says how many bytes it has left unread, if that
+    /// is known.
+    pub(super) fn finish(mut self) -> Option<u64> {
+        // What lies in the pipe can be asked as long as somebody has an end of it open.
+        let path = format!("/proc/self/fd/{}", self.input().as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let pipe = openat(CWD, path, flags, Mode::empty());
         match &mut self.process {
             Process::Own(_, input) => *input = None,
             Process::Broker(program) => program.close_input(),
@@ -100,11 +108,15 @@ impl Program {
         let until = Instant::now() + FINISH;
         while Instant::now() < until {
             let unknown = matches!(&self.process, Process::Broker(one) if !one.is_watched());
-            if unknown || self.ended().is_some() {
-                return;
+            if unknown {
+                return None;
+            }
+            if self.ended().is_some() {
+                return pipe.and_then(ioctl_fionread).ok();
             }
             std::thread::sleep(FINISH_LOOK);
         }
         tracing::warn!("the program of the access log still runs at the end");
+        None
     }
 }

@@ -1,7 +1,8 @@
 //! One sink: opening it, moving records into it, and what happens when it fails.
 //!
 //! A failure is said once, counted, and tried again each second; until then records wait in the
-//! pipe and, when that is full, whoever fills it drops them and counts.
+//! pipe and, when that is full, whoever fills it drops them and counts. What a reader leaves in its
+//! pipe is counted when it ends, and whoever reads next is told.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,11 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, ioctl_fionread};
 
 use super::file::{Found, LogFile};
 use super::intake::{Piece, Place};
 use super::program::Program;
+use super::unread::{Lost, Unread};
 use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
@@ -38,6 +41,8 @@ pub(super) struct Sink {
     stats: Arc<Stats>,
     broker: Option<Arc<Broker>>,
     target: Option<Target>,
+    /// What lies in it, if it is a pipe.
+    unread: Option<Unread>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
     /// When a file that somebody moved away is opened again, after that failed.
@@ -68,6 +73,7 @@ impl Sink {
             stats: Arc::clone(stats),
             broker,
             target: None,
+            unread: None,
             rests_until: None,
             reopens_at: None,
             begun: false,
@@ -123,7 +129,7 @@ impl Sink {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                 }
                 self.fail(&why);
             }
@@ -137,7 +143,7 @@ impl Sink {
         match Found::open(path, self.options.durability, self.broker.as_ref()) {
             Ok(found) => {
                 self.end_batch();
-                self.target = Some(found.into());
+                self.go_to(found.into());
                 self.writes = false;
                 self.stats().reopened.add(1);
                 self.reopens_at = None;
@@ -167,10 +173,28 @@ impl Sink {
         };
         match opened {
             Ok(target) => {
-                self.target = Some(target);
+                self.go_to(target);
                 self.reopens_at = None;
             }
             Err(why) => self.fail(&why),
+        }
+    }
+
+    fn go_to(&mut self, target: Target) {
+        // A FIFO that is opened once more is the same pipe, with what lies in it.
+        if self.target.as_ref().is_none_or(|open| !open.is_same_pipe(&target)) {
+            self.leave();
+            self.unread = target.is_pipe().then(Unread::default);
+        }
+        self.target = Some(target);
+    }
+
+    /// Lets go of what it writes to. What lies in a pipe that nobody reads any more is lost.
+    fn leave(&mut self) {
+        if let (Some(target), Some(unread)) = (self.target.take(), self.unread.take())
+            && let Some(left) = target.left_unread()
+        {
+            self.lost(unread.lost(left));
         }
     }
 
@@ -192,12 +216,12 @@ impl Sink {
             return false;
         }
         while !piece.is_done() {
-            if self.writes {
+            if self.writes || self.unread.is_some() {
                 piece.take_in(pipe);
             }
             match self.move_some(piece, pipe) {
                 Ok(count) => {
-                    piece.advance(count);
+                    self.wrote(piece, count);
                     self.stats().bytes.add(count as u64);
                 }
                 Err(Errno::INTR) => {}
@@ -220,8 +244,22 @@ impl Sink {
                 }
             }
         }
+        if let (Some(unread), Some(target)) = (&mut self.unread, &self.target)
+            && let Ok(left) = ioctl_fionread(target.fd())
+        {
+            unread.settle(left);
+        }
         self.took(piece.records);
         true
+    }
+
+    /// So many bytes more of a piece are there.
+    fn wrote(&mut self, piece: &mut Piece, count: usize) {
+        if let (Some(unread), Place::Bytes { bytes, at }) = (&mut self.unread, &piece.place) {
+            let escape = self.options.format.escape();
+            unread.wrote(bytes, (*at, *at + count), piece.records > 0, escape);
+        }
+        piece.advance(count);
     }
 
     /// Prepares a batch: a file is locked, looked after and set to its end.
@@ -242,7 +280,7 @@ impl Sink {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                     self.lose(piece, pipe);
                 }
                 self.fail(&why);
@@ -286,12 +324,11 @@ impl Sink {
         }
         marker::put_marker(&mut line, self.options.format.escape(), self.missing);
         let mut piece = Piece { place: Place::Bytes { bytes: line, at: 0 }, records: 0 };
-        while let Place::Bytes { bytes, at } = &piece.place
-            && *at < bytes.len()
-        {
+        while !piece.is_done() {
             match self.move_some_bytes(&piece) {
-                Ok(count) => piece.advance(count),
+                Ok(count) => self.wrote(&mut piece, count),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if self.wait_for_room() => {}
                 Err(errno) => {
                     self.fail(&said(errno));
                     return false;
@@ -343,7 +380,7 @@ impl Sink {
                 self.program_ended(&why);
             }
             Some(Target::Stream(_)) | None => {
-                self.target = None;
+                self.leave();
                 self.lose(piece, pipe);
                 self.fail(&said(errno));
             }
@@ -353,7 +390,7 @@ impl Sink {
     /// Leaves a program alone for a while; one that ends at its start for longer each time.
     fn program_ended(&mut self, why: &str) {
         let settled = matches!(&self.target, Some(Target::Program(one)) if one.is_settled());
-        self.target = None;
+        self.leave();
         self.fail(why);
         self.rest = if settled { LOG_SINK_RETRY } else { self.rest * 2 };
         self.rest = self.rest.min(LOG_PROGRAM_RETRY_MAX);
@@ -362,9 +399,13 @@ impl Sink {
 
     /// The rest of a line that began elsewhere is of no use to anybody.
     fn lose(&mut self, piece: &mut Piece, pipe: &OwnedFd) {
-        let lost = piece.skip_torn_line(pipe);
-        self.missing += lost;
-        self.stats().missing.add(lost);
+        let lost = piece.skip_torn_line(pipe, self.options.format.escape());
+        self.lost(lost);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        self.missing += lost.records + lost.told;
+        self.stats().missing.add(lost.records);
     }
 
     fn fail(&mut self, why: &str) {
@@ -399,8 +440,21 @@ impl Sink {
     /// Writes nothing more.
     pub(super) fn finish(&mut self) {
         self.end_batch();
-        if let Some(Target::Program(program)) = self.target.take() {
-            program.finish();
+        match self.target.take() {
+            Some(Target::Program(program)) => {
+                let left = program.finish();
+                if let (Some(left), Some(unread)) = (left, self.unread.take()) {
+                    self.lost(unread.lost(left));
+                }
+            }
+            other => self.target = other,
+        }
+        self.leave();
+        if self.missing > 0 {
+            tracing::warn!(
+                sink = %self.place, records = self.missing,
+                "the access log ends without these records there: nobody has read them"
+            );
         }
     }
 }
@@ -412,6 +466,26 @@ impl Target {
             Self::Stream(fd) => fd.as_fd(),
             Self::Program(program) => program.input(),
         }
+    }
+
+    fn is_pipe(&self) -> bool {
+        let kind = fstat(self.fd()).map(|known| FileType::from_raw_mode(known.st_mode));
+        kind == Ok(FileType::Fifo)
+    }
+
+    fn is_same_pipe(&self, other: &Self) -> bool {
+        let place = |of: &Self| fstat(of.fd()).map(|known| (known.st_dev, known.st_ino));
+        self.is_pipe() && matches!((place(self), place(other)), (Ok(one), Ok(two)) if one == two)
+    }
+
+    /// How many bytes lie in a pipe that nobody reads any more; none while somebody does. That is
+    /// told whatever is asked for (poll(2)).
+    fn left_unread(&self) -> Option<u64> {
+        let fd = self.fd();
+        let mut polled = [PollFd::new(&fd, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).ok()?;
+        polled[0].revents().contains(PollFlags::ERR).then(|| ioctl_fionread(fd).ok())?
     }
 }
 
