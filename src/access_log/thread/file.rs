@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::archive;
 use super::plumbing::{Facts, Opened, Plumbing};
-use super::sink::said;
+use super::target::said;
 use crate::access_log::options::{Durability, Rotation};
 
 /// What lies at a path.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::mirror::Mirrors;
 use super::plumbing::{End, Plumbing};
+use super::unread::Lost;
 use super::{Feed, Out, read_exactly};
+use crate::access_log::escape::Escape;
 use crate::access_log::ledger::{Kind, Reader};
 use crate::access_log::options::Options;
 
@@ -62,24 +64,25 @@ impl Piece {
         }
     }
 
-    /// Gives up a line of which a part was written to a place that is gone; says how many records
-    /// that loses.
-    pub(super) fn skip_torn_line(&mut self, pipe: &impl End) -> u64 {
+    /// Gives up a line of which a part was written to a place that is gone; says what that loses.
+    pub(super) fn skip_torn_line(&mut self, pipe: &impl End, escape: Escape) -> Lost {
         if !self.is_begun() {
-            return 0;
+            return Lost::default();
         }
         self.take_in(pipe);
         let Place::Bytes { bytes, at } = &mut self.place else {
             unreachable!("it was just taken in")
         };
         if *at > 0 && bytes[*at - 1] == b'\n' {
-            return 0;
+            return Lost::default();
         }
+        // What was spliced is not there any more: then it is the rest of a line.
+        let start = memchr::memrchr(b'\n', &bytes[..*at]).map_or(0, |end| end + 1);
         let end = memchr::memchr(b'\n', &bytes[*at..]).map_or(bytes.len(), |end| *at + end + 1);
+        let lost = Lost::of(&bytes[start..end], self.records > 0, escape);
         *at = end;
-        let lost = self.records.min(1);
-        self.records -= lost;
-        lost.into()
+        self.records -= lost.records as u32;
+        lost
     }
 }
 

@@ -19,6 +19,8 @@ mod program;
 mod real;
 pub mod simulated;
 mod sink;
+mod target;
+mod unread;
 
 use std::io;
 use std::os::fd::OwnedFd;

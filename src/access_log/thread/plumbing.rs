@@ -33,14 +33,21 @@ pub(in crate::access_log) trait Process<E> {
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
     /// Waits until more may be written there; says whether it may.
     fn wait_for_room(&self, time: Duration) -> bool;
+    /// Whether its input is a pipe.
+    fn is_pipe(&self) -> bool;
+    /// Bytes that lie in its input, as far as that is known.
+    fn unread(&self) -> Option<u64>;
+    /// The same; none while somebody may read them.
+    fn left_unread(&self) -> Option<u64>;
     /// Whether it has run for so long that it did not fail at its start.
     fn is_settled(&self) -> bool;
     /// Whether it has ended, and how. Does not block.
     fn ended(&mut self) -> Option<String>;
     /// It reads no more: why.
     fn gone(&mut self) -> String;
-    /// Lets it read to the end, for a bounded time.
-    fn finish(self);
+    /// Lets it read to the end, for a bounded time. Says how many bytes it has left unread, if that
+    /// is known.
+    fn finish(self) -> Option<u64>;
 }
 
 /// What was found at a path.
@@ -110,6 +117,13 @@ pub(in crate::access_log) trait Plumbing: Clone {
     fn write(&self, to: &Self::File, bytes: &[u8], offset: Option<u64>) -> Result<usize, Errno>;
     /// Waits until more may be written there; says whether it may.
     fn wait_for_room(&self, file: &Self::File, time: Duration) -> bool;
+
+    /// Whether a place is a pipe.
+    fn is_pipe(&self, file: &Self::File) -> bool;
+    /// Bytes that lie in it, as far as that is known.
+    fn unread(&self, file: &Self::File) -> Option<u64>;
+    /// The same; none while somebody may read them.
+    fn left_unread(&self, file: &Self::File) -> Option<u64>;
 
     /// Locks a file; says whether whoever has the lock let go of it in time.
     fn lock(&self, file: &Self::File) -> io::Result<bool>;

@@ -1,16 +1,17 @@
 //! A program that reads the log from its standard input, started again when it ends: by this
 //! process, or by the broker of one that may not.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, ioctl_fionread};
 
 use super::plumbing::Process as Runs;
-use super::real::is_writable;
-use super::sink::some;
+use super::real::{is_pipe, is_writable, left_unread};
+use super::target::some;
 use crate::broker::{self, Broker};
 use crate::limits::LOG_SINK_RETRY;
 use crate::techniques::pipe::{SpliceFlags, splice_out};
@@ -78,6 +79,18 @@ impl Runs<OwnedFd> for Program {
         is_writable(self.input(), time)
     }
 
+    fn is_pipe(&self) -> bool {
+        is_pipe(self.input())
+    }
+
+    fn unread(&self) -> Option<u64> {
+        ioctl_fionread(self.input()).ok()
+    }
+
+    fn left_unread(&self) -> Option<u64> {
+        left_unread(self.input())
+    }
+
     fn is_settled(&self) -> bool {
         self.started.elapsed() >= RAN
     }
@@ -109,7 +122,11 @@ impl Runs<OwnedFd> for Program {
         "its program closed its input".to_owned()
     }
 
-    fn finish(mut self) {
+    fn finish(mut self) -> Option<u64> {
+        // What lies in the pipe can be asked as long as somebody has an end of it open.
+        let path = format!("/proc/self/fd/{}", self.input().as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let pipe = openat(CWD, path, flags, Mode::empty());
         match &mut self.process {
             Process::Own(_, input) => *input = None,
             Process::Broker(program) => program.close_input(),
@@ -117,11 +134,15 @@ impl Runs<OwnedFd> for Program {
         let until = Instant::now() + FINISH;
         while Instant::now() < until {
             let unknown = matches!(&self.process, Process::Broker(one) if !one.is_watched());
-            if unknown || self.ended().is_some() {
-                return;
+            if unknown {
+                return None;
+            }
+            if self.ended().is_some() {
+                return pipe.and_then(ioctl_fionread).ok();
             }
             std::thread::sleep(FINISH_LOOK);
         }
         tracing::warn!("the program of the access log still runs at the end");
+        None
     }
 }

@@ -12,7 +12,7 @@ use rustix::io::{Errno, ioctl_fionread};
 
 use super::plumbing::{End, Facts, Opened, Plumbing};
 use super::program::Program;
-use super::sink::{said, some};
+use super::target::{said, some};
 use super::{Feed, archive};
 use crate::access_log::options::{Durability, Rotation};
 use crate::broker::Broker;
@@ -159,6 +159,18 @@ impl Plumbing for Real {
         is_writable(file, time)
     }
 
+    fn is_pipe(&self, file: &OwnedFd) -> bool {
+        is_pipe(file)
+    }
+
+    fn unread(&self, file: &OwnedFd) -> Option<u64> {
+        ioctl_fionread(file).ok()
+    }
+
+    fn left_unread(&self, file: &OwnedFd) -> Option<u64> {
+        left_unread(file)
+    }
+
     fn lock(&self, file: &OwnedFd) -> io::Result<bool> {
         lock::exclusive(file, LOG_LOCK_PATIENCE)
     }
@@ -194,6 +206,19 @@ impl Plumbing for Real {
 pub(super) fn is_writable(fd: impl AsFd, time: Duration) -> bool {
     let time = timespec(time);
     matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
+}
+
+pub(super) fn is_pipe(fd: impl AsFd) -> bool {
+    let kind = fstat(fd).map(|known| FileType::from_raw_mode(known.st_mode));
+    kind == Ok(FileType::Fifo)
+}
+
+/// How many bytes lie in a pipe that nobody reads any more; none while somebody does. That is told
+/// whatever is asked for (poll(2)).
+pub(super) fn left_unread(fd: impl AsFd) -> Option<u64> {
+    let mut polled = [PollFd::new(&fd, PollFlags::empty())];
+    poll(&mut polled, Some(&timespec(Duration::ZERO))).ok()?;
+    polled[0].revents().contains(PollFlags::ERR).then(|| ioctl_fionread(&fd).ok())?
 }
 
 pub(super) fn timespec(time: Duration) -> Timespec {

@@ -10,6 +10,7 @@
 //! - a file is written under its lock, at its end, and while it has a name
 
 mod places;
+mod program;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -22,9 +23,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use self::places::Places;
-use super::plumbing::{End as Ends, Facts, Opened, Plumbing, Process};
-use super::program::RAN;
-use super::sink::said;
+use self::program::Program;
+use super::plumbing::{End as Ends, Facts, Opened, Plumbing};
+use super::target::said;
 use super::{Feed, GAP, Orders, Step, Thread, Told};
 use crate::access_log::ledger::Reader;
 use crate::access_log::options::{Durability, Options, Rotation};
@@ -273,53 +274,6 @@ struct File {
     inode: usize,
 }
 
-/// A program that was started for a sink.
-struct Program {
-    house: Rc<House>,
-    file: File,
-    started: Instant,
-}
-
-impl Program {
-    fn dies(&self) -> bool {
-        self.house.places.borrow_mut().dies(self.file)
-    }
-}
-
-impl Process<End> for Program {
-    fn splice(&self, from: &End, count: usize) -> Result<usize, Errno> {
-        if self.dies() {
-            return Err(Errno::PIPE);
-        }
-        Simulated(Rc::clone(&self.house)).splice(from, &self.file, None, count)
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        if self.dies() {
-            return Err(Errno::PIPE);
-        }
-        Simulated(Rc::clone(&self.house)).write(&self.file, bytes, None)
-    }
-
-    fn wait_for_room(&self, time: Duration) -> bool {
-        Simulated(Rc::clone(&self.house)).wait_for_room(&self.file, time)
-    }
-
-    fn is_settled(&self) -> bool {
-        self.house.now() >= self.started + RAN
-    }
-
-    fn ended(&mut self) -> Option<String> {
-        self.dies().then(|| "its program ended".to_owned())
-    }
-
-    fn gone(&mut self) -> String {
-        "its program closed its input".to_owned()
-    }
-
-    fn finish(self) {}
-}
-
 impl Plumbing for Simulated {
     type End = End;
     type File = File;
@@ -402,6 +356,18 @@ impl Plumbing for Simulated {
         let waits_long = self.0.places.borrow_mut().is_full_for_long();
         self.0.world.suspend(if waits_long { time } else { GAP });
         !waits_long
+    }
+
+    fn is_pipe(&self, _: &File) -> bool {
+        false
+    }
+
+    fn unread(&self, _: &File) -> Option<u64> {
+        None
+    }
+
+    fn left_unread(&self, _: &File) -> Option<u64> {
+        None
     }
 
     fn lock(&self, file: &File) -> io::Result<bool> {

@@ -1,28 +1,23 @@
 //! One sink: opening it, moving records into it, and what happens when it fails.
 //!
 //! A failure is said once, counted, and tried again each second; until then records wait in the
-//! pipe and, when that is full, whoever fills it drops them and counts.
+//! pipe and, when that is full, whoever fills it drops them and counts. What a reader leaves in its
+//! pipe is counted when it ends, and whoever reads next is told.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::file::{Found, LogFile};
+use super::file::Found;
 use super::intake::{Piece, Place};
 use super::plumbing::{Plumbing, Process};
+use super::target::{Target, said};
+use super::unread::{Lost, Unread};
 use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
 use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
-
-/// What a sink writes to while it is open.
-enum Target<P: Plumbing> {
-    File(LogFile<P>),
-    /// The standard output, a FIFO, a terminal or another device.
-    Stream(P::File),
-    Program(P::Program),
-}
 
 /// See the module.
 pub(super) struct Sink<P: Plumbing> {
@@ -32,6 +27,8 @@ pub(super) struct Sink<P: Plumbing> {
     stats: Arc<Stats>,
     plumbing: P,
     target: Option<Target<P>>,
+    /// What lies in it, if it is a pipe.
+    unread: Option<Unread>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
     /// When a file that somebody moved away is opened again, after that failed.
@@ -62,6 +59,7 @@ impl<P: Plumbing> Sink<P> {
             stats: Arc::clone(stats),
             plumbing: plumbing.clone(),
             target: None,
+            unread: None,
             rests_until: None,
             reopens_at: None,
             begun: false,
@@ -117,7 +115,7 @@ impl<P: Plumbing> Sink<P> {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                 }
                 self.fail(&why);
             }
@@ -131,7 +129,7 @@ impl<P: Plumbing> Sink<P> {
         match Found::open(path, self.options.durability, &self.plumbing) {
             Ok(found) => {
                 self.end_batch();
-                self.target = Some(found.into());
+                self.go_to(found.into());
                 self.writes = false;
                 self.stats().reopened.add(1);
                 self.reopens_at = None;
@@ -156,10 +154,28 @@ impl<P: Plumbing> Sink<P> {
         };
         match opened {
             Ok(target) => {
-                self.target = Some(target);
+                self.go_to(target);
                 self.reopens_at = None;
             }
             Err(why) => self.fail(&why),
+        }
+    }
+
+    fn go_to(&mut self, target: Target<P>) {
+        // A FIFO that is opened once more is the same pipe, with what lies in it.
+        if self.target.as_ref().is_none_or(|open| !open.is_same_pipe(&target, &self.plumbing)) {
+            self.leave();
+            self.unread = target.is_pipe(&self.plumbing).then(Unread::default);
+        }
+        self.target = Some(target);
+    }
+
+    /// Lets go of what it writes to. What lies in a pipe that nobody reads any more is lost.
+    fn leave(&mut self) {
+        if let (Some(target), Some(unread)) = (self.target.take(), self.unread.take())
+            && let Some(left) = target.left_unread(&self.plumbing)
+        {
+            self.lost(unread.lost(left));
         }
     }
 
@@ -181,12 +197,12 @@ impl<P: Plumbing> Sink<P> {
             return false;
         }
         while !piece.is_done() {
-            if self.writes {
+            if self.writes || self.unread.is_some() {
                 piece.take_in(pipe);
             }
             match self.move_some(piece, pipe) {
                 Ok(count) => {
-                    piece.advance(count);
+                    self.wrote(piece, count);
                     self.stats().bytes.add(count as u64);
                 }
                 Err(Errno::INTR) => {}
@@ -209,8 +225,22 @@ impl<P: Plumbing> Sink<P> {
                 }
             }
         }
+        if let (Some(unread), Some(target)) = (&mut self.unread, &self.target)
+            && let Some(left) = target.unread(&self.plumbing)
+        {
+            unread.settle(left);
+        }
         self.took(piece.records);
         true
+    }
+
+    /// So many bytes more of a piece are there.
+    fn wrote(&mut self, piece: &mut Piece, count: usize) {
+        if let (Some(unread), Place::Bytes { bytes, at }) = (&mut self.unread, &piece.place) {
+            let escape = self.options.format.escape();
+            unread.wrote(bytes, (*at, *at + count), piece.records > 0, escape);
+        }
+        piece.advance(count);
     }
 
     /// Prepares a batch: a file is locked, looked after and set to its end.
@@ -231,7 +261,7 @@ impl<P: Plumbing> Sink<P> {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                     self.lose(piece, pipe);
                 }
                 self.fail(&why);
@@ -249,13 +279,9 @@ impl<P: Plumbing> Sink<P> {
 
     fn move_some(&mut self, piece: &Piece, pipe: &P::End) -> Result<usize, Errno> {
         let target = self.target.as_mut().expect("it was opened before");
-        match (&piece.place, target) {
-            (Place::Piped { left, .. }, Target::File(file)) => file.splice(pipe, *left),
-            (Place::Piped { left, .. }, Target::Program(program)) => program.splice(pipe, *left),
-            (Place::Piped { left, .. }, Target::Stream(stream)) => {
-                self.plumbing.splice(pipe, stream, None, *left)
-            }
-            (Place::Bytes { .. }, _) => self.move_some_bytes(piece),
+        match &piece.place {
+            Place::Piped { left, .. } => target.splice(pipe, *left, &self.plumbing),
+            Place::Bytes { .. } => self.move_some_bytes(piece),
         }
     }
 
@@ -271,12 +297,11 @@ impl<P: Plumbing> Sink<P> {
         }
         marker::put_marker(&mut line, self.options.format.escape(), self.missing);
         let mut piece = Piece { place: Place::Bytes { bytes: line, at: 0 }, records: 0 };
-        while let Place::Bytes { bytes, at } = &piece.place
-            && *at < bytes.len()
-        {
+        while !piece.is_done() {
             match self.move_some_bytes(&piece) {
-                Ok(count) => piece.advance(count),
+                Ok(count) => self.wrote(&mut piece, count),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if self.wait_for_room() => {}
                 Err(errno) => {
                     self.fail(&said(errno));
                     return false;
@@ -304,11 +329,8 @@ impl<P: Plumbing> Sink<P> {
         let Place::Bytes { bytes, at } = &piece.place else {
             unreachable!("a marker is in memory")
         };
-        match self.target.as_mut().expect("it was opened before") {
-            Target::File(file) => file.write(&bytes[*at..]),
-            Target::Program(program) => program.write(&bytes[*at..]),
-            Target::Stream(stream) => self.plumbing.write(stream, &bytes[*at..], None),
-        }
+        let target = self.target.as_mut().expect("it was opened before");
+        target.write(&bytes[*at..], &self.plumbing)
     }
 
     /// A standard output that somebody made non-blocking.
@@ -345,7 +367,7 @@ impl<P: Plumbing> Sink<P> {
                 self.program_ended(&why);
             }
             Some(Target::Stream(_)) | None => {
-                self.target = None;
+                self.leave();
                 self.lose(piece, pipe);
                 self.fail(&said(errno));
             }
@@ -355,7 +377,7 @@ impl<P: Plumbing> Sink<P> {
     /// Leaves a program alone for a while; one that ends at its start for longer each time.
     fn program_ended(&mut self, why: &str) {
         let settled = matches!(&self.target, Some(Target::Program(one)) if one.is_settled());
-        self.target = None;
+        self.leave();
         self.fail(why);
         self.rest = if settled { LOG_SINK_RETRY } else { self.rest * 2 };
         self.rest = self.rest.min(LOG_PROGRAM_RETRY_MAX);
@@ -364,9 +386,13 @@ impl<P: Plumbing> Sink<P> {
 
     /// The rest of a line that began elsewhere is of no use to anybody.
     fn lose(&mut self, piece: &mut Piece, pipe: &P::End) {
-        let lost = piece.skip_torn_line(pipe);
-        self.missing += lost;
-        self.stats().missing.add(lost);
+        let lost = piece.skip_torn_line(pipe, self.options.format.escape());
+        self.lost(lost);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        self.missing += lost.records + lost.told;
+        self.stats().missing.add(lost.records);
     }
 
     fn fail(&mut self, why: &str) {
@@ -404,38 +430,21 @@ impl<P: Plumbing> Sink<P> {
             self.tell_missing_at_end();
         }
         self.end_batch();
-        if let Some(Target::Program(program)) = self.target.take() {
-            program.finish();
+        match self.target.take() {
+            Some(Target::Program(program)) => {
+                let left = program.finish();
+                if let (Some(left), Some(unread)) = (left, self.unread.take()) {
+                    self.lost(unread.lost(left));
+                }
+            }
+            other => self.target = other,
         }
-    }
-}
-
-impl<P: Plumbing> From<Found<P>> for Target<P> {
-    fn from(found: Found<P>) -> Self {
-        match found {
-            Found::File(file) => Self::File(file),
-            Found::Stream(fd) => Self::Stream(fd),
+        self.leave();
+        if self.missing > 0 {
+            tracing::warn!(
+                sink = %self.place, records = self.missing,
+                "the access log ends without these records there: nobody has read them"
+            );
         }
-    }
-}
-
-/// A write that takes nothing will take nothing the next time either.
-pub(super) fn some(count: usize) -> Result<usize, Errno> {
-    if count == 0 { Err(Errno::IO) } else { Ok(count) }
-}
-
-/// What an error means here, and what helps.
-pub(super) fn said(errno: Errno) -> String {
-    match errno {
-        Errno::NOSPC => "no space is left on its device; make room or archive less".to_owned(),
-        Errno::DQUOT => "the quota of its file system is used up".to_owned(),
-        Errno::PIPE => "its reader is gone".to_owned(),
-        Errno::NXIO => "it is a FIFO that nobody reads".to_owned(),
-        Errno::NOENT => "its directory is not there; make it again".to_owned(),
-        Errno::ACCESS | Errno::PERM => {
-            "this process may not write there; change the owner or the mode".to_owned()
-        }
-        Errno::ISDIR => "it is a directory; name a file in it".to_owned(),
-        other => other.to_string(),
     }
 }

@@ -177,6 +177,10 @@ impl Places {
         self.inodes[file.inode].dead
     }
 
+    pub(super) fn is_dead(&self, file: File) -> bool {
+        self.inodes[file.inode].dead
+    }
+
     fn breaks(&mut self, sink: usize) {
         let history = &mut self.sinks[sink].1;
         history.breaks.push(history.bytes.len());
