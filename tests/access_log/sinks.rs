@@ -106,15 +106,18 @@ fn a_program_that_ends_at_once_is_told_once_and_started_again() {
 
 /// Requests whose records fit into a pipe, and such that do not; and how many bytes of them are
 /// read before the reader ends.
-const LEFT: [(fn(usize) -> Vec<u8>, usize, u64, usize); 2] =
+const LEFT: [(Request, usize, u64, usize); 2] =
     [(short_request, 100, 100, 2500), (long_request, 60, 10, 10_000)];
+
+/// The request with a number.
+type Request = fn(usize) -> Vec<u8>;
 
 fn short_request(number: usize) -> Vec<u8> {
     get(&format!("/a.txt?n={number}"), "")
 }
 
 /// Asks, and waits until some records are in the pipe.
-fn fill(server: &Server, request: fn(usize) -> Vec<u8>, count: usize, in_pipe: u64) {
+fn fill(server: &Server, request: Request, count: usize, in_pipe: u64) {
     let mut wire = server.connect();
     for number in 0..count {
         wire.send(&request(number));
