@@ -69,8 +69,10 @@ fn thousands_of_slow_clients_hold_up_nobody() {
         let times = ["--head-timeout", "10m", "--body-timeout", "10m", "--send-timeout", "10m"];
         let rates = ["--head-rate", "0", "--send-rate", "0", "--workers", "1"];
         let memory_is = ["--head-buffers", "1MiB", "--body-buffers", "4MiB", "--engine", engine];
-        let arguments = [&times[..], &rates, &memory_is].concat();
-        let server = Launch::new(&arguments).root(scratch.path()).start();
+        let kept = ["--direct-cache", "4MiB", "--direct-block", "64KiB", "--hot-cache", "0B"];
+        let arguments = [&times[..], &rates, &memory_is, &kept].concat();
+        let launch = Launch::new(&arguments).root(scratch.path());
+        let server = launch.without_quarantine().start();
         goes_on(&server);
         let before = memory(&server);
         let mut held = Vec::with_capacity(crowd);
