@@ -19,6 +19,8 @@
 
 mod answers;
 mod client;
+#[path = "../quarantine/mod.rs"]
+mod quarantine;
 mod records;
 mod requests;
 mod schedule;
