@@ -23,3 +23,8 @@ pub mod sys;
 pub mod techniques;
 pub mod telemetry;
 pub mod watch;
+
+// Miri knows freed memory by itself.
+#[cfg(all(test, debug_assertions, not(miri)))]
+#[global_allocator]
+static ALLOCATOR: sys::Quarantine = sys::Quarantine;

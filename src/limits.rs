@@ -414,6 +414,10 @@ pub const LOG_LAST_TRIES: u32 = 50;
 /// for what somebody has put there by hand.
 pub const MIRROR_NAMES_MAX: u32 = 16;
 
+/// Lines in the pipe of a reader that are known one by one: as many as the usual 64 KiB of the
+/// shortest are, or 1 MiB of lines of 16 bytes. Of more, the oldest are known together.
+pub const LOG_UNREAD_LINES: usize = 64 * 1024;
+
 /// How long a sink that failed is left alone.
 pub const LOG_SINK_RETRY: Duration = Duration::from_secs(1);
 

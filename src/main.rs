@@ -22,6 +22,10 @@ use pitcrew::watch::log::{self, Line, View};
 use pitcrew::{doctor, lab, limits, watch};
 use tracing::level_filters::LevelFilter;
 
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: pitcrew::sys::Quarantine = pitcrew::sys::Quarantine;
+
 /// How the program ends; README.md and the help say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
@@ -68,9 +72,7 @@ fn main() -> ExitCode {
             _ => serve(&arguments.serve, None),
         },
         Some(Command::Check(check)) => configure(&check.serve).and_then(|all| report(check, &all)),
-        Some(Command::Doctor(doctor)) => {
-            configure(&doctor.serve).and_then(|all| examine(doctor, &all))
-        }
+        Some(Command::Doctor(one)) => configure(&one.serve).and_then(|all| examine(one, &all)),
         Some(Command::Top(top)) => look(top),
         Some(Command::Lab(lab)) => race(lab),
         Some(Command::Log(view)) => read_log(view),
@@ -129,16 +131,13 @@ fn examine(given: &Doctor, all: &Effective) -> Result<Exit, Exit> {
 
 /// `top`: on the terminal, or in tables where there is none.
 fn look(given: &Top) -> Result<Exit, Exit> {
-    let place = watch::Place::parse(&given.server, given.path.as_deref()).map_err(|problem| {
-        complain(problem);
-        Exit::Usage
-    })?;
+    let place = watch::Place::parse(&given.server, given.path.as_deref()).map_err(misused)?;
     let mut server = Asked(match &place.spot {
         watch::Spot::Tcp(host) => Peer::Tcp(host.clone()),
         watch::Spot::Unix(path) => Peer::Unix(path.clone()),
     });
     let mut out = io::stdout();
-    let (interval, once) = (given.interval, given.once);
+    let Top { interval, once, .. } = *given;
     let options = watch::Options { interval, once, colour: colour(&out) };
     let ended = match once || !out.is_terminal() {
         true => watch::print(&mut server, &place, &options, &mut out),
@@ -173,12 +172,11 @@ fn race(given: &Lab) -> Result<Exit, Exit> {
         return print(&lab::list(&options).map_err(refuse)?);
     }
     // Before the race, so that a minute is not spent for a result that cannot be kept.
-    let kept = [&given.output, &given.plot];
-    for path in kept.into_iter().flatten() {
+    for path in [&given.output, &given.plot].into_iter().flatten() {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         if !directory.is_none_or(Path::is_dir) || path.is_dir() {
-            complain(format_args!("'{}' cannot be written: no such place", path.display()));
-            return Err(Exit::Usage);
+            let why = format_args!("'{}' cannot be written: no such place", path.display());
+            return Err(misused(why));
         }
     }
     let report = lab::run(&options, &mut Bar::default()).map_err(refuse)?;
@@ -217,21 +215,18 @@ fn read_log(given: &LogView) -> Result<Exit, Exit> {
     };
     for text in &given.status {
         let Some(range) = log::statuses(text) else {
-            complain(format_args!("--status {text}: write a status as 404, 5xx or 400-499"));
-            return Err(Exit::Usage);
+            let why = format_args!("--status {text}: write a status as 404, 5xx or 400-499");
+            return Err(misused(why));
         };
         options.statuses.push(range);
     }
     let named = given.file.as_deref().filter(|path| *path != Path::new("-"));
     if named.is_none() && io::stdin().is_terminal() {
-        complain("no log: name a file, or pipe one into 'pitcrew log'");
-        return Err(Exit::Usage);
+        return Err(misused("no log: name a file, or pipe one into 'pitcrew log'"));
     }
     let path = named.unwrap_or(Path::new("/dev/stdin"));
-    let cannot = |error: io::Error| {
-        complain(format_args!("'{}' cannot be read: {error}", path.display()));
-        Exit::Usage
-    };
+    let cannot =
+        |error: io::Error| misused(format_args!("'{}' cannot be read: {error}", path.display()));
     let last = given.lines.or(given.follow.then_some(FOLLOWED_LINES));
     let mut followed = Followed::open(path, last).map_err(cannot)?;
     let mut view = View::new(options);
@@ -329,6 +324,11 @@ fn unwritten(error: &io::Error) -> Exit {
     internal(format_args!("the standard output cannot be written: {error}"))
 }
 
+fn misused(why: impl Display) -> Exit {
+    complain(why);
+    Exit::Usage
+}
+
 fn internal(why: impl Display) -> Exit {
     complain(why);
     Exit::Internal
@@ -382,10 +382,9 @@ fn files(all: &Effective) -> Vec<PathBuf> {
 
 impl server::Reload for Again<'_> {
     fn load(&mut self) -> Result<server::Options, Vec<String>> {
-        let flags = self.given.given();
-        let all = config::resolve(&flags, std::env::vars_os(), self.given.config.as_deref());
-        let all =
-            all.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let (flags, file) = (self.given.given(), self.given.config.as_deref());
+        let told = |all: Vec<Problem>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let all = config::resolve(&flags, std::env::vars_os(), file).map_err(told)?;
         for Problem { source, message } in &all.warnings {
             tracing::warn!("{source}: {message}");
         }

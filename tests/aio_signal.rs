@@ -2,6 +2,8 @@
 //! must be blocked in every thread, so before the first one is started.
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
+mod quarantine;
+
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@
 
 #[path = "blocks/bench.rs"]
 mod bench;
+mod quarantine;
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The program from outside: arguments, configuration, exit codes and what is printed.
 #![allow(clippy::unwrap_used)]
 
+mod quarantine;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

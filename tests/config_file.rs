@@ -2,6 +2,8 @@
 //! once, with its default, and says what it is for.
 #![allow(clippy::unwrap_used)]
 
+mod quarantine;
+
 use std::path::{Path, PathBuf};
 
 use pitcrew::config::{KEYS, Settings, resolve};

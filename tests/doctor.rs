@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
-use common::{Scratch, skipped, with_little_memlock, without_io_uring};
+use common::{Scratch, Server, skipped, with_little_memlock, without_io_uring};
 use pitcrew::doctor::PROBES;
 use pitcrew::engines::Kind;
 use serde_json::Value;
@@ -53,6 +53,29 @@ fn site() -> Scratch {
     let scratch = Scratch::new();
     scratch.pattern("data.bin", 5, 100_000);
     scratch
+}
+
+/// The server says the same when it starts.
+#[test]
+fn the_file_that_tells_of_memory_is_named_and_why_it_is_that_one() {
+    let site = site();
+    let (_, report) = told(&[], &[], site.path());
+    let found = finding(&report, "pressure");
+    let server = Server::start(&["--sandbox", "off"], site.path());
+    let said = common::eventually("the server says what tells it", || {
+        let said = server.stderr();
+        said.contains("memory that becomes short").then_some(said)
+    });
+    assert_eq!(said.matches("memory that becomes short").count(), 1, "{said}");
+    let Some(file) = found["facts"]["file"].as_str() else {
+        return assert!(said.contains("is not told here"), "{said}");
+    };
+    assert!(said.contains(file), "{file}: {said}");
+    let of_group = found["facts"]["of_group"].as_bool().unwrap();
+    assert_eq!(said.contains("by the control group of"), of_group, "{said}");
+    assert_eq!(found["state"] == "good", of_group, "{found:#}");
+    let says = found["says"].as_str().unwrap();
+    assert!(of_group || says.contains("of the whole machine: "), "{says}");
 }
 
 /// What auto goes by is told, too: where the lab has found that O_DIRECT is never ahead, it is not

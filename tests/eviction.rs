@@ -1,6 +1,8 @@
 //! Hit ratios of the block cache's policy and of plain LRU, on the same traces. `pitcrew lab` shows
 //! them too.
 
+mod quarantine;
+
 use pitcrew::eviction::traces::Trace;
 use pitcrew::eviction::{Lru, S3Fifo, hit_ratio};
 

@@ -12,6 +12,7 @@ mod helpers;
 mod hot;
 #[path = "jobs/log.rs"]
 mod log;
+mod quarantine;
 #[path = "jobs/tenure.rs"]
 mod tenure;
 #[path = "jobs/worker.rs"]

@@ -1,6 +1,8 @@
 //! What the README shows is what the program does.
 #![allow(clippy::unwrap_used)]
 
+mod quarantine;
+
 use pitcrew::config::{Key, resolve};
 use pitcrew::engines::Kind;
 

@@ -8,12 +8,13 @@ mod common;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{End, Launch, Listening, PATIENCE, Pattern, Scratch, Server, Stop, eventually, get};
+use pitcrew::sys::Exchange;
 use pitcrew::sys::hand_over::Waiting;
 use rustix::process::Signal;
 
@@ -275,6 +276,81 @@ fn a_successor_that_does_not_come_up_changes_nothing() {
     assert_eq!(fs::read(&precious).unwrap(), b"x");
 }
 
+/// What a predecessor says, until its successor serves.
+fn hand_to_whoever_asks(
+    waiting: &Waiting,
+    address: SocketAddr,
+    listeners: &[BorrowedFd<'_>],
+) -> Exchange {
+    let exchange = waiting.accept(PATIENCE).unwrap();
+    let (hello, _) = exchange.receive().unwrap();
+    exchange.send(&hello, &[]).unwrap();
+    let message = format!("site\0tcp\0{address}");
+    exchange.send(message.as_bytes(), listeners).unwrap();
+    exchange.send(b"that is all", &[]).unwrap();
+    assert!(exchange.receive().unwrap().0.starts_with(b"serving"));
+    exchange
+}
+
+/// So many listeners at one address, as a server has for its workers.
+fn group(count: usize) -> (Vec<TcpListener>, SocketAddr) {
+    let mut address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(128).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        address = socket.local_addr().unwrap().as_socket().unwrap();
+        listeners.push(socket.into());
+    }
+    (listeners, address)
+}
+
+/// A predecessor with more workers than its successor, which accepts nobody any more: whoever
+/// waits in one of its queues is in that of the successor, and is reset if that has lost it.
+#[test]
+fn who_waits_in_any_queue_of_a_predecessor_is_served_by_its_successor() {
+    let site = Site::new("");
+    let path = site.scratch.join("hand-over");
+    let (listeners, address) = group(5);
+    let ask = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&get("/small.txt", "Connection: close\r\n")).unwrap();
+        stream
+    };
+    // Which queue is whose is the kernel's choice: so many leave none empty.
+    let clients: Vec<_> = (0..80).map(|_| ask()).collect();
+    let (waiting, place) = Waiting::open(&path).unwrap();
+    let address_text = address.to_string();
+    let (place_text, workers) = (path.to_str().unwrap(), ["--workers", "2"]);
+    let options = [&["--hand-over", place_text, "--listen", &address_text][..], &workers].concat();
+    let server = std::thread::scope(|scope| {
+        let predecessor = scope.spawn(|| {
+            let all: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+            let exchange = hand_to_whoever_asks(&waiting, address, &all);
+            drop((all, place));
+            exchange.send(b"leaving", &[]).unwrap();
+            // It ends, and with it its listeners.
+            drop(listeners);
+        });
+        let server = site.launch(&options).start();
+        predecessor.join().unwrap();
+        server
+    });
+    // And who comes later.
+    let later: Vec<_> = (0..80).map(|_| ask()).collect();
+    for (number, mut client) in clients.into_iter().chain(later).enumerate() {
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        assert!(read.is_ok() && answer.ends_with("\r\n\r\nsmall\n"), "{number}: {read:?} {answer}");
+    }
+    drop(server);
+}
+
 /// The predecessor has gone by then: somebody has to serve.
 #[test]
 fn a_successor_that_cannot_wait_for_its_own_serves_all_the_same() {
@@ -286,13 +362,7 @@ fn a_successor_that_cannot_wait_for_its_own_serves_all_the_same() {
     let options = ["--hand-over", path.to_str().unwrap(), "--listen", &address.to_string()];
     let mut server = std::thread::scope(|scope| {
         let predecessor = scope.spawn(|| {
-            let exchange = waiting.accept(PATIENCE).unwrap();
-            let (hello, _) = exchange.receive().unwrap();
-            exchange.send(&hello, &[]).unwrap();
-            let message = format!("site\0tcp\0{address}");
-            exchange.send(message.as_bytes(), &[listener.as_fd()]).unwrap();
-            exchange.send(b"that is all", &[]).unwrap();
-            assert!(exchange.receive().unwrap().0.starts_with(b"serving"));
+            let exchange = hand_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
             // The path is left, and somebody else is quicker.
             drop(place);
             fs::write(&path, "in the way").unwrap();

@@ -97,6 +97,10 @@ fn what_cannot_be_applied_is_told_or_refused() {
     let figures = server.telemetry();
     let seccomp = &figures["server"]["sandbox"]["seccomp"];
     assert!(seccomp["applied"] == false && seccomp["why"].is_string(), "{seccomp}");
+    let text = ask(&server, "/telemetry?format=prometheus").text();
+    let line =
+        text.lines().find(|line| line.starts_with("pitcrew_sandbox_applied{layer=\"seccomp\""));
+    assert!(line.is_some_and(|line| line.ends_with("} 0")), "{line:?}");
     assert_eq!(ask(&server, "/inside.txt").text(), "inside\n");
     let launch = Launch::new(&["--sandbox", "on"]).root(&scratch.join("root"));
     let (ended, told) = launch.through(&prefix).refused();

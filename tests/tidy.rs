@@ -12,6 +12,7 @@ mod layers;
 mod licences;
 #[path = "tidy/paths.rs"]
 mod paths;
+mod quarantine;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -30,6 +31,7 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/lock.rs",
     "sys/mapping.rs",
     "sys/probe.rs",
+    "sys/quarantine.rs",
     "sys/residency.rs",
     "sys/signal.rs",
     "techniques/posix_aio/control.rs",
@@ -238,6 +240,49 @@ fn unsafe_is_seen_in_code_and_not_in_words() {
         found("// unsafe\n/// unsafe\nconst A: &str = \"unsafe\"; const unsafe_b: u8 = 1;"),
         0
     );
+}
+
+/// Test programs without the allocator that finds writes to freed memory.
+fn unwatched(programs: &[(String, String)]) -> Vec<String> {
+    let has_it =
+        |text: &str| text.lines().any(|line| matches!(line, "mod quarantine;" | "mod common;"));
+    let without = programs.iter().filter(|(_, text)| !has_it(text));
+    without.map(|(path, _)| format!("tests/{path}")).collect()
+}
+
+#[test]
+fn every_program_looks_for_writes_to_freed_memory() {
+    let is_program = |path: &str| match path.split_once('/') {
+        None => path.ends_with(".rs"),
+        Some((_, file)) => file == "main.rs",
+    };
+    let sources = read_tree(&root().join("tests")).into_iter();
+    let programs = sources.filter(|one| is_program(&one.path)).map(|one| (one.path, one.text));
+    let programs: Vec<_> = programs.collect();
+    assert!(programs.len() > 30, "the programs are not where they were");
+    nothing("a test program without `mod quarantine` or `mod common`", unwatched(&programs));
+    let allocator = "#[global_allocator]\nstatic ALLOCATOR: ";
+    for (path, condition) in [
+        ("src/main.rs", "#[cfg(debug_assertions)]\n"),
+        ("src/lib.rs", "#[cfg(all(test, debug_assertions, not(miri)))]\n"),
+        ("tests/quarantine/mod.rs", "#[cfg(debug_assertions)]\n"),
+    ] {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        assert!(text.contains(&format!("{condition}{allocator}")), "{path} has no allocator");
+    }
+    let common = std::fs::read_to_string(root().join("tests/common/mod.rs")).unwrap();
+    assert!(common.contains("\nmod quarantine;\n"), "what all tests have is without it");
+}
+
+#[test]
+fn a_program_that_does_not_look_is_seen() {
+    let program = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let programs = [
+        program("one.rs", "mod common;\n"),
+        program("two.rs", "// mod quarantine;\nmod other;\n"),
+        program("three/main.rs", "#[path = \"../quarantine/mod.rs\"]\nmod quarantine;\n"),
+    ];
+    assert_eq!(unwatched(&programs), ["tests/two.rs"]);
 }
 
 #[test]

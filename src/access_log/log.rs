@@ -66,6 +66,9 @@ pub struct Log {
     eligible_bodies: u64,
     /// Bodies that were mirrored so far, to number them.
     streams: u32,
+    /// Bodies whose end found no room in the ledger. None goes in while there are some, so they
+    /// are no more than the worker has connections.
+    untold: VecDeque<u32>,
     /// Who waits for room.
     waiting: VecDeque<Owner>,
     moment: Moment,
@@ -96,6 +99,7 @@ impl Log {
             eligible: 0,
             eligible_bodies: 0,
             streams: 0,
+            untold: VecDeque::new(),
             waiting: VecDeque::new(),
             moment: Moment::new(0),
             path: Vec::new(),
@@ -198,8 +202,14 @@ impl Log {
 
     /// Tells the log thread of the end of a body that no record tells of.
     fn let_go(&mut self, stream: Option<u32>) {
-        if let Some(stream) = stream
-            && self.ledger.room() > 0
+        self.untold.extend(stream);
+        self.tell_ends();
+    }
+
+    /// The log thread keeps a digest and a file for a body until it knows of its end.
+    fn tell_ends(&mut self) {
+        while self.ledger.room() > 0
+            && let Some(stream) = self.untold.pop_front()
         {
             let kind = ledger::Kind::Mirrored { stream, hole: None };
             self.ledger.enter(Entry { kind, length: 0, records: 0 });
@@ -223,6 +233,7 @@ impl Log {
     /// Hands on what is due. Called once a turn and at its deadline, with the log's own view of
     /// the kernel.
     pub fn pump(&mut self, io: &mut dyn Io) {
+        self.tell_ends();
         let now = io.now();
         let due = self.due.is_some_and(|due| due <= now);
         if self.state != State::Dead && (due || self.state == State::Open && self.is_heavy()) {
@@ -346,6 +357,7 @@ impl Log {
         if self.state == State::Dead {
             return true;
         }
+        self.tell_ends();
         self.mark_missing();
         if self.state == State::Open || self.due.is_some_and(|due| due <= io.now()) {
             self.last_tries += 1;
@@ -367,9 +379,11 @@ impl Log {
     }
 
     fn arm(&mut self, io: &mut dyn Io) {
-        if self.armed != self.due {
-            self.armed = self.due;
-            io.deadline(self.due.map(|due| (Deadline::Retry, due)));
+        let untold = (!self.untold.is_empty()).then(|| io.now() + LOG_RETRY);
+        let due = self.due.into_iter().chain(untold).min();
+        if self.armed != due {
+            self.armed = due;
+            io.deadline(due.map(|due| (Deadline::Retry, due)));
         }
     }
 
@@ -386,7 +400,7 @@ impl Log {
 
     /// Whether a piece of a body may go into the pipe now.
     pub fn takes_bodies(&self) -> bool {
-        self.state == State::Open && self.ledger.room() > BODIES_LEAVE
+        self.state == State::Open && self.untold.is_empty() && self.ledger.room() > BODIES_LEAVE
     }
 
     /// Enters a piece of a body that went into the pipe.
@@ -398,3 +412,42 @@ impl Log {
 
 /// Entries of the ledger that bodies leave free for records.
 const BODIES_LEAVE: usize = 64;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::access_log::ledger::Kind;
+    use crate::limits::LOG_LEDGER_ENTRIES;
+    use crate::ring::{Closing, Descriptor};
+
+    #[test]
+    fn the_end_of_a_body_that_finds_the_ledger_full_is_told_later() {
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let tap = Tap::from(Descriptor::adopt(writer, &Rc::new(Closing::default())));
+        let (entering, mut reading) = ledger::ledger();
+        let stats = Arc::new(Stats::default());
+        let mut log = Log::new(Arc::new(Options::default()), tap, entering, stats);
+        for _ in 0..LOG_LEDGER_ENTRIES {
+            log.mirrored(7, 1);
+        }
+        log.let_go(Some(7));
+        log.let_go(None);
+        log.let_go(Some(8));
+        for _ in 0..LOG_LEDGER_ENTRIES {
+            assert_eq!(reading.take().unwrap().kind, Kind::Body { stream: 7 });
+        }
+        assert!(reading.is_empty());
+        // There is room, and yet no body goes in before what is owed was told.
+        assert!(!log.takes_bodies());
+        log.tell_ends();
+        assert!(log.takes_bodies());
+        for stream in [7, 8] {
+            let kind = Kind::Mirrored { stream, hole: None };
+            assert_eq!(reading.take(), Some(Entry { kind, length: 0, records: 0 }));
+        }
+        assert!(reading.is_empty());
+    }
+}

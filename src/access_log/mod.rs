@@ -27,4 +27,4 @@ pub use log::Log;
 pub use options::Options;
 pub use record::{Asked, Mirrored, Record};
 pub use stats::{SinkNumber, SinkStats, Stats};
-pub use thread::{Feed, Threads};
+pub use thread::{Feed, Threads, simulated};

@@ -37,7 +37,8 @@ pub struct SinkStats {
     pub records: Counter,
     /// Bytes that it took.
     pub bytes: Counter,
-    /// Records that it did not get because it was slow, or lost at its end.
+    /// Records that it did not get because it was slow, and those of what it took that nobody will
+    /// read, because a line was torn or its reader ended.
     pub missing: Counter,
     /// Writes that failed, and openings.
     pub failures: Counter,

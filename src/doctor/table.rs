@@ -44,6 +44,14 @@ pub static PROBES: &[Probe] = &[
         look: probes::memory::look,
     },
     Probe {
+        name: "pressure",
+        looks_at: "the file that tells when memory becomes short: that of the control group, or \
+                   the machine's",
+        remedy: "mount the control groups of version 2 to be written to, or hand the group down \
+                 (Delegate=yes); until then memory that is short in the group alone is not noticed",
+        look: probes::pressure::look,
+    },
+    Probe {
         name: "memlock",
         looks_at: "the limit of locked memory, and memory registered with a ring",
         remedy: "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=) above body-buffers \

@@ -24,6 +24,18 @@ pub const LISTING_MEMORY_PART: u64 = 16;
 /// See [`HEAD_BUFFERS_PART`].
 pub const HOT_CACHE_PART: u64 = 32;
 
+/// Memory that was freed and is kept by builds with debug assertions, in bytes: a few hundred
+/// buffers of the usual sizes, and little beside what a test may have.
+pub const QUARANTINE_BYTES: usize = 32 << 20;
+/// The same, in blocks: those of some thousand requests, and 24 bytes each for their table.
+pub const QUARANTINE_BLOCKS: usize = 64 << 10;
+/// The largest block that is kept, in bytes: a few of them must not push out all others.
+pub const QUARANTINE_BLOCK_MAX: usize = 1 << 20;
+/// Parts of what is kept: as many threads free memory at once without looking for another.
+pub const QUARANTINE_WARDS: usize = 8;
+
+const _: () = assert!(QUARANTINE_BLOCK_MAX <= QUARANTINE_BYTES / QUARANTINE_WARDS);
+
 const _: () = {
     // In 32nds.
     let heads_and_hot = 32 / HEAD_BUFFERS_PART + 32 / HOT_CACHE_PART;

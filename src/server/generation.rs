@@ -6,8 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Once, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -30,6 +29,7 @@ use crate::http::head::HeadLimits;
 use crate::limits::OPEN_FILES_MIN;
 use crate::resource::{PageMemory, Site};
 use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
+use crate::sys::pressure::Trigger;
 use crate::sys::{self, Bell};
 use crate::telemetry::{Held, Shard};
 
@@ -143,7 +143,7 @@ impl Generation {
                 listeners: site,
                 telemetry_listeners: telemetry,
                 bell: heard,
-                pressure: trigger(number),
+                pressure: trigger(),
                 control: Arc::clone(&control),
                 shard: Shard::default(),
                 shards: Arc::clone(places),
@@ -218,16 +218,27 @@ impl Generation {
 
 /// Tells when memory becomes short, where the kernel can; each worker has its own, as a trigger
 /// wakes one who waits.
-fn trigger(number: usize) -> Option<OwnedFd> {
+fn trigger() -> Option<OwnedFd> {
+    /// Once for all generations: it stays as it is.
+    static SAID: Once = Once::new();
     let trigger = sys::pressure::memory();
-    if let (Err(error), 0) = (&trigger, number) {
-        tracing::info!(
+    SAID.call_once(|| match &trigger {
+        Ok(Trigger { file, machine: Some(why), .. }) => tracing::info!(
+            file = %file.display(),
+            "memory that becomes short is told by the whole machine, not by the control group of \
+             this process: {why}"
+        ),
+        Ok(Trigger { file, machine: None, .. }) => tracing::info!(
+            file = %file.display(),
+            "memory that becomes short is told by the control group of this process"
+        ),
+        Err(error) => tracing::info!(
             %error,
             "memory that becomes short is not told here; what was seen in the page cache is \
              forgotten by time alone"
-        );
-    }
-    trigger.ok()
+        ),
+    });
+    trigger.ok().map(|trigger| trigger.descriptor)
 }
 
 /// What a worker's thread begins with.

@@ -50,6 +50,17 @@ fn files(groups: &str, hierarchy: &Hierarchy) -> Vec<PathBuf> {
         true => "memory.max",
         false => "memory.limit_in_bytes",
     };
+    let Some(group) = beneath(groups, hierarchy) else { return Vec::new() };
+    group.ancestors().map(|group| hierarchy.path.join(group).join(file)).collect()
+}
+
+/// The directory of the group of this process in a hierarchy, as `/proc/self/cgroup` tells it.
+pub(super) fn own_group(groups: &str, hierarchy: &Hierarchy) -> Option<PathBuf> {
+    Some(hierarchy.path.join(beneath(groups, hierarchy)?))
+}
+
+/// The path of the group of this process beneath where a hierarchy is mounted.
+fn beneath<'g>(groups: &'g str, hierarchy: &Hierarchy) -> Option<&'g Path> {
     // Lines are number, controllers and path; the unified hierarchy has 0 and no controllers.
     let mut lines = groups.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -59,12 +70,11 @@ fn files(groups: &str, hierarchy: &Hierarchy) -> Vec<PathBuf> {
         true => controllers.is_empty(),
         false => controllers.split(',').any(|one| one == "memory"),
     });
-    let Some((_, group)) = own else { return Vec::new() };
+    let (_, group) = own?;
     let beneath = Path::new(group).strip_prefix(&hierarchy.root).unwrap_or(Path::new(""));
     // A group above those that this process can see: what is mounted is the nearest there is.
     let hidden = beneath.components().any(|part| part == Component::ParentDir);
-    let beneath = if hidden { Path::new("") } else { beneath };
-    beneath.ancestors().map(|group| hierarchy.path.join(group).join(file)).collect()
+    Some(if hidden { Path::new("") } else { beneath })
 }
 
 /// What the machine has: the first line, in kibibytes (proc_meminfo(5)).

@@ -3,8 +3,9 @@
 //! watchers, the successor and the service manager, a file that grows, whether io_uring is there,
 //! and one question to a server that runs, for the commands that look at it.
 //!
-//! Everything here runs at start, at a reload or at the end, never for a request. Failures are
-//! typed by cause, and their text is one line that names the remedy.
+//! Everything here runs at start, at a reload or at the end, never for a request, but for the
+//! allocator of builds with debug assertions. Failures are typed by cause, and their text is one
+//! line that names the remedy.
 
 mod bell;
 pub mod client;
@@ -22,6 +23,7 @@ mod owned_path;
 pub mod pressure;
 pub mod probe;
 pub mod processor;
+pub mod quarantine;
 pub mod residency;
 pub mod root;
 pub mod signal;
@@ -31,6 +33,7 @@ pub mod watcher;
 pub use bell::Bell;
 pub use exchange::Exchange;
 pub use owned_path::Trace;
+pub use quarantine::Quarantine;
 pub use root::Root;
 pub use signal::{Signal, Signals};
 pub use socket::{Bound, Listen};

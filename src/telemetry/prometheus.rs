@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::figure::{Figure, Kind, Unit};
-use super::snapshot::{Series, Snapshot, Value};
+use super::snapshot::{Held, Series, Snapshot, Value};
 use crate::base::Spread;
 
 /// What writing one line counts for, in counts that are read.
@@ -19,6 +19,7 @@ pub const NAMES_BESIDE_THE_CATALOGUE: &[(&str, &[&str])] = &[
     ("pitcrew_workers", &[]),
     ("pitcrew_memory_limit_bytes", &[]),
     ("pitcrew_uptime_seconds", &[]),
+    ("pitcrew_sandbox_applied", &["layer", "why", "free"]),
     ("pitcrew_lap_bytes_per_second", &["technique"]),
 ];
 
@@ -161,6 +162,7 @@ impl Snapshot {
         let uptime = number(about.uptime.as_millis() as f64 / 1000.0);
         out.head("pitcrew_uptime_seconds", "gauge", Some("seconds"), "Time since the start");
         out.line("pitcrew_uptime_seconds", "", &uptime);
+        out.sandbox(&about.sandbox);
         if !about.laps.is_empty() {
             let name = "pitcrew_lap_bytes_per_second";
             out.head(name, "gauge", None, "Bytes a second of a technique in its last race");
@@ -180,6 +182,22 @@ struct Lines {
 }
 
 impl Lines {
+    /// The layers that were wanted; nothing where none was.
+    fn sandbox(&mut self, layers: &[Held]) {
+        if layers.is_empty() {
+            return;
+        }
+        let name = "pitcrew_sandbox_applied";
+        let help = "Whether a layer of the sandbox holds, why not, and what it leaves free";
+        self.head(name, "gauge", None, help);
+        for Held { layer, missing, free } in layers {
+            let why = escaped(missing.as_deref().unwrap_or_default());
+            let free = escaped(&free.join("; "));
+            let labels = format!("layer=\"{layer}\",why=\"{why}\",free=\"{free}\"");
+            self.line(name, &labels, if missing.is_none() { "1" } else { "0" });
+        }
+    }
+
     fn figure(&mut self, figure: &Figure, all: &[Series]) {
         let family = figure.family();
         let unit = match figure.unit {
@@ -304,8 +322,17 @@ mod tests {
             shard.ring.technique(Technique::Send).latency.record(nanoseconds);
         }
         let lap = Lap { technique: "a\"b".to_owned(), bytes_per_second: 3, ..Lap::default() };
-        let laps = [lap].into();
-        let told = snapshot(&[shard], About { laps, ..About::default() });
+        let held = |layer, missing: Option<&str>, free: &[&str]| Held {
+            layer,
+            missing: missing.map(str::to_owned),
+            free: free.iter().map(|what| (*what).to_owned()).collect(),
+        };
+        let sandbox = [
+            held("landlock", None, &["it connects", "it binds"]),
+            held("seccomp", Some("\"no\""), &[]),
+        ];
+        let about = About { laps: [lap].into(), sandbox: sandbox.into(), ..About::default() };
+        let told = snapshot(&[shard], about);
         let text = String::from_utf8(told.to_text(Text::Prometheus)).unwrap();
         let name = "pitcrew_techniques_latency_seconds";
         for line in [
@@ -318,6 +345,8 @@ mod tests {
             "pitcrew_techniques_latency_worst_seconds{technique=\"send\"} 0.005",
             "pitcrew_lap_bytes_per_second{technique=\"a\\\"b\"} 3",
             "pitcrew_connections_accepted_total 0",
+            "pitcrew_sandbox_applied{layer=\"landlock\",why=\"\",free=\"it connects; it binds\"} 1",
+            "pitcrew_sandbox_applied{layer=\"seccomp\",why=\"\\\"no\\\"\",free=\"\"} 0",
         ] {
             assert!(text.lines().any(|one| one == line), "no {line} in:\n{text}");
         }

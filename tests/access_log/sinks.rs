@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::process::Signal;
 
 use crate::common::{self, Scratch, Server, Wire, eventually, get, skipped};
-use crate::{ask, assert_whole, lines, load, server, text};
+use crate::{ask, assert_whole, lines, load, server, text, told};
 
 #[test]
 fn several_sinks_get_the_same_and_a_slow_one_holds_none_back() {
@@ -104,18 +104,128 @@ fn a_program_that_ends_at_once_is_told_once_and_started_again() {
     });
 }
 
+/// Requests whose records fit into a pipe, and such that do not; and how many bytes of them are
+/// read before the reader ends.
+const LEFT: [(Request, usize, u64, usize); 2] =
+    [(short_request, 100, 100, 2500), (long_request, 60, 10, 10_000)];
+
+/// The request with a number.
+type Request = fn(usize) -> Vec<u8>;
+
+fn short_request(number: usize) -> Vec<u8> {
+    get(&format!("/a.txt?n={number}"), "")
+}
+
+/// Asks, and waits until some records are in the pipe.
+fn fill(server: &Server, request: Request, count: usize, in_pipe: u64) {
+    let mut wire = server.connect();
+    for number in 0..count {
+        wire.send(&request(number));
+        assert_eq!(wire.response().unwrap().status, 200);
+    }
+    server.figure_until(&["log_sinks", "1", "records"], |records| records >= in_pipe);
+}
+
+/// What one reader and the next have got and what the log says is missing is all there was.
+fn assert_adds_up(server: &Server, first: &[u8], rest: &str, answers: usize) {
+    let first = String::from_utf8(first.to_vec()).unwrap();
+    // A line of which it got a part is of no use to anybody.
+    let (whole, torn) = first.rsplit_once('\n').unwrap();
+    assert!(!torn.is_empty(), "this test has it read a part of a line");
+    let all = || whole.lines().chain(rest.lines()).filter(|line| !line.is_empty());
+    let marker =
+        |line: &str| line.strip_prefix("# pitcrew: missing records: ")?.parse::<u64>().ok();
+    let missing: u64 = all().filter_map(marker).sum();
+    let told = told(all().filter(|line| !line.starts_with('#')).map(str::to_owned));
+    assert!(told.values().all(|count| *count == 1), "a record stands there twice");
+    assert!(missing > 0);
+    assert_eq!(told.len() as u64 + missing, answers as u64, "{missing} are said to be missing");
+    assert_eq!(server.figure(&["log_sinks", "1", "missing"]), missing);
+    assert_eq!(server.figure(&["access_log", "dropped"]), 0);
+}
+
+#[test]
+fn what_a_program_leaves_unread_is_counted_and_the_next_is_told() {
+    for (request, count, in_pipe, bytes) in LEFT {
+        let scratch = Scratch::new();
+        let place = |name: &str| scratch.join(name).display().to_string();
+        let script = format!(
+            "test -e {ran} && exec cat >>{rest}\n: >{ran}\n\
+             until test -e {go}; do sleep 0.01; done\nexec dd bs=1 count={bytes} of={first}",
+            ran = place("ran"),
+            rest = place("rest"),
+            go = place("go"),
+            first = place("first"),
+        );
+        fs::write(scratch.join("program"), script).unwrap();
+        let program = format!("|. {}", place("program"));
+        let server = server(&scratch, &["--access-log-match", "/a.txt", "--access-log", &program]);
+        fill(&server, request, count, in_pipe);
+        fs::write(scratch.join("go"), "").unwrap();
+        server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+        ask(&server, "/a.txt?n=last", "");
+        eventually("the next program gets the last record", || {
+            text(&scratch.join("rest")).contains("n=last ").then_some(())
+        });
+        let first = fs::read(scratch.join("first")).unwrap();
+        assert_eq!(first.len(), bytes);
+        assert_adds_up(&server, &first, &text(&scratch.join("rest")), count + 1);
+    }
+}
+
+#[test]
+fn what_the_reader_of_a_fifo_leaves_unread_is_counted_and_the_next_is_told() {
+    for (request, count, in_pipe, bytes) in LEFT {
+        let scratch = Scratch::new();
+        let (server, mut reader) = with_a_reader(&scratch, &[]);
+        fill(&server, request, count, in_pipe);
+        let mut first = vec![0; bytes];
+        reader.read_exact(&mut first).unwrap();
+        drop(reader);
+        // That nobody reads is found with the next record.
+        ask(&server, "/a.txt?n=next", "");
+        server.figure_until(&["log_sinks", "1", "failures"], |failures| failures >= 1);
+        let mut reader = BufReader::new(File::open(scratch.join("fifo")).unwrap());
+        ask(&server, "/a.txt?n=last", "");
+        let mut rest = String::new();
+        while !rest.contains("n=last ") {
+            assert_ne!(reader.read_line(&mut rest).unwrap(), 0, "{rest}");
+        }
+        assert_adds_up(&server, &first, &rest, count + 2);
+    }
+}
+
+#[test]
+fn what_a_program_leaves_unread_at_the_end_is_told() {
+    let scratch = Scratch::new();
+    let (program, go) = (scratch.join("program"), scratch.join("go"));
+    fs::write(&program, format!("until test -e {}; do sleep 0.01; done", go.display())).unwrap();
+    let program = format!("|. {}", program.display());
+    let options = ["--access-log-match", "/a.txt", "--access-log", &program];
+    let mut server = server(&scratch, &options);
+    fill(&server, short_request, 3, 3);
+    server.signal(Signal::TERM);
+    fs::write(&go, "").unwrap();
+    assert!(server.wait().success());
+    let told = server.stderr();
+    assert!(told.contains("ends without these records") && told.contains("records=3"), "{told}");
+}
+
 /// A server whose log goes to a FIFO, and the reader of that, which has read nothing yet.
 fn with_a_reader_that_reads_nothing(scratch: &Scratch, full: &str) -> (Server, File) {
+    let options = ["--access-log-full", full, "--access-log-wait", "60s"];
+    with_a_reader(scratch, &[&options[..], &["--telemetry-listen", "127.0.0.1:0"]].concat())
+}
+
+fn with_a_reader(scratch: &Scratch, options: &[&str]) -> (Server, File) {
     let fifo = scratch.join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let opening = std::thread::spawn({
         let fifo = fifo.clone();
         move || File::open(fifo).unwrap()
     });
-    let options = ["--access-log-full", full, "--access-log-wait", "60s"];
-    let telemetry = ["--telemetry-listen", "127.0.0.1:0", "--access-log-match", "/a.txt"];
-    let path = ["--access-log", fifo.to_str().unwrap()];
-    let server = server(scratch, &[&options[..], &telemetry, &path].concat());
+    let log = ["--access-log-match", "/a.txt", "--access-log", fifo.to_str().unwrap()];
+    let server = server(scratch, &[options, &log].concat());
     (server, opening.join().unwrap())
 }
 

@@ -26,6 +26,7 @@ const NAMES_KEPT: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Lookup,
+    Getattr,
     Open,
     Read,
     Flush,
@@ -166,7 +167,7 @@ impl Filesystem for Files {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&FACTS_KEPT, &attributes(ino));
+        self.answer(Call::Getattr, move || reply.attr(&FACTS_KEPT, &attributes(ino)));
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

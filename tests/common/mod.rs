@@ -18,6 +18,8 @@ mod confine;
 mod content;
 pub mod multipart;
 mod process;
+#[path = "../quarantine/mod.rs"]
+mod quarantine;
 mod scratch;
 mod server;
 mod wire;

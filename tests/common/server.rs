@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -14,6 +15,9 @@ use serde_json::Value;
 
 use super::wire::Wire;
 use super::{PATIENCE, get};
+
+/// The signal of a process that ends itself for a bug.
+const ABORTED: i32 = Signal::ABORT.as_raw();
 
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,11 @@ impl Launch {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Has a build with debug assertions give memory back that it frees, for who measures memory.
+    pub fn without_quarantine(self) -> Self {
+        self.variable("QUARANTINE", "off")
     }
 
     fn command(&self) -> Command {
@@ -313,6 +322,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             let stderr = self.stderr();
             eprintln!("--- stderr of the server ({:?}):\n{stderr}---", self.ended);
+        } else {
+            // It looks for writes to freed memory once more at its end.
+            let aborted = self.ended.and_then(|status| status.signal()) == Some(ABORTED);
+            assert!(!aborted, "the server was aborted; its stderr:\n{}", self.stderr());
         }
     }
 }

@@ -15,6 +15,8 @@
 
 mod cold;
 mod faults;
+#[path = "../quarantine/mod.rs"]
+mod quarantine;
 mod real;
 mod rig;
 mod schedules;

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use pitcrew::engines::{Kind, Reason};
-use pitcrew::ring::simulated::World;
+use pitcrew::ring::simulated::{Client, World};
 use pitcrew::ring::{MountKind, Technique};
+use pitcrew::telemetry::{About, snapshot};
 
 use super::worker::Rig;
 
@@ -81,7 +82,30 @@ fn what_others_drop_behind_themselves_is_not_taken_to_be_there() {
 }
 
 fn chosen(rig: &Rig, why: Reason) -> u64 {
-    rig.shard.engines.choices(why).read()
+    let told = snapshot(std::slice::from_ref(&rig.shard), About::default()).to_json();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    told["choices"][why.name()].as_u64().expect("each reason has its count")
+}
+
+/// A client that asks and takes nothing, through the narrowest of windows.
+fn stuck(rig: &Rig, path: &str) -> Client {
+    let client = rig.world.connect(rig.listener, 1 << 16, 1 << 10);
+    client.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+    client
+}
+
+/// All of a body, in turns that take no more time than they do.
+fn at_once(rig: &mut Rig, path: &str, body: &[u8]) {
+    let client = rig.ask(path);
+    let mut got = Vec::new();
+    for _ in 0..10_000 {
+        if got.ends_with(body) {
+            return client.close();
+        }
+        rig.turn();
+        got.extend(client.read(usize::MAX));
+    }
+    panic!("{path} does not come: {} bytes", got.len());
 }
 
 #[test]
@@ -177,4 +201,61 @@ fn a_slow_client_has_a_reason_of_its_own() {
         }
     }
     assert_eq!(chosen(&rig, Reason::SlowClient), 1, "the second body");
+}
+
+#[test]
+fn a_body_whose_begin_is_in_the_block_cache_has_a_reason_of_its_own() {
+    let world = World::new(9);
+    let body = vec![b'k'; BYTES];
+    world.file("k", body.clone());
+    world.chill("k");
+    // Of what was changed just now nothing is kept.
+    world.pass(Duration::from_secs(5));
+    let mut rig = Rig::auto_with_blocks(world, 64);
+    whole(&mut rig, "/k", &body);
+    assert_eq!([Reason::Once, Reason::Kept].map(|why| chosen(&rig, why)), [1, 0]);
+    for count in 1..=3 {
+        whole(&mut rig, "/k", &body);
+        assert_eq!(chosen(&rig, Reason::Kept), count);
+    }
+}
+
+/// Clients that take nothing hold every block; who comes then does not wait for one.
+#[test]
+fn a_block_cache_without_room_has_a_reason_of_its_own() {
+    let mut rig = rig();
+    let stuck: Vec<_> = (0..FILES - 1).map(|number| stuck(&rig, &format!("/f{number}"))).collect();
+    // Some turns: one of them waits for room in the cache by then.
+    for _ in 0..50 {
+        rig.turn();
+    }
+    let before = chosen(&rig, Reason::NoBlock);
+    let last = FILES - 1;
+    at_once(&mut rig, &format!("/f{last}"), &vec![last as u8; BYTES]);
+    assert_eq!(chosen(&rig, Reason::NoBlock), before + 1);
+    drop(stuck);
+}
+
+/// Clients that take nothing hold every buffer; what is small then travels without one.
+#[test]
+fn a_pool_without_a_buffer_has_a_reason_of_its_own() {
+    let world = World::new(10);
+    let body = vec![b'b'; 10_000];
+    world.file("b", body.clone());
+    let mut rig = Rig::auto(world);
+    at_once(&mut rig, "/b", &body);
+    assert_eq!([Reason::Small, Reason::NoBuffer].map(|why| chosen(&rig, why)), [1, 0]);
+    let mut held = Vec::new();
+    // One after the other: what is chosen for many at once finds the same buffer free.
+    while chosen(&rig, Reason::NoBuffer) == 0 {
+        assert!(held.len() < 64, "the pool has fewer buffers");
+        held.push(stuck(&rig, "/b"));
+        for _ in 0..10 {
+            rig.turn();
+        }
+    }
+    let before = chosen(&rig, Reason::NoBuffer);
+    at_once(&mut rig, "/b", &body);
+    assert_eq!(chosen(&rig, Reason::NoBuffer), before + 1);
+    drop(held);
 }

@@ -77,7 +77,12 @@ impl Rig {
 
     /// With the engine `auto`, and next to no room for blocks of files.
     pub(crate) fn auto(world: World) -> Self {
-        let (engine, blocks) = (Kind::Auto, (4, 1));
+        Self::auto_with_blocks(world, 4)
+    }
+
+    /// The same with room for so many of them.
+    pub(crate) fn auto_with_blocks(world: World, blocks: usize) -> Self {
+        let (engine, blocks) = (Kind::Auto, (blocks, 1));
         Self::build(world, Plan { engine, hashes: false, blocks, ..Plan::new() })
     }
 

@@ -5,7 +5,7 @@ use pitcrew::http::date;
 use super::requests::{Content, Expect, LISTED, Request};
 
 /// What the byte of a file that grew is.
-const GROWN: u8 = 0xee;
+pub(crate) const GROWN: u8 = 0xee;
 /// What the endpoint of the test answers with.
 pub(crate) const MADE: &[u8] = b"made by the test";
 

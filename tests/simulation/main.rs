@@ -1,4 +1,5 @@
-//! The whole worker on the simulated kernel: connections, cache, engines, reactor, as they are.
+//! The whole worker on the simulated kernel: connections, cache, engines, reactor, as they are, and
+//! the threads of the access log.
 //!
 //! A schedule is made of a seed: the files, the clients with their requests and manners, the
 //! budgets of the worker, and the faults. For each one it is checked that
@@ -6,6 +7,8 @@
 //!   version of the file, whole, or cut short with the connection; never padded, never mixed
 //! - clients that behave, and meet no fault that spoils an answer, get every answer whole
 //! - the counters add up with what the kernel has moved
+//! - each sink of the access log, whose threads run on the schedule, too, has every record once, or
+//!   says how many it misses, whatever befalls the places that it writes to
 //! - when the worker has drained, nothing is in flight, every buffer, pipe and descriptor is
 //!   home, and it came to its end in a bounded number of turns
 //!
@@ -16,6 +19,8 @@
 
 mod answers;
 mod client;
+#[path = "../quarantine/mod.rs"]
+mod quarantine;
 mod records;
 mod requests;
 mod schedule;

@@ -23,7 +23,7 @@ use pitcrew::telemetry::Shard;
 
 use super::answers::{MADE, Tolerance};
 use super::client::Visitor;
-use super::records::{Records, access_log};
+use super::records::{Records, Tally, access_log};
 use super::requests::{Content, replace, site};
 
 /// Bytes of a block: files have several.
@@ -59,6 +59,7 @@ pub(crate) struct Summary {
     mirrored: u64,
     log_waits: u64,
     dropped: u64,
+    log: Tally,
 }
 
 impl Summary {
@@ -88,6 +89,12 @@ impl Summary {
         self.mirrored += other.mirrored;
         self.log_waits += other.log_waits;
         self.dropped += other.dropped;
+        self.log.steps += other.log.steps;
+        self.log.troubles += other.log.troubles;
+        self.log.written += other.log.written;
+        self.log.missing += other.log.missing;
+        self.log.torn += other.log.torn;
+        self.log.digests += other.log.digests;
     }
 
     /// Every kind of trouble was met often enough.
@@ -110,6 +117,12 @@ impl Summary {
             self.mirrored,
             self.log_waits,
             self.dropped,
+            self.log.steps,
+            self.log.troubles,
+            self.log.written,
+            self.log.missing,
+            self.log.torn,
+            self.log.digests,
         ];
         assert!(rare.iter().all(|count| *count > 20), "some trouble is hardly ever met: {self:#?}");
     }
@@ -328,7 +341,7 @@ impl Schedule {
         }
         // A log thread that comes late now and then, and not at all for a while.
         if self.gentle || self.random.chance(300) {
-            self.records.read(&self.world);
+            self.records.threads.run();
         }
         if self.random.chance(5) {
             self.world.add(self.pressure, 1);
@@ -345,9 +358,8 @@ impl Schedule {
         self.world.add(self.bell, 1);
         let begun = self.world.now();
         while !self.turn() {
-            self.records.read(&self.world);
+            self.records.threads.run();
         }
-        self.records.read(&self.world);
         let took = self.world.now().since(begun);
         assert!(took < Duration::from_secs(1000), "{took:?} to drain");
     }
@@ -359,9 +371,10 @@ impl Schedule {
         }
         assert_eq!(self.worker.open(), 0, "every connection has ended");
         self.come_home();
-        self.records.check(&self.shard);
-        let Self { worker, world, shard, gentle, .. } = self;
+        let Self { worker, world, shard, gentle, records, site, .. } = self;
         drop(worker);
+        records.finish(&world);
+        let log = records.check(&world, &shard, &site);
         assert_eq!(world.in_flight(), 0, "the kernel has nothing");
         assert_eq!(world.untaken(), 0, "every event has found its operation");
         let sum = |techniques: &[Technique]| -> u64 {
@@ -413,6 +426,7 @@ impl Schedule {
             turned_away: of(Farewell::TooMany),
             given_up: of(Farewell::Shutdown),
             dropped: shard.access_log.dropped.read(),
+            log,
             log_waits: shard.access_log.waits.read(),
             mirrored: shard.access_log.mirrored.read(),
             mirrored_partly: shard.access_log.mirrored_partly.read(),

@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::file::seconds_of;
-use super::sink::said;
+use super::target::said;
 use crate::access_log::options::{Archive, Rotation};
 use crate::http::date;
 use crate::techniques::copy_range;

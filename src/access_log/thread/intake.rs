@@ -3,11 +3,13 @@
 //! What can stay in the pipe stays there and is spliced. Only a line that two entries share, and
 //! one that is given a digest, is read into memory.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::mirror::Mirrors;
+use super::plumbing::{End, Plumbing};
+use super::unread::Lost;
 use super::{Feed, Out, read_exactly};
+use crate::access_log::escape::Escape;
 use crate::access_log::ledger::{Kind, Reader};
 use crate::access_log::options::Options;
 
@@ -51,7 +53,7 @@ impl Piece {
     }
 
     /// Reads what is left of it into memory.
-    pub(super) fn take_in(&mut self, pipe: &OwnedFd) {
+    pub(super) fn take_in(&mut self, pipe: &impl End) {
         if let Place::Piped { left, .. } = self.place {
             let mut bytes = Vec::new();
             // Its bytes were entered after they went in, so they are there.
@@ -62,24 +64,25 @@ impl Piece {
         }
     }
 
-    /// Gives up a line of which a part was written to a place that is gone; says how many records
-    /// that loses.
-    pub(super) fn skip_torn_line(&mut self, pipe: &OwnedFd) -> u64 {
+    /// Gives up a line of which a part was written to a place that is gone; says what that loses.
+    pub(super) fn skip_torn_line(&mut self, pipe: &impl End, escape: Escape) -> Lost {
         if !self.is_begun() {
-            return 0;
+            return Lost::default();
         }
         self.take_in(pipe);
         let Place::Bytes { bytes, at } = &mut self.place else {
             unreachable!("it was just taken in")
         };
         if *at > 0 && bytes[*at - 1] == b'\n' {
-            return 0;
+            return Lost::default();
         }
+        // What was spliced is not there any more: then it is the rest of a line.
+        let start = memchr::memrchr(b'\n', &bytes[..*at]).map_or(0, |end| end + 1);
         let end = memchr::memchr(b'\n', &bytes[*at..]).map_or(bytes.len(), |end| *at + end + 1);
+        let lost = Lost::of(&bytes[start..end], self.records > 0, escape);
         *at = end;
-        let lost = self.records.min(1);
-        self.records -= lost;
-        lost.into()
+        self.records -= lost.records as u32;
+        lost
     }
 }
 
@@ -98,9 +101,8 @@ pub(super) enum Passed {
 const PIECES_MAX: usize = 64;
 
 /// A feed, and what was taken out of it and is not written yet.
-#[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) pipe: OwnedFd,
+pub(super) struct Intake<P: Plumbing> {
+    pub(super) pipe: P::End,
     ledger: Reader,
     pending: Option<Piece>,
     /// The beginning of a line whose end is still to come, and records before it.
@@ -109,8 +111,8 @@ pub(super) struct Intake {
     digests: bool,
 }
 
-impl Intake {
-    pub(super) fn new(feed: Feed, options: &Arc<Options>) -> Self {
+impl<P: Plumbing> Intake<P> {
+    pub(super) fn new(feed: Feed<P::End>, options: &Arc<Options>) -> Self {
         Self {
             pipe: feed.pipe,
             ledger: feed.ledger,
@@ -127,7 +129,7 @@ impl Intake {
     }
 
     /// Passes on what is there.
-    pub(super) fn pass_on(&mut self, out: &mut Out, mirrors: &mut Mirrors) -> Passed {
+    pub(super) fn pass_on(&mut self, out: &mut Out<P>, mirrors: &mut Mirrors) -> Passed {
         let mut passed = Passed::Nothing;
         for _ in 0..PIECES_MAX {
             if self.pending.is_none() && !self.take_next(mirrors) {

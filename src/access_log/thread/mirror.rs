@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +17,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use sha2::Digest as _;
 
+use super::plumbing::End;
 use super::read_exactly;
 use crate::access_log::options::{Digest, Options};
 use crate::access_log::stats::Stats;
@@ -46,7 +46,7 @@ static PROCESS: LazyLock<String> = LazyLock::new(|| {
 /// See the module.
 pub(super) struct Mirrors {
     /// By the pipe of the worker and its number there.
-    streams: HashMap<(RawFd, u32), Stream>,
+    streams: HashMap<(i32, u32), Stream>,
     options: Option<Arc<Options>>,
     stats: Arc<Stats>,
     buffer: Vec<u8>,
@@ -65,13 +65,13 @@ impl Mirrors {
     }
 
     /// Takes a piece of a body out of the pipe.
-    pub(super) fn take(&mut self, pipe: &OwnedFd, stream: u32, length: usize) {
+    pub(super) fn take(&mut self, pipe: &impl End, stream: u32, length: usize) {
         self.buffer.clear();
         if read_exactly(pipe, &mut self.buffer, length).is_err() {
             return;
         }
         let Some(options) = self.options.clone() else { return };
-        let key = (pipe.as_raw_fd(), stream);
+        let key = (pipe.number(), stream);
         if !self.streams.contains_key(&key) {
             let made = Stream { hasher: Hasher::new(options.mirror.digest), file: self.store() };
             self.streams.insert(key, made);
@@ -114,8 +114,8 @@ impl Mirrors {
     }
 
     /// The digest of a body that has ended, and where it is stored.
-    pub(super) fn end_of(&mut self, pipe: &OwnedFd, stream: u32) -> String {
-        let Some(Stream { hasher, file }) = self.streams.remove(&(pipe.as_raw_fd(), stream)) else {
+    pub(super) fn end_of(&mut self, pipe: &impl End, stream: u32) -> String {
+        let Some(Stream { hasher, file }) = self.streams.remove(&(pipe.number(), stream)) else {
             return String::new();
         };
         let mut word = hasher.finish();

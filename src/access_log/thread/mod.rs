@@ -4,28 +4,40 @@
 //! With one sink the log thread moves the bytes into it itself. With several it doubles them by
 //! tee(2) into a pipe of each, which a thread of its own empties, so that a slow one never holds
 //! another back. Every call here may block; nobody waits for it but the records behind.
+//!
+//! A thread is a step machine: it does what can be done, says until when it has nothing to do, and
+//! waits. What it asks of the kernel goes through [`plumbing`], so that the same steps are run on a
+//! simulated kernel (`tests/simulation`).
 
 mod archive;
 mod file;
 mod intake;
 mod lanes;
 mod mirror;
+mod plumbing;
 mod program;
+mod real;
+pub mod simulated;
 mod sink;
+mod target;
+mod unread;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use self::intake::{Intake, Passed};
 use self::lanes::Lanes;
 use self::mirror::Mirrors;
+use self::plumbing::{End, Plumbing};
+use self::real::Real;
 use self::sink::Sink;
 use super::ledger::{Reader, Writer, ledger};
 use super::options::Options;
@@ -37,9 +49,9 @@ use crate::techniques::Pipe;
 
 /// What comes from one worker.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Feed<E = OwnedFd> {
     /// The end of its log pipe that bytes come out of; it blocks.
-    pub pipe: OwnedFd,
+    pub pipe: E,
     /// What lies in it.
     pub ledger: Reader,
 }
@@ -51,14 +63,19 @@ impl Feed {
     /// # Errors
     /// When no descriptor is left.
     pub fn open() -> io::Result<(OwnedFd, Writer, Self)> {
+        let (writer, reader) = Self::pipe()?;
+        let (entering, ledger) = ledger();
+        Ok((writer, entering, Self { pipe: reader, ledger }))
+    }
+
+    fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
         let mut pipe = Pipe::new()?;
         // A smaller one works, too.
         pipe.resize(LOG_PIPE_BYTES)?;
         let (reader, writer) = pipe.into_ends();
         let flags = rustix::fs::fcntl_getfl(&writer)?;
         rustix::fs::fcntl_setfl(&writer, flags | OFlags::NONBLOCK)?;
-        let (entering, ledger) = ledger();
-        Ok((writer, entering, Self { pipe: reader, ledger }))
+        Ok((writer, reader))
     }
 }
 
@@ -93,38 +110,19 @@ impl Threads {
         let orders = Arc::new(Orders::default());
         let (ends, ended) = mpsc::channel();
         let mut all = Self { bells: Vec::new(), orders, ended, count: 0 };
-        let sink = |number| Sink::new(number, options, stats, broker.cloned());
-        let mirrors = Mirrors::new(options, stats);
-        let feeds: Vec<_> = feeds.into_iter().map(|feed| Intake::new(feed, options)).collect();
-        if options.sinks.len() == 1 {
-            all.spawn("log", feeds, Out::Sink(Box::new(sink(0))), mirrors, &ends)?;
-            return Ok(all);
+        let plumbing = Real::new(broker, options.sinks.len());
+        let threads = Thread::all(options, feeds, stats, &all.orders, &plumbing)?;
+        for (name, thread) in threads {
+            all.spawn(&name, thread, &ends)?;
         }
-        let mut lanes = Lanes::new(options, stats);
-        for number in 0..options.sinks.len() {
-            let feed = lanes.add()?;
-            let name = format!("log-{}", number + 1);
-            let feed = vec![Intake::new(feed, options)];
-            all.spawn(&name, feed, Out::Sink(Box::new(sink(number))), Mirrors::none(stats), &ends)?;
-        }
-        all.spawn("log", feeds, Out::Lanes(lanes), mirrors, &ends)?;
         Ok(all)
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        feeds: Vec<Intake>,
-        out: Out,
-        mirrors: Mirrors,
-        ends: &Sender<()>,
-    ) -> io::Result<()> {
+    fn spawn(&mut self, name: &str, thread: Thread<Real>, ends: &Sender<()>) -> io::Result<()> {
         let (bell, heard) = Bell::new()?;
-        let orders = Arc::clone(&self.orders);
-        let mut thread = Thread { feeds, out, mirrors, orders, heard, reopened: 0 };
         let ends = ends.clone();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            thread.run();
+            thread.run(&heard);
             // Nobody listens any more when the end did not wait for it.
             let _ = ends.send(());
         })?;
@@ -156,18 +154,42 @@ impl Threads {
 }
 
 /// Where a thread moves records to.
-enum Out {
-    Sink(Box<Sink>),
-    Lanes(Lanes),
+enum Out<P: Plumbing> {
+    Sink(Box<Sink<P>>),
+    Lanes(Lanes<P>),
 }
 
-struct Thread {
-    feeds: Vec<Intake>,
-    out: Out,
+struct Thread<P: Plumbing> {
+    feeds: Vec<Intake<P>>,
+    out: Out<P>,
     mirrors: Mirrors,
     orders: Arc<Orders>,
-    heard: OwnedFd,
     reopened: u32,
+    plumbing: P,
+}
+
+/// What a thread does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Another step.
+    Again,
+    /// It waits for records, for an order, or until then.
+    Wait {
+        until: Instant,
+        /// The sink is left alone until then, and what comes waits in the pipes.
+        rests: bool,
+    },
+    /// Nothing any more.
+    Ended,
+}
+
+/// What is told of a pipe that was waited for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// There are bytes, if they were asked for.
+    bytes: bool,
+    /// Whoever writes to it has ended.
+    ended: bool,
 }
 
 /// How long a thread sleeps at most: archives are made by the clock, and programs are looked
@@ -176,37 +198,75 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long it leaves a worker that has put bytes into its pipe and not entered them yet.
 const GAP: Duration = Duration::from_micros(50);
 
-impl Thread {
-    fn run(&mut self) {
-        while !self.feeds.is_empty() {
-            self.obey();
-            let mut moved = false;
-            let mut rest = None;
+impl<P: Plumbing> Thread<P> {
+    /// Every thread that these sinks need, with its name; that of a sink comes before the one that
+    /// doubles records for it.
+    fn all(
+        options: &Arc<Options>,
+        feeds: Vec<Feed<P::End>>,
+        stats: &Arc<Stats>,
+        orders: &Arc<Orders>,
+        plumbing: &P,
+    ) -> io::Result<Vec<(String, Self)>> {
+        let thread = |feeds: Vec<Feed<P::End>>, out, mirrors| Self {
+            feeds: feeds.into_iter().map(|feed| Intake::new(feed, options)).collect(),
+            out,
+            mirrors,
+            orders: Arc::clone(orders),
+            reopened: 0,
+            plumbing: plumbing.clone(),
+        };
+        let sink = |number| Out::Sink(Box::new(Sink::new(number, options, stats, plumbing)));
+        let mirrors = Mirrors::new(options, stats);
+        if options.sinks.len() == 1 {
+            return Ok(vec![("log".to_owned(), thread(feeds, sink(0), mirrors))]);
+        }
+        let mut lanes = Lanes::new(options, stats, plumbing);
+        let mut all = Vec::new();
+        for number in 0..options.sinks.len() {
+            let feed = vec![lanes.add()?];
+            let name = format!("log-{}", number + 1);
+            all.push((name, thread(feed, sink(number), Mirrors::none(stats))));
+        }
+        all.push(("log".to_owned(), thread(feeds, Out::Lanes(lanes), mirrors)));
+        Ok(all)
+    }
+
+    /// Does what it was told, and moves what is there.
+    fn step(&mut self) -> Step {
+        if self.feeds.is_empty() {
+            self.mirrors.end();
+            match &mut self.out {
+                Out::Sink(sink) => sink.finish(),
+                Out::Lanes(lanes) => lanes.end(),
+            }
+            return Step::Ended;
+        }
+        self.obey();
+        let mut moved = false;
+        let mut rest = None;
+        if let Out::Sink(sink) = &mut self.out {
+            sink.tend();
+            rest = sink.rests_until();
+        }
+        if rest.is_none() {
+            for feed in &mut self.feeds {
+                match feed.pass_on(&mut self.out, &mut self.mirrors) {
+                    Passed::Nothing => {}
+                    Passed::Some => moved = true,
+                    Passed::Stopped => break,
+                }
+            }
             if let Out::Sink(sink) = &mut self.out {
-                sink.tend();
+                sink.end_batch();
                 rest = sink.rests_until();
             }
-            if rest.is_none() {
-                for feed in &mut self.feeds {
-                    match feed.pass_on(&mut self.out, &mut self.mirrors) {
-                        Passed::Nothing => {}
-                        Passed::Some => moved = true,
-                        Passed::Stopped => break,
-                    }
-                }
-                if let Out::Sink(sink) = &mut self.out {
-                    sink.end_batch();
-                    rest = sink.rests_until();
-                }
-            }
-            if !moved {
-                self.wait(rest);
-            }
         }
-        self.mirrors.end();
-        if let Out::Sink(sink) = &mut self.out {
-            sink.finish();
+        if moved {
+            return Step::Again;
         }
+        let look = self.plumbing.now() + LOOK;
+        Step::Wait { until: rest.map_or(look, |rest| rest.min(look)), rests: rest.is_some() }
     }
 
     fn obey(&mut self) {
@@ -219,62 +279,83 @@ impl Thread {
         }
     }
 
-    /// Waits for records, for an order, or until the sink is tried again.
-    fn wait(&mut self, rest: Option<Instant>) {
-        let now = Instant::now();
-        let time = rest.map_or(LOOK, |until| until.saturating_duration_since(now).min(LOOK));
-        let mut watched = vec![PollFd::new(&self.heard, PollFlags::IN)];
-        // While the sink is left alone, what comes waits in the pipes. That a worker has ended is
-        // told whatever is asked for (poll(2)), and is of interest where nothing waits any more.
-        let (flags, all) = match rest {
-            None => (PollFlags::IN, true),
-            Some(_) => (PollFlags::empty(), false),
-        };
-        let looked_at: Vec<_> = self.feeds.iter().map(|feed| all || feed.is_empty()).collect();
-        let feeds = self.feeds.iter().zip(&looked_at).filter(|(_, looked_at)| **looked_at);
-        watched.extend(feeds.map(|(feed, _)| PollFd::new(&feed.pipe, flags)));
-        let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
-        if poll(&mut watched, Some(&time)).is_err() {
-            return std::thread::sleep(GAP);
-        }
-        let told: Vec<_> = watched.iter().map(PollFd::revents).collect();
-        if told[0].contains(PollFlags::IN) {
-            let mut count = [0; 8];
-            let _ = rustix::io::read(&self.heard, &mut count);
-        }
-        let (mut told, mut looked_at) = (told[1..].iter(), looked_at.iter());
+    /// The feeds to wait for. That a worker has ended is of interest where nothing waits any more.
+    fn watched(&self, rests: bool) -> Vec<bool> {
+        self.feeds.iter().map(|feed| !rests || feed.is_empty()).collect()
+    }
+
+    /// Forgets the feeds that have ended, by what was told of each that was watched; says whether
+    /// there are bytes whose entry is about to come.
+    fn hear(&mut self, watched: &[bool], told: impl IntoIterator<Item = Told>) -> bool {
+        let (mut watched, mut told) = (watched.iter(), told.into_iter());
         let mut gap = false;
         self.feeds.retain(|feed| {
-            if !looked_at.next().expect("there is one for each feed") {
+            if !watched.next().expect("there is one for each feed") {
                 return true;
             }
-            let told = *told.next().expect("there is one for each that was looked at");
-            if !feed.is_empty() || told.is_empty() {
+            let told = told.next().expect("there is one for each that was watched");
+            if !feed.is_empty() {
                 return true;
             }
-            // Bytes whose entry is about to come; without bytes the worker has ended.
-            gap |= told.contains(PollFlags::IN);
-            told.contains(PollFlags::IN) || !told.contains(PollFlags::HUP)
+            gap |= told.bytes;
+            // Without bytes the worker has ended.
+            told.bytes || !told.ended
         });
-        if gap {
+        gap
+    }
+}
+
+impl Thread<Real> {
+    fn run(mut self, heard: &OwnedFd) {
+        loop {
+            match self.step() {
+                Step::Again => {}
+                Step::Wait { until, rests } => self.wait(until, rests, heard),
+                Step::Ended => return,
+            }
+        }
+    }
+
+    fn wait(&mut self, until: Instant, rests: bool, heard: &OwnedFd) {
+        let time = until.saturating_duration_since(Instant::now());
+        let looked_at = self.watched(rests);
+        let mut polled = vec![PollFd::new(heard, PollFlags::IN)];
+        // While the sink is left alone, bytes are not waited for; the end is told whatever is
+        // asked for (poll(2)).
+        let flags = if rests { PollFlags::empty() } else { PollFlags::IN };
+        let feeds = self.feeds.iter().zip(&looked_at).filter(|(_, looked_at)| **looked_at);
+        polled.extend(feeds.map(|(feed, _)| PollFd::new(&feed.pipe, flags)));
+        if poll(&mut polled, Some(&real::timespec(time))).is_err() {
+            return std::thread::sleep(GAP);
+        }
+        let told: Vec<_> = polled.iter().map(PollFd::revents).collect();
+        if told[0].contains(PollFlags::IN) {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(heard, &mut count);
+        }
+        let told = told[1..].iter().map(|told| Told {
+            bytes: told.contains(PollFlags::IN),
+            ended: told.contains(PollFlags::HUP),
+        });
+        if self.hear(&looked_at, told) {
             std::thread::sleep(GAP);
         }
     }
 }
 
 /// Reads exactly so many bytes, which are in the pipe.
-fn read_exactly(pipe: impl AsFd, into: &mut Vec<u8>, count: usize) -> io::Result<()> {
+fn read_exactly(pipe: &impl End, into: &mut Vec<u8>, count: usize) -> io::Result<()> {
     let start = into.len();
     into.resize(start + count, 0);
     let mut at = start;
     while at < into.len() {
-        match rustix::io::read(&pipe, &mut into[at..]) {
+        match pipe.read(&mut into[at..]) {
             Ok(0) => {
                 into.truncate(at);
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             Ok(read) => at += read,
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(errno) => {
                 into.truncate(at);
                 return Err(errno.into());

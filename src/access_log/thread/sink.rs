@@ -1,43 +1,34 @@
 //! One sink: opening it, moving records into it, and what happens when it fails.
 //!
 //! A failure is said once, counted, and tried again each second; until then records wait in the
-//! pipe and, when that is full, whoever fills it drops them and counts.
+//! pipe and, when that is full, whoever fills it drops them and counts. What a reader leaves in its
+//! pipe is counted when it ends, and whoever reads next is told.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::file::{Found, LogFile};
+use super::file::Found;
 use super::intake::{Piece, Place};
-use super::program::Program;
+use super::plumbing::{Plumbing, Process};
+use super::target::{Target, said};
+use super::unread::{Lost, Unread};
 use crate::access_log::marker;
 use crate::access_log::options::{self, Durability, Options};
 use crate::access_log::stats::{SinkStats, Stats};
-use crate::broker::Broker;
 use crate::limits::{LOG_PROGRAM_RETRY_MAX, LOG_SINK_RETRY};
-use crate::techniques::pipe::{SpliceFlags, splice_out};
-
-/// What a sink writes to while it is open.
-#[derive(Debug)]
-enum Target {
-    File(LogFile),
-    /// The standard output, a FIFO, a terminal or another device.
-    Stream(OwnedFd),
-    Program(Program),
-}
 
 /// See the module.
-pub(super) struct Sink {
+pub(super) struct Sink<P: Plumbing> {
     place: options::Place,
     number: usize,
     options: Arc<Options>,
     stats: Arc<Stats>,
-    broker: Option<Arc<Broker>>,
-    target: Option<Target>,
+    plumbing: P,
+    target: Option<Target<P>>,
+    /// What lies in it, if it is a pipe.
+    unread: Option<Unread>,
     /// When it is tried again, after a failure.
     rests_until: Option<Instant>,
     /// When a file that somebody moved away is opened again, after that failed.
@@ -54,20 +45,21 @@ pub(super) struct Sink {
     missing: u64,
 }
 
-impl Sink {
+impl<P: Plumbing> Sink<P> {
     pub(super) fn new(
         number: usize,
         options: &Arc<Options>,
         stats: &Arc<Stats>,
-        broker: Option<Arc<Broker>>,
+        plumbing: &P,
     ) -> Self {
         Self {
             place: options.sinks[number].clone(),
             number,
             options: Arc::clone(options),
             stats: Arc::clone(stats),
-            broker,
+            plumbing: plumbing.clone(),
             target: None,
+            unread: None,
             rests_until: None,
             reopens_at: None,
             begun: false,
@@ -89,7 +81,7 @@ impl Sink {
 
     /// Does what is due without a record: opens it again, starts its program again.
     pub(super) fn tend(&mut self) {
-        if self.rests_until.is_some_and(|until| until <= Instant::now()) {
+        if self.rests_until.is_some_and(|until| until <= self.plumbing.now()) {
             self.rests_until = None;
         }
         if let Some(Target::Program(program)) = &mut self.target
@@ -97,7 +89,7 @@ impl Sink {
         {
             self.program_ended(&why);
         }
-        if self.reopens_at.is_some_and(|at| at <= Instant::now()) {
+        if self.reopens_at.is_some_and(|at| at <= self.plumbing.now()) {
             self.reopen();
         }
         if self.rests_until.is_none() {
@@ -123,7 +115,7 @@ impl Sink {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                 }
                 self.fail(&why);
             }
@@ -134,10 +126,10 @@ impl Sink {
     /// Opens a file again by its path, because somebody moved it away.
     pub(super) fn reopen(&mut self) {
         let options::Place::Path(path) = &self.place else { return };
-        match Found::open(path, self.options.durability, self.broker.as_ref()) {
+        match Found::open(path, self.options.durability, &self.plumbing) {
             Ok(found) => {
                 self.end_batch();
-                self.target = Some(found.into());
+                self.go_to(found.into());
                 self.writes = false;
                 self.stats().reopened.add(1);
                 self.reopens_at = None;
@@ -146,42 +138,55 @@ impl Sink {
             // What is open goes on to be written: better in the old file than nowhere.
             Err(error) => {
                 self.tell(&format!("it cannot be opened again: {error}"));
-                self.reopens_at = Some(Instant::now() + LOG_SINK_RETRY);
+                self.reopens_at = Some(self.plumbing.now() + LOG_SINK_RETRY);
             }
         }
     }
 
     fn open(&mut self) {
         let opened = match &self.place {
-            options::Place::Stdout => {
-                let stdout = io::stdout().as_fd().try_clone_to_owned();
-                stdout.map(Target::Stream).map_err(|error| error.to_string())
-            }
+            options::Place::Stdout => self.plumbing.stdout().map(Target::Stream),
             options::Place::Path(path) => {
-                let found = Found::open(path, self.options.durability, self.broker.as_ref());
+                let found = Found::open(path, self.options.durability, &self.plumbing);
                 found.map(Target::from)
             }
-            options::Place::Program(command) => {
-                Program::start(command, self.broker.as_deref()).map(Target::Program)
-            }
+            options::Place::Program(command) => self.plumbing.start(command).map(Target::Program),
         };
         match opened {
             Ok(target) => {
-                self.target = Some(target);
+                self.go_to(target);
                 self.reopens_at = None;
             }
             Err(why) => self.fail(&why),
         }
     }
 
+    fn go_to(&mut self, target: Target<P>) {
+        // A FIFO that is opened once more is the same pipe, with what lies in it.
+        if self.target.as_ref().is_none_or(|open| !open.is_same_pipe(&target, &self.plumbing)) {
+            self.leave();
+            self.unread = target.is_pipe(&self.plumbing).then(Unread::default);
+        }
+        self.target = Some(target);
+    }
+
+    /// Lets go of what it writes to. What lies in a pipe that nobody reads any more is lost.
+    fn leave(&mut self) {
+        if let (Some(target), Some(unread)) = (self.target.take(), self.unread.take())
+            && let Some(left) = target.left_unread(&self.plumbing)
+        {
+            self.lost(unread.lost(left));
+        }
+    }
+
     /// Moves a piece there, whole; says whether that was done. A piece that was not is put again.
-    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    pub(super) fn put(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         let done = self.move_whole(piece, pipe);
         self.begun = !done && piece.is_begun();
         done
     }
 
-    fn move_whole(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    fn move_whole(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         if self.rests_until.is_some() {
             return false;
         }
@@ -192,12 +197,12 @@ impl Sink {
             return false;
         }
         while !piece.is_done() {
-            if self.writes {
+            if self.writes || self.unread.is_some() {
                 piece.take_in(pipe);
             }
             match self.move_some(piece, pipe) {
                 Ok(count) => {
-                    piece.advance(count);
+                    self.wrote(piece, count);
                     self.stats().bytes.add(count as u64);
                 }
                 Err(Errno::INTR) => {}
@@ -220,12 +225,26 @@ impl Sink {
                 }
             }
         }
+        if let (Some(unread), Some(target)) = (&mut self.unread, &self.target)
+            && let Some(left) = target.unread(&self.plumbing)
+        {
+            unread.settle(left);
+        }
         self.took(piece.records);
         true
     }
 
+    /// So many bytes more of a piece are there.
+    fn wrote(&mut self, piece: &mut Piece, count: usize) {
+        if let (Some(unread), Place::Bytes { bytes, at }) = (&mut self.unread, &piece.place) {
+            let escape = self.options.format.escape();
+            unread.wrote(bytes, (*at, *at + count), piece.records > 0, escape);
+        }
+        piece.advance(count);
+    }
+
     /// Prepares a batch: a file is locked, looked after and set to its end.
-    fn begin(&mut self, piece: &mut Piece, pipe: &OwnedFd) -> bool {
+    fn begin(&mut self, piece: &mut Piece, pipe: &P::End) -> bool {
         let Some(target) = &mut self.target else { return false };
         let Target::File(file) = target else { return true };
         let begun = piece.is_begun();
@@ -242,7 +261,7 @@ impl Sink {
             }
             Err(why) => {
                 if file.is_gone() {
-                    self.target = None;
+                    self.leave();
                     self.lose(piece, pipe);
                 }
                 self.fail(&why);
@@ -258,19 +277,11 @@ impl Sink {
         }
     }
 
-    fn move_some(&mut self, piece: &Piece, pipe: &OwnedFd) -> Result<usize, Errno> {
+    fn move_some(&mut self, piece: &Piece, pipe: &P::End) -> Result<usize, Errno> {
         let target = self.target.as_mut().expect("it was opened before");
-        match (&piece.place, target) {
-            (Place::Piped { left, .. }, Target::File(file)) => file.splice(pipe, *left),
-            (Place::Piped { left, .. }, other) => {
-                // Not to be interrupted by a full pipe of a reader: this thread may wait.
-                let moved = splice_out(pipe, other.fd(), None, *left, SpliceFlags::empty());
-                moved.map_err(|error| error.errno()).and_then(some)
-            }
-            (Place::Bytes { bytes, at }, Target::File(file)) => file.write(&bytes[*at..]),
-            (Place::Bytes { bytes, at }, other) => {
-                rustix::io::write(other.fd(), &bytes[*at..]).and_then(some)
-            }
+        match &piece.place {
+            Place::Piped { left, .. } => target.splice(pipe, *left, &self.plumbing),
+            Place::Bytes { .. } => self.move_some_bytes(piece),
         }
     }
 
@@ -286,12 +297,11 @@ impl Sink {
         }
         marker::put_marker(&mut line, self.options.format.escape(), self.missing);
         let mut piece = Piece { place: Place::Bytes { bytes: line, at: 0 }, records: 0 };
-        while let Place::Bytes { bytes, at } = &piece.place
-            && *at < bytes.len()
-        {
+        while !piece.is_done() {
             match self.move_some_bytes(&piece) {
-                Ok(count) => piece.advance(count),
+                Ok(count) => self.wrote(&mut piece, count),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if self.wait_for_room() => {}
                 Err(errno) => {
                     self.fail(&said(errno));
                     return false;
@@ -302,22 +312,36 @@ impl Sink {
         true
     }
 
+    fn tell_missing_at_end(&mut self) {
+        if self.target.is_none() {
+            self.open();
+        }
+        let ready = match &mut self.target {
+            Some(Target::File(file)) => file.begin(&self.options.rotation, false).is_ok(),
+            other => other.is_some(),
+        };
+        if ready {
+            self.tell_missing();
+        }
+    }
+
     fn move_some_bytes(&mut self, piece: &Piece) -> Result<usize, Errno> {
         let Place::Bytes { bytes, at } = &piece.place else {
             unreachable!("a marker is in memory")
         };
-        match self.target.as_mut().expect("it was opened before") {
-            Target::File(file) => file.write(&bytes[*at..]),
-            other => rustix::io::write(other.fd(), &bytes[*at..]).and_then(some),
-        }
+        let target = self.target.as_mut().expect("it was opened before");
+        target.write(&bytes[*at..], &self.plumbing)
     }
 
     /// A standard output that somebody made non-blocking.
     fn wait_for_room(&mut self) -> bool {
-        let Some(target) = &self.target else { return false };
-        let fd = target.fd();
-        let time = Timespec { tv_sec: 1, tv_nsec: 0 };
-        matches!(poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&time)), Ok(1..))
+        let time = Duration::from_secs(1);
+        match &self.target {
+            Some(Target::Stream(stream)) => self.plumbing.wait_for_room(stream, time),
+            Some(Target::Program(program)) => program.wait_for_room(time),
+            // A file is never full in this way.
+            Some(Target::File(_)) | None => false,
+        }
     }
 
     fn took(&mut self, records: u32) {
@@ -333,7 +357,7 @@ impl Sink {
     }
 
     /// The target cannot be written to.
-    fn give_up(&mut self, errno: Errno, piece: &mut Piece, pipe: &OwnedFd) {
+    fn give_up(&mut self, errno: Errno, piece: &mut Piece, pipe: &P::End) {
         match &mut self.target {
             // The file keeps its descriptor: the disk may get room again.
             Some(Target::File(_)) => self.fail(&said(errno)),
@@ -343,7 +367,7 @@ impl Sink {
                 self.program_ended(&why);
             }
             Some(Target::Stream(_)) | None => {
-                self.target = None;
+                self.leave();
                 self.lose(piece, pipe);
                 self.fail(&said(errno));
             }
@@ -353,24 +377,28 @@ impl Sink {
     /// Leaves a program alone for a while; one that ends at its start for longer each time.
     fn program_ended(&mut self, why: &str) {
         let settled = matches!(&self.target, Some(Target::Program(one)) if one.is_settled());
-        self.target = None;
+        self.leave();
         self.fail(why);
         self.rest = if settled { LOG_SINK_RETRY } else { self.rest * 2 };
         self.rest = self.rest.min(LOG_PROGRAM_RETRY_MAX);
-        self.rests_until = Some(Instant::now() + self.rest);
+        self.rests_until = Some(self.plumbing.now() + self.rest);
     }
 
     /// The rest of a line that began elsewhere is of no use to anybody.
-    fn lose(&mut self, piece: &mut Piece, pipe: &OwnedFd) {
-        let lost = piece.skip_torn_line(pipe);
-        self.missing += lost;
-        self.stats().missing.add(lost);
+    fn lose(&mut self, piece: &mut Piece, pipe: &P::End) {
+        let lost = piece.skip_torn_line(pipe, self.options.format.escape());
+        self.lost(lost);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        self.missing += lost.records + lost.told;
+        self.stats().missing.add(lost.records);
     }
 
     fn fail(&mut self, why: &str) {
         self.end_batch();
         self.tell(why);
-        self.rests_until = Some(Instant::now() + LOG_SINK_RETRY);
+        self.rests_until = Some(self.plumbing.now() + LOG_SINK_RETRY);
     }
 
     /// Says what is wrong, once until it works again.
@@ -396,51 +424,27 @@ impl Sink {
         }
     }
 
-    /// Writes nothing more.
+    /// Writes nothing more, but for how many records are missing at the end.
     pub(super) fn finish(&mut self) {
+        if self.missing > 0 {
+            self.tell_missing_at_end();
+        }
         self.end_batch();
-        if let Some(Target::Program(program)) = self.target.take() {
-            program.finish();
+        match self.target.take() {
+            Some(Target::Program(program)) => {
+                let left = program.finish();
+                if let (Some(left), Some(unread)) = (left, self.unread.take()) {
+                    self.lost(unread.lost(left));
+                }
+            }
+            other => self.target = other,
         }
-    }
-}
-
-impl Target {
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::File(file) => file.fd(),
-            Self::Stream(fd) => fd.as_fd(),
-            Self::Program(program) => program.input(),
+        self.leave();
+        if self.missing > 0 {
+            tracing::warn!(
+                sink = %self.place, records = self.missing,
+                "the access log ends without these records there: nobody has read them"
+            );
         }
-    }
-}
-
-impl From<Found> for Target {
-    fn from(found: Found) -> Self {
-        match found {
-            Found::File(file) => Self::File(file),
-            Found::Stream(fd) => Self::Stream(fd),
-        }
-    }
-}
-
-/// A write that takes nothing will take nothing the next time either.
-pub(super) fn some(count: usize) -> Result<usize, Errno> {
-    if count == 0 { Err(Errno::IO) } else { Ok(count) }
-}
-
-/// What an error means here, and what helps.
-pub(super) fn said(errno: Errno) -> String {
-    match errno {
-        Errno::NOSPC => "no space is left on its device; make room or archive less".to_owned(),
-        Errno::DQUOT => "the quota of its file system is used up".to_owned(),
-        Errno::PIPE => "its reader is gone".to_owned(),
-        Errno::NXIO => "it is a FIFO that nobody reads".to_owned(),
-        Errno::NOENT => "its directory is not there; make it again".to_owned(),
-        Errno::ACCESS | Errno::PERM => {
-            "this process may not write there; change the owner or the mode".to_owned()
-        }
-        Errno::ISDIR => "it is a directory; name a file in it".to_owned(),
-        other => other.to_string(),
     }
 }

@@ -14,6 +14,7 @@ pub(super) mod memlock;
 pub(super) mod memory;
 pub(super) mod permissions;
 pub(super) mod pipes;
+pub(super) mod pressure;
 pub(super) mod reflink;
 pub(super) mod sandbox;
 pub(super) mod variants;

@@ -249,9 +249,12 @@ impl<K: Kernel> Reactor<K> {
         }
         // The wish alone is looked at before anything else is: this never blocks.
         let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, mapped: false };
-        let refused = self.kernel.execute(&mut ask) == Err(Errno::OPNOTSUPP);
-        if !refused {
-            return self.know_mount(facts.mount, MountKind::NonBlocking);
+        match self.kernel.execute(&mut ask) {
+            Ok(_) => return self.know_mount(facts.mount, MountKind::NonBlocking),
+            Err(Errno::OPNOTSUPP) => {}
+            // It may have failed before the wish was looked at (a signal, memory): nothing follows
+            // for the mount, and its next file is asked.
+            Err(_) => return,
         }
         let job = Op::Job(Job::Mount { mount: facts.mount, kind: MountKind::Unproven });
         let asked = matches!(self.submit(self.itself, job), Start::Submitted(_));

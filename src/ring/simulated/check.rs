@@ -109,7 +109,8 @@ fn places(parts: &[Outgoing]) -> Vec<(usize, usize)> {
 }
 
 fn joined(parts: &[Outgoing]) -> Vec<u8> {
-    parts.iter().flat_map(|part| part.bytes().iter().copied()).collect()
+    let parts: Vec<_> = parts.iter().map(|part| part.bytes()).collect();
+    parts.concat()
 }
 
 /// The space that an operation reads to.

@@ -81,6 +81,7 @@ impl State {
                 };
                 let count = short(fault, bytes.len()).min(self.pipes[pipe].room(0));
                 self.pipes[pipe].put(0, &bytes[..count]);
+                self.pipes[pipe].written.extend_from_slice(&bytes[..count]);
                 if count == 0 { Err(Errno::AGAIN) } else { Ok(count as u32) }
             }
             Op::Stat { file, ask, facts, .. } => {

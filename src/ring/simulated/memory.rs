@@ -74,6 +74,10 @@ impl State {
 
     pub(super) fn forget(&mut self, fd: RawFd, offset: u64, count: u32) {
         let (inode, _) = self.file(fd);
+        if self.files.mounts[self.files.inodes[inode].mount].kind == MountKind::InMemory {
+            // Its pages are the file.
+            return;
+        }
         let now = self.now;
         let count = self.files.bytes(inode, offset, count as usize).map_or(0, <[u8]>::len);
         for page in pages(offset, count) {

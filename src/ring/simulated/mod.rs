@@ -41,6 +41,7 @@ mod jobs;
 mod memory;
 mod network;
 mod operations;
+mod pipes;
 mod state;
 mod watch;
 mod world;

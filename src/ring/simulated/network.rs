@@ -281,13 +281,15 @@ pub(super) struct Pipe {
     bytes: VecDeque<u8>,
     pieces: VecDeque<usize>,
     slots: usize,
+    /// All that was written into it, as far as that was not doubled or moved.
+    pub(super) written: Vec<u8>,
 }
 
 impl Pipe {
     pub(super) fn new(capacity: u32) -> Self {
         let slots = capacity as usize / PAGE;
         assert!(slots > 0, "a pipe has a page at least");
-        Self { bytes: VecDeque::new(), pieces: VecDeque::new(), slots }
+        Self { bytes: VecDeque::new(), pieces: VecDeque::new(), slots, written: Vec::new() }
     }
 
     /// Bytes that fit when they begin at an offset in a file.

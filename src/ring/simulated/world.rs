@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Simulated;
 use super::faults::{Fault, Faults};
 use super::files::{Mount, ROOT};
-use super::network::{End, Listener, PAGE, Pipe, Stream};
+use super::network::{End, Listener, PAGE, Stream};
 use super::state::{Object, State};
 use super::watch::Watcher;
 use crate::base::{Instant, Random, WallClock};
@@ -111,6 +111,13 @@ impl World {
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
         self.state().pass(time);
+    }
+
+    /// Lets time pass while nobody runs, as on a machine that is suspended.
+    pub fn suspend(&self, time: Duration) {
+        let mut state = self.state();
+        state.pass(time);
+        state.files.sleep(time);
     }
 
     /// When the outside world acts next: no wait of the kernel goes on past it.
@@ -314,22 +321,6 @@ impl World {
         let id = state.watchers.len();
         state.watchers.push(Watcher::default());
         state.install(Object::Watcher(id)).expect("the test leaves a descriptor to the watcher")
-    }
-
-    /// A pipe that another thread empties: the descriptor that bytes go into, and its number for
-    /// [`World::empty_pipe`].
-    pub fn pipe(&self, bytes: u32) -> (u32, usize) {
-        let mut state = self.state();
-        let id = state.pipes.len();
-        state.pipes.push(Pipe::new(bytes));
-        let raw = state.install(Object::PipeIn(id));
-        (raw.expect("the test leaves a descriptor to the pipe"), id)
-    }
-
-    /// Takes bytes out of a pipe, at most so many.
-    pub fn empty_pipe(&self, pipe: usize, bytes_max: usize) -> Vec<u8> {
-        let pipe = &mut self.state().pipes[pipe];
-        pipe.take(pipe.held().min(bytes_max))
     }
 
     /// Adds to an event counter.
