@@ -1,9 +1,6 @@
 //! The broker's own life: one request after the other, and the ends of what it started.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 use std::process::Child;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,7 +15,7 @@ use super::role;
 use super::wire::{Answer, Request};
 use crate::limits::{BROKER_LOOK, BROKER_PATIENCE};
 use crate::sys::exchange::DESCRIPTORS_MAX;
-use crate::sys::{Exchange, Listen, Signals, socket};
+use crate::sys::{Exchange, Listen, Signals, remove_socket, socket};
 
 /// Reads the broker's own configuration, from the flags, the environment and the file; or says the
 /// first thing that is wrong with it.
@@ -160,7 +157,10 @@ impl Serving<'_> {
                 deed(what).opened().map(|socket| vec![socket]).map_err(Answer::Failed)
             }
             Permit::Listener(listen, workers) => bind(listen, workers),
-            Permit::Remove(path) => remove(path).map(|()| Vec::new()),
+            Permit::Remove(path) => {
+                let removed = remove_socket(path).map(|()| Vec::new());
+                removed.map_err(|error| Answer::Failed(error.to_string()))
+            }
             Permit::Program(command) => {
                 let command = command.to_owned();
                 self.start(&command, &deed(What::Program(command.clone())))
@@ -223,17 +223,8 @@ impl Running {
 }
 
 fn bind(listen: &Listen, workers: usize) -> Result<Vec<OwnedFd>, Answer> {
-    let mut bound = socket::bind(listen, workers).map_err(|error| Answer::NotBound(error.cause))?;
+    let bound = socket::bind(listen, workers).map_err(|error| Answer::NotBound(error.cause))?;
     // The path of a unix socket belongs to the server.
     bound.leave_path();
     Ok(bound.into_sockets())
-}
-
-/// Removes a unix socket, and nothing else of that name.
-fn remove(path: &Path) -> Result<(), Answer> {
-    let failed = |error: std::io::Error| Answer::Failed(error.to_string());
-    if !fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
-        return Err(Answer::Failed("it is no socket".to_owned()));
-    }
-    fs::remove_file(path).map_err(failed)
 }

@@ -40,6 +40,11 @@ impl User {
         Self::find(text, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
+    /// The number of the user.
+    pub fn number(&self) -> u32 {
+        self.uid
+    }
+
     fn find(text: &str, users: &str, groups: &str) -> Result<Self, UserError> {
         let (name, group) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
         let gid = match group.map(str::parse::<u32>) {

@@ -76,10 +76,12 @@ pub fn run(
     sys::probe::io_uring().map_err(Fault::Ring)?;
     let (predecessor, taken) = match taking {
         Some(exchange) => Predecessor::of_broker(exchange, passed)?,
-        None => Predecessor::ask(options.hand_over.as_deref(), passed)?,
+        None => {
+            let user = options.user.as_deref();
+            Predecessor::ask(options.hand_over.as_deref(), user, passed)?
+        }
     };
     let listeners = taken.renewed(options, None)?;
-    drop(taken);
     note_descriptors(options, descriptors);
     let (confined, broker) = standing::confine(options, &reload.files(), broker)?;
     let sandbox = standing::told(&confined, broker.is_some());
@@ -89,6 +91,10 @@ pub fn run(
     listeners.announce(options, quiet);
     let succeeds = predecessor.is_some();
     let elder = predecessor.map(|one| one.replace(&manager)).transpose()?.flatten();
+    // Only now, confined: nothing that a predecessor names is removed by who could remove more, and
+    // one that goes on serving keeps its paths.
+    taken.take_paths();
+    taken.give_up(house.broker.as_deref());
     let mut succession = Succession::new(listeners, elder, &manager);
     match succession.open(options.hand_over.as_deref(), house.broker.as_deref()) {
         Ok(()) => {}

@@ -14,9 +14,10 @@ use super::elder::{Elder, Word, Younger};
 use super::fault::Fault;
 use super::listening::Listeners;
 use crate::broker::Broker;
-use crate::limits::HAND_OVER_PATIENCE;
+use crate::limits::{HAND_OVER_MESSAGES_MAX, HAND_OVER_PATIENCE};
+use crate::sandbox::User;
 use crate::sys::exchange::{DESCRIPTORS_MAX, Exchange};
-use crate::sys::hand_over::{Place, Waiting, is_listener};
+use crate::sys::hand_over::{Place, Waiting, is_listener, is_trusted};
 use crate::sys::notify::ServiceManager;
 use crate::sys::{Bound, Listen, Signal};
 
@@ -44,16 +45,25 @@ impl Predecessor {
     /// otherwise.
     pub(super) fn ask(
         path: Option<&Path>,
+        user: Option<&str>,
         listeners: Listeners,
     ) -> Result<(Option<Self>, Listeners), Fault> {
         let Some(path) = path else { return Ok((None, listeners)) };
-        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(|error| {
+        let failed = |error: std::io::Error| {
             Fault::HandOver(path.to_owned(), format!("the server there does not answer: {error}"))
-        })?;
-        match asked {
-            None => Ok((None, listeners)),
-            Some(exchange) => Self::speak(exchange, path.to_owned(), listeners),
+        };
+        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(failed)?;
+        let Some(exchange) = asked else { return Ok((None, listeners)) };
+        let becomes = user.and_then(|user| User::look_up(user).ok()).map(|user| user.number());
+        let peer = exchange.peer().map_err(failed)?;
+        if !is_trusted(peer, becomes) {
+            let why = format!(
+                "user {peer} waits there, who is neither root, nor the user of this process, nor \
+                 the one that it becomes; end that process, or name another path"
+            );
+            return Err(Fault::HandOver(path.to_owned(), why));
         }
+        Self::speak(exchange, path.to_owned(), listeners)
     }
 
     /// Takes the place of the server whose broker started this process.
@@ -83,7 +93,10 @@ impl Predecessor {
             return Err(failed(&"it speaks another language; stop it and start this one"));
         }
         let mut parts: Vec<(Vec<u8>, Vec<OwnedFd>)> = Vec::new();
-        loop {
+        for heard in 0.. {
+            if heard == HAND_OVER_MESSAGES_MAX {
+                return Err(failed(&"it sends without an end"));
+            }
             let (message, sockets) = exchange.receive().map_err(|error| failed(&error))?;
             if message.is_empty() {
                 return Err(failed(&"it ended"));
@@ -102,6 +115,8 @@ impl Predecessor {
         for (message, sockets) in parts {
             let bound = received(&message, sockets);
             let (site, bound) = bound.ok_or_else(|| failed(&"it sent something odd"))?;
+            // The other one serves there until this one does.
+            bound.leave_path();
             let all = if site { &mut listeners.site } else { &mut listeners.telemetry };
             all.push(Arc::new(bound));
         }
@@ -305,7 +320,7 @@ impl Succession {
             younger.pass(Signal::Terminate);
         }
         drop(younger);
-        let mut listeners = std::mem::take(&mut *self.listeners());
+        let listeners = std::mem::take(&mut *self.listeners());
         if replaced {
             listeners.leave_paths();
         }

@@ -78,6 +78,14 @@ impl Exchange {
         }
     }
 
+    /// The user of the process at the other end, as of when it listened or connected.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn peer(&self) -> io::Result<u32> {
+        Ok(rustix::net::sockopt::socket_peercred(self)?.uid.as_raw())
+    }
+
     /// Sends one message with descriptors, at most [`DESCRIPTORS_MAX`].
     ///
     /// # Errors

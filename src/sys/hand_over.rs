@@ -1,6 +1,7 @@
 //! Where a server waits for the one that takes its place: the path of a unix socket.
 //!
-//! Only a process of the same user, or of root, is spoken with.
+//! Only a process of the same user, or of root, is spoken with; and who asks speaks only with a
+//! server of the same user, of root, or of the user that it becomes itself.
 
 use std::fs;
 use std::io;
@@ -32,10 +33,8 @@ pub struct Place {
 
 impl Place {
     /// Leaves the path to whoever has the socket.
-    pub fn leave(mut self) {
-        if let Some(path) = self.path.take() {
-            path.leave();
-        }
+    pub fn leave(self) {
+        self.path.iter().for_each(|path| path.set_owned(false));
     }
 }
 
@@ -60,7 +59,7 @@ impl Waiting {
             Err(error) => return Err(error),
         }
         socket.bind(&name)?;
-        let place = Place { path: OwnedPath::of(path) };
+        let place = Place { path: OwnedPath::of(&socket, path) };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         Ok((Self { socket }, place))
@@ -68,7 +67,8 @@ impl Waiting {
 
     /// Takes a socket that another process of this server opened there.
     pub fn adopt(socket: OwnedFd, path: &Path) -> (Self, Place) {
-        (Self { socket: socket.into() }, Place { path: OwnedPath::of(path) })
+        let place = Place { path: OwnedPath::of(&socket, path) };
+        (Self { socket: socket.into() }, place)
     }
 
     /// Waits for somebody who asks. Each message of the exchange has this time.
@@ -77,12 +77,7 @@ impl Waiting {
     /// Those of accept(2), and EPERM for another user.
     pub fn accept(&self, patience: Duration) -> io::Result<Exchange> {
         let exchange = Exchange::with(again(|| self.socket.accept())?.0, patience)?;
-        let user = rustix::net::sockopt::socket_peercred(&exchange)?.uid;
-        if user.is_root() || user == rustix::process::geteuid() {
-            Ok(exchange)
-        } else {
-            Err(Errno::PERM.into())
-        }
+        if is_trusted(exchange.peer()?, None) { Ok(exchange) } else { Err(Errno::PERM.into()) }
     }
 }
 
@@ -90,6 +85,12 @@ impl AsFd for Waiting {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether a process of this user is spoken with: one of root, of this process, or of the user that
+/// a server becomes.
+pub fn is_trusted(user: u32, becomes: Option<u32>) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw() || Some(user) == becomes
 }
 
 /// Whether a descriptor is a stream socket that listens.
@@ -136,6 +137,16 @@ mod tests {
         });
         drop(place);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stranger_is_not_trusted() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(is_trusted(own, None) && is_trusted(0, None));
+        assert!(!is_trusted(own + 1, None) && !is_trusted(own + 1, Some(own + 2)));
+        assert!(is_trusted(own + 1, Some(own + 1)));
+        let (one, _other) = Exchange::pair(PATIENCE).unwrap();
+        assert_eq!(one.peer().unwrap(), own);
     }
 
     #[test]
