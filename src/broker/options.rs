@@ -20,6 +20,9 @@ pub struct Options {
     pub hand_over: Option<PathBuf>,
     /// Who the server becomes.
     pub user: Option<String>,
+    /// Why the files of the configuration are not to be read again, if they could be written by the
+    /// server.
+    pub exposed: Option<String>,
 }
 
 /// A file of the access log.

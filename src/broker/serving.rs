@@ -36,9 +36,10 @@ pub fn serve(line: Exchange, configuration: Read<'_>) -> Result<(), String> {
     };
     let told = line.send(&greeting.to_message(0), &[]);
     let (Ok(options), Ok(())) = (read, told) else { return Ok(()) };
-    let user = options.user.clone();
+    let (user, exposed) = (options.user.clone(), options.exposed.clone());
     let permits = Permits::new(options);
-    Serving { line, permits, user, configuration, programs: Vec::new(), successor: None }.run();
+    let (programs, successor) = (Vec::new(), None);
+    Serving { line, permits, user, exposed, configuration, programs, successor }.run();
     Ok(())
 }
 
@@ -47,6 +48,8 @@ struct Serving<'a> {
     permits: Permits,
     /// Who the server became when it began: that changes with a restart only.
     user: Option<String>,
+    /// Why the configuration is not read again: what may be written changes with a restart, too.
+    exposed: Option<String>,
     configuration: Read<'a>,
     programs: Vec<Running>,
     successor: Option<Child>,
@@ -132,6 +135,10 @@ impl Serving<'_> {
 
     fn obey(&mut self, request: &Request) -> Result<Vec<OwnedFd>, Answer> {
         match request {
+            // A server that was taken over would write what it wants to be allowed.
+            Request::Reload | Request::Successor if self.exposed.is_some() => {
+                return Err(Answer::Refused(self.exposed.clone().unwrap_or_default()));
+            }
             Request::Reload => {
                 // Its own file has to be right; what the server reads is the server's matter.
                 let read = (self.configuration)().map_err(Answer::Refused)?;

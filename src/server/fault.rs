@@ -30,6 +30,8 @@ pub enum Fault {
     HandOver(PathBuf, String),
     /// The process cannot be confined as it was asked to.
     Sandbox(Refused),
+    /// The configuration lies where the server may write.
+    Exposed(String),
     /// A later configuration needs what the process has given up.
     Outside(String),
 }
@@ -45,6 +47,11 @@ impl fmt::Display for Fault {
             Self::NoRing(what) => write!(out, "a worker has no ring: {what}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
             Self::Sandbox(refused) => refused.fmt(out),
+            Self::Exposed(why) => write!(
+                out,
+                "sandbox: {why}; with sandbox = \"auto\" the server starts, and takes from a reload \
+                 nothing that needs the broker"
+            ),
             Self::Outside(what) => write!(
                 out,
                 "{what}; start the server anew, or hand over to a new process (hand-over), which \

@@ -16,7 +16,7 @@ use super::generation::{Generation, House};
 use super::listening::{self, note_descriptors};
 use super::options::{Options, Sandbox};
 use super::shards::Shards;
-use super::standing;
+use super::standing::{self, Standing};
 use super::succession::{Predecessor, Succession};
 use crate::broker::{Broker, Denied};
 use crate::limits::{DRAIN_LOOK, GENERATIONS_MAX, WORKERS_LOOK};
@@ -83,8 +83,9 @@ pub fn run(
     };
     let listeners = taken.renewed(options, None)?;
     note_descriptors(options, descriptors);
-    let (confined, broker) = standing::confine(options, &reload.files(), broker)?;
-    let sandbox = standing::told(&confined, broker.is_some());
+    let standing = standing::confine(options, &reload.files(), broker)?;
+    let sandbox = standing::told(&standing);
+    let Standing { confined, broker, exposed } = standing;
     let house = House { shards, started: Instant::now(), broker, sandbox };
     let serving = Generation::start(options, &listeners, &house);
     let serving = serving.map_err(|(fault, _)| fault)?;
@@ -115,6 +116,7 @@ pub fn run(
         reload_wanted: false,
         succeeding: false,
         confined,
+        exposed: exposed.is_some(),
         identity: (options.user.clone(), options.sandbox),
     };
     server.serve(reload)
@@ -147,6 +149,8 @@ struct Server {
     /// Whether a process was started that takes this one's place.
     succeeding: bool,
     confined: Confined,
+    /// Whether the broker reads no other configuration than the first.
+    exposed: bool,
     /// The user and the mode of the sandbox that it was started with.
     identity: (Option<String>, Sandbox),
 }
@@ -306,7 +310,8 @@ impl Server {
 
     /// Has the broker read the configuration, and reads it.
     fn load(&mut self, reload: &mut dyn Reload) -> Result<Options, Taken> {
-        let known = self.ask_broker(Broker::reload);
+        // What this process can do alone it does by one that the broker does not read, too.
+        let known = if self.exposed { None } else { self.ask_broker(Broker::reload) };
         match (reload.load(), known) {
             (Ok(_), Some(Err(Denied::Refused(why)))) => {
                 tracing::error!("the broker cannot read the same configuration: {why}");

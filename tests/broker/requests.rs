@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{PATIENCE, eventually};
-use crate::{Site, free_port};
+use crate::{Site, can_confine, free_port, reload};
 use pitcrew::sys::Exchange;
 use rustix::process::Signal;
 
@@ -85,6 +85,56 @@ fn nothing_is_done_that_the_configuration_does_not_name() {
     drop(line);
     let ended = eventually("the broker ends", || child.try_wait().unwrap());
     assert!(ended.success());
+}
+
+#[test]
+fn a_configuration_that_the_server_could_write_is_read_once() {
+    let site = Site::new("");
+    let log = |name: &str| {
+        format!("root = \"../root\"\naccess-log = [\"{}\"]\n", site.scratch.join(name).display())
+    };
+    site.rewrite(&log("conf/a.log"));
+    let (_child, line) = broker(&site);
+    // What a server that was taken over would write.
+    let marker = site.scratch.join("ran");
+    site.rewrite(&format!("root = \"../root\"\naccess-log = [\"|touch {}\"]\n", marker.display()));
+    for request in [&b"r"[..], b"t", b"s"] {
+        let granted = ask(&line, 1, request).0 == b'g';
+        assert_eq!(granted, request == b"t", "{request:?}");
+    }
+    let program = format!("ptouch {}", marker.display());
+    assert_eq!(ask(&line, 2, program.as_bytes()), (b'r', 0));
+    assert!(!marker.exists());
+    // What the first one names is done as ever.
+    let file = format!("f{}", site.scratch.join("conf/a.log").display());
+    assert_eq!(ask(&line, 3, file.as_bytes()), (b'g', 1));
+}
+
+#[test]
+fn a_server_beside_whose_log_the_configuration_lies_says_so_and_reloads_alone() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("");
+    let text = format!(
+        "root = \"../root\"\naccess-log = [\"{}\"]\n",
+        site.scratch.join("conf/a.log").display()
+    );
+    site.rewrite(&text);
+    let (ended, told) = site.launch(&["--sandbox", "on"]).refused();
+    assert_eq!(ended.code(), Some(3), "{told}");
+    assert!(told.contains("keep the configuration out of there"), "{told}");
+    let server = site.launch(&[]).start();
+    assert!(server.stderr().contains("reads the configuration once only"), "{}", server.stderr());
+    let held = &server.telemetry()["server"]["sandbox"]["broker"];
+    assert!(held["applied"] == true && !held["free"].as_array().unwrap().is_empty(), "{held}");
+    site.rewrite(&format!("{text}listing = true\n"));
+    reload(&server, "reloads");
+    // Another root needs a process that the broker starts.
+    site.rewrite(&text.replace("../root", "../other"));
+    reload(&server, "refused");
+    assert_eq!(crate::ask(&server), "first\n");
+    assert!(server.stderr().contains("the broker refuses it"), "{}", server.stderr());
 }
 
 #[test]
