@@ -409,7 +409,7 @@ fn code(fault: &Fault) -> Exit {
         Fault::Sandbox(_) | Fault::Exposed(_) | Fault::Outside(_) => Exit::Configuration,
         Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
         Fault::Ring(_) | Fault::NoRing(_) => Exit::Ring,
-        Fault::System(..) | Fault::Worker(_) => Exit::Internal,
+        Fault::System(..) | Fault::Worker(_) | Fault::Lost => Exit::Internal,
     }
 }
 

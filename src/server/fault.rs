@@ -28,6 +28,8 @@ pub enum Fault {
     Worker(String),
     /// The server whose place is to be taken, or the place where this one waits for its successor.
     HandOver(PathBuf, String),
+    /// The process that served in this one's place ended without a word.
+    Lost,
     /// The process cannot be confined as it was asked to.
     Sandbox(Refused),
     /// The configuration lies where the server may write.
@@ -46,6 +48,10 @@ impl fmt::Display for Fault {
             Self::System(what, error) => write!(out, "{what}: {error}"),
             Self::NoRing(what) => write!(out, "a worker has no ring: {what}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
+            Self::Lost => out.write_str(
+                "the process that served the last configuration was killed, or failed; its log \
+                 says why",
+            ),
             Self::Sandbox(refused) => refused.fmt(out),
             Self::Exposed(why) => write!(
                 out,

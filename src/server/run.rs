@@ -113,6 +113,7 @@ pub fn run(
         succession,
         finishing: Vec::new(),
         ending: None,
+        told_to_end: [false; 2],
         reload_wanted: false,
         succeeding: false,
         confined,
@@ -132,6 +133,15 @@ enum Taken {
     Not,
 }
 
+/// How a signal comes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// To this process.
+    Direct,
+    /// To the one that was started, which passes it on.
+    PassedOn,
+}
+
 /// The main thread's side of a running server.
 struct Server {
     signals: Signals,
@@ -145,6 +155,8 @@ struct Server {
     finishing: Vec<JoinHandle<()>>,
     /// How it will have ended.
     ending: Option<End>,
+    /// By which ways it was told to end.
+    told_to_end: [bool; 2],
     reload_wanted: bool,
     /// Whether a process was started that takes this one's place.
     succeeding: bool,
@@ -174,12 +186,12 @@ impl Server {
                 .wait_for(patience)
                 .map_err(|e| Fault::System("signals cannot be read", e))?;
             if let Some(signal) = signal
-                && self.take(signal)
+                && self.take(signal, Way::Direct)
             {
-                return Ok(End::AtOnce(signal));
+                return Ok(self.end(End::AtOnce(signal)));
             }
             if let Some(signal) = self.hear_elder() {
-                return Ok(End::AtOnce(signal));
+                return Ok(self.end(End::AtOnce(signal)));
             }
             self.look_after_broker();
             let successor = self.succession.was_taken();
@@ -198,10 +210,10 @@ impl Server {
             if self.generations.is_empty() {
                 // Every record is written, or its time is over.
                 self.finishing.drain(..).for_each(|thread| drop(thread.join()));
-                if self.succession.stays() {
+                if self.succession.stays()? {
                     continue;
                 }
-                return Ok(self.ending.unwrap_or(End::Drained));
+                return Ok(self.end(self.ending.unwrap_or(End::Drained)));
             }
             let room = self.generations.len() < GENERATIONS_MAX;
             if self.reload_wanted && room && self.ending.is_none() && !self.succeeding {
@@ -211,14 +223,21 @@ impl Server {
         }
     }
 
+    /// Ends in order.
+    fn end(&self, how: End) -> End {
+        self.succession.leave();
+        how
+    }
+
     /// Does what the process that was started says. A signal, if it is to end at once.
     fn hear_elder(&mut self) -> Option<Signal> {
         // The line is the successor's, too: what is said now is for whoever serves then.
-        if self.succeeding || self.ending == Some(End::Replaced) {
+        let replaced = self.succession.was_taken().is_some();
+        if self.succeeding || replaced || self.ending == Some(End::Replaced) {
             return None;
         }
         match self.succession.elder()? {
-            Word::Signal(signal) => self.take(signal).then_some(signal),
+            Word::Signal(signal) => self.take(signal, Way::PassedOn).then_some(signal),
             // Whoever started it has ended it: nothing is left to serve for.
             Word::Gone if self.ending.is_none() => {
                 tracing::info!("the process that was started has ended; draining");
@@ -230,12 +249,18 @@ impl Server {
     }
 
     /// What a signal asks for. Whether it is to end at once.
-    fn take(&mut self, signal: Signal) -> bool {
-        if self.succession.pass(signal) {
-            return false;
-        }
+    fn take(&mut self, signal: Signal, way: Way) -> bool {
+        let passed = self.succession.pass(signal);
+        let again = signal.ends() && std::mem::replace(&mut self.told_to_end[way as usize], true);
         match signal {
-            signal if signal.ends() && self.ending.is_some() => return true,
+            // Others serve; what has begun here is for the same time limit now.
+            signal if signal.ends() && self.ending == Some(End::Replaced) && !again => {
+                self.generations.iter().for_each(|one| one.finish(State::Draining));
+            }
+            // It decides how this one ends, too, which waits for it.
+            _ if passed => {}
+            _ if again => return true,
+            signal if signal.ends() && self.ending.is_some() => {}
             signal if signal.ends() => {
                 tracing::info!(%signal, "draining; the same signal again ends at once");
                 self.manager.stopping();

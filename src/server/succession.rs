@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::elder::{Elder, Word, Younger};
+use super::elder::{Elder, Last, Word, Younger};
 use super::fault::Fault;
 use super::listening::Listeners;
 use crate::broker::Broker;
@@ -127,7 +127,7 @@ impl Predecessor {
     /// Says that this one serves, and waits until the path is free. The process that stays for
     /// whoever started it, if there is one.
     pub(super) fn replace(self, manager: &ServiceManager) -> Result<Option<Elder>, Fault> {
-        manager.replaced_by(std::process::id());
+        manager.replaces();
         let own = std::process::id().to_ne_bytes();
         let told = self.exchange.send(&[SERVING, &own].concat(), &[]);
         let left = told.and_then(|()| self.exchange.receive());
@@ -184,6 +184,8 @@ pub(super) struct Succession {
     failed: Arc<AtomicBool>,
     /// Whether nothing is handed over any more.
     ended: Arc<AtomicBool>,
+    /// Whether the line to the process that was started is the successor's.
+    passed_on: Arc<AtomicBool>,
 }
 
 impl Succession {
@@ -205,6 +207,7 @@ impl Succession {
             younger: Arc::default(),
             failed: Arc::default(),
             ended: Arc::default(),
+            passed_on: Arc::default(),
         }
     }
 
@@ -235,8 +238,10 @@ impl Succession {
     pub(super) fn hand_to(&self, exchange: Exchange) -> Result<(), Fault> {
         self.failed.store(false, Ordering::Release);
         let threads = self.clone();
-        self.spawn(move || match hand_over(&exchange, &threads) {
-            Ok(Some(process)) => threads.leave_to(process, exchange, threads.stays),
+        // Only who is started by a reload serves for the process that was started first.
+        let elder = self.elder.clone();
+        self.spawn(move || match hand_over(&exchange, &threads, elder.as_deref()) {
+            Ok(Some(process)) => threads.leave_to(process, exchange, true),
             Ok(None) => threads.failed.store(true, Ordering::Release),
             Err(error) => {
                 tracing::error!(%error, "the listeners could not be handed over");
@@ -251,13 +256,17 @@ impl Succession {
     }
 
     /// Another process serves: it has the path, and if this one stays, the line between them.
-    fn leave_to(&self, process: u32, exchange: Exchange, stays: bool) {
+    /// `own` says that it was started by this one's broker.
+    fn leave_to(&self, process: u32, exchange: Exchange, own: bool) {
+        let stays = own && self.stays;
         // Held until it is known whom signals are for.
         let mut younger = lock(&self.younger);
-        if self.ended.load(Ordering::Acquire) {
-            // This server was told to end meanwhile; the other one ends with the line.
-            return self.failed.store(true, Ordering::Release);
+        if self.ended.load(Ordering::Acquire) || self.was_taken().is_some() {
+            // This server was told to end meanwhile, or another one was faster; this other one ends
+            // with the line.
+            return self.failed.store(own, Ordering::Release);
         }
+        self.passed_on.store(own && self.elder.is_some(), Ordering::Release);
         self.successor.store(process, Ordering::Release);
         // The path is free before the successor hears that it is.
         lock(&self.place).take();
@@ -277,14 +286,33 @@ impl Succession {
         self.elder.as_ref().and_then(|elder| elder.heard())
     }
 
-    /// Passes a signal on to the successor that this process stays for; says whether there is one.
+    /// Passes a signal on to the successor that this process stays for; says whether one serves.
     pub(super) fn pass(&self, signal: Signal) -> bool {
-        lock(&self.younger).as_ref().inspect(|younger| younger.pass(signal)).is_some()
+        lock(&self.younger).as_mut().is_some_and(|younger| younger.pass(signal))
     }
 
     /// Whether there is a successor that this process stays for, and that serves.
-    pub(super) fn stays(&self) -> bool {
-        lock(&self.younger).as_ref().is_some_and(|younger| !younger.has_ended())
+    ///
+    /// # Errors
+    /// When there was one, and it ended without a word.
+    pub(super) fn stays(&self) -> Result<bool, Fault> {
+        let mut younger = lock(&self.younger);
+        let Some(younger) = younger.as_mut() else { return Ok(false) };
+        match younger.ended() {
+            None => Ok(true),
+            Some(Last::InOrder) => Ok(false),
+            Some(Last::Lost) => Err(Fault::Lost),
+        }
+    }
+
+    /// Tells the process that was started, if it is another one, that this one ends in order,
+    /// unless somebody else speaks with it by now.
+    pub(super) fn leave(&self) {
+        if let Some(elder) = &self.elder
+            && !self.passed_on.load(Ordering::Acquire)
+        {
+            elder.leave();
+        }
     }
 
     /// What is listened on now.
@@ -313,9 +341,9 @@ impl Succession {
 
     /// Gives the listeners up; the paths of unix sockets, too, unless a successor has them.
     pub(super) fn end(&self, replaced: bool, broker: Option<&Broker>) {
-        let younger = lock(&self.younger);
+        let mut younger = lock(&self.younger);
         self.ended.store(true, Ordering::Release);
-        if let (Some(younger), false) = (&*younger, replaced) {
+        if let (Some(younger), false) = (&mut *younger, replaced) {
             // It came to serve in the moment in which this server was told to end.
             younger.pass(Signal::Terminate);
         }
@@ -337,7 +365,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 fn wait(waiting: &Waiting, succession: &Succession) {
     loop {
         let served = waiting.accept(HAND_OVER_PATIENCE).and_then(|exchange| {
-            let process = hand_over(&exchange, succession)?;
+            let process = hand_over(&exchange, succession, None)?;
             Ok((exchange, process))
         });
         match served {
@@ -348,8 +376,13 @@ fn wait(waiting: &Waiting, succession: &Succession) {
     }
 }
 
-/// Sends everything that listens, and waits for the word that another process serves: its number.
-fn hand_over(exchange: &Exchange, succession: &Succession) -> std::io::Result<Option<u32>> {
+/// Sends everything that listens, and the line to the process that was started, and waits for the
+/// word that another process serves: its number.
+fn hand_over(
+    exchange: &Exchange,
+    succession: &Succession,
+    elder: Option<&Elder>,
+) -> std::io::Result<Option<u32>> {
     let (hello, _) = exchange.receive()?;
     exchange.send(HELLO, &[])?;
     if hello != HELLO {
@@ -366,7 +399,7 @@ fn hand_over(exchange: &Exchange, succession: &Succession) -> std::io::Result<Op
     for bound in &telemetry {
         sent(exchange, TELEMETRY, bound)?;
     }
-    if let Some(elder) = &succession.elder {
+    if let Some(elder) = elder {
         exchange.send(ELDER, &[elder.as_fd()])?;
     }
     drop((site, telemetry));
