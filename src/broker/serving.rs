@@ -68,7 +68,7 @@ struct Running {
 impl Serving<'_> {
     fn run(&mut self) {
         loop {
-            let heard = self.wait();
+            let Ok(heard) = self.wait() else { return };
             self.programs.retain_mut(Running::goes_on);
             if self.successor.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None))) {
                 self.successor = None;
@@ -91,7 +91,7 @@ impl Serving<'_> {
     }
 
     /// Waits for the server or for something that was started. Whether the server was heard.
-    fn wait(&self) -> bool {
+    fn wait(&self) -> Result<bool, Errno> {
         let mut watched = vec![self.line.as_fd()];
         watched.extend(self.programs.iter().filter_map(|one| one.end.as_ref().map(AsFd::as_fd)));
         watched.extend(self.programs.iter().filter_map(|one| one.line.as_ref().map(AsFd::as_fd)));
@@ -100,9 +100,12 @@ impl Serving<'_> {
         let started = !self.programs.is_empty() || self.successor.is_some();
         let (tv_sec, tv_nsec) = (BROKER_LOOK.as_secs() as _, BROKER_LOOK.subsec_nanos().into());
         let look = Timespec { tv_sec, tv_nsec };
-        // An error wakes the loop, which finds it where it reads.
-        let woken = poll(&mut watched, started.then_some(&look));
-        woken.is_ok_and(|count| count > 0) && !watched[0].revents().is_empty()
+        match poll(&mut watched, started.then_some(&look)) {
+            Ok(count) => Ok(count > 0 && !watched[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            // What cannot wait would only turn.
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Answers one message. Whether the server is still there.
