@@ -7,13 +7,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::deed::{Deed, What};
+use super::deed::{Deed, Hanging, What};
 use super::options::Options;
 use super::permits::{Permit, Permits};
 use super::program::END;
 use super::role;
 use super::wire::{Answer, Request};
-use crate::limits::{BROKER_LOOK, BROKER_PATIENCE};
+use crate::limits::{BROKER_LOOK, BROKER_PATIENCE, BROKER_PROGRAMS_LEFT_MAX};
 use crate::sys::exchange::DESCRIPTORS_MAX;
 use crate::sys::{Exchange, Listen, Signals, remove_socket, socket};
 
@@ -31,15 +31,15 @@ pub fn serve(line: Exchange, configuration: Read<'_>) -> Result<(), String> {
     let _ = rustix::thread::set_name(c"pitcrew-broker");
     let read = configuration();
     let greeting = match &read {
-        Ok(_) => Answer::Granted,
+        Ok(options) => Answer::Greeting(options.digest()),
         Err(why) => Answer::Refused(why.clone()),
     };
     let told = line.send(&greeting.to_message(0), &[]);
     let (Ok(options), Ok(())) = (read, told) else { return Ok(()) };
     let (user, exposed) = (options.user.clone(), options.exposed.clone());
     let permits = Permits::new(options);
-    let (programs, successor) = (Vec::new(), None);
-    Serving { line, permits, user, exposed, configuration, programs, successor }.run();
+    let (programs, hanging, successor) = (Vec::new(), Vec::new(), None);
+    Serving { line, permits, user, exposed, configuration, programs, hanging, successor }.run();
     Ok(())
 }
 
@@ -52,6 +52,8 @@ struct Serving<'a> {
     exposed: Option<String>,
     configuration: Read<'a>,
     programs: Vec<Running>,
+    /// Deeds that take too long.
+    hanging: Vec<Hanging>,
     successor: Option<Child>,
 }
 
@@ -70,6 +72,7 @@ impl Serving<'_> {
         loop {
             let Ok(heard) = self.wait() else { return };
             self.programs.retain_mut(Running::goes_on);
+            self.hanging.retain_mut(Hanging::goes_on);
             if self.successor.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None))) {
                 self.successor = None;
             }
@@ -97,7 +100,8 @@ impl Serving<'_> {
         watched.extend(self.programs.iter().filter_map(|one| one.line.as_ref().map(AsFd::as_fd)));
         let mut watched: Vec<_> =
             watched.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let started = !self.programs.is_empty() || self.successor.is_some();
+        let started =
+            !self.programs.is_empty() || !self.hanging.is_empty() || self.successor.is_some();
         let (tv_sec, tv_nsec) = (BROKER_LOOK.as_secs() as _, BROKER_LOOK.subsec_nanos().into());
         let look = Timespec { tv_sec, tv_nsec };
         match poll(&mut watched, started.then_some(&look)) {
@@ -155,16 +159,14 @@ impl Serving<'_> {
             Request::Successor => return self.succeed(),
             _ => {}
         }
-        let user = self.user.clone();
-        let deed = |what| Deed { user: user.clone(), what };
         match self.permits.permit(request).map_err(Answer::Refused)? {
             Permit::File(file) => {
                 let what = What::File(file.path.clone(), file.durability);
-                deed(what).opened().map(|file| vec![file]).map_err(Answer::Failed)
+                self.open(what)
             }
             Permit::Place(path) => {
                 let what = What::Place(path.to_owned());
-                deed(what).opened().map(|socket| vec![socket]).map_err(Answer::Failed)
+                self.open(what)
             }
             Permit::Listener(listen, workers) => bind(listen, workers),
             Permit::Remove(path) => {
@@ -173,16 +175,31 @@ impl Serving<'_> {
             }
             Permit::Program(command) => {
                 let command = command.to_owned();
-                self.start(&command, &deed(What::Program(command.clone())))
+                self.start(&command)
             }
         }
     }
 
-    fn start(&mut self, command: &str, deed: &Deed) -> Result<Vec<OwnedFd>, Answer> {
-        let running = self.programs.iter().filter(|one| one.command == command).count();
-        if running >= self.permits.programs_max(command) {
-            return Err(Answer::Refused(format!("'{command}' runs {running} times already")));
+    /// Has something opened, unless that hangs already: what waits for a disk must not gather.
+    fn open(&mut self, what: What) -> Result<Vec<OwnedFd>, Answer> {
+        self.hanging.retain_mut(Hanging::goes_on);
+        if self.hanging.iter().any(|one| one.what == what) {
+            let why = "it was asked for before, and hangs; its disk does not answer";
+            return Err(Answer::Failed(why.to_owned()));
         }
+        let deed = Deed { user: self.user.clone(), what };
+        deed.opened(&mut self.hanging).map(|opened| vec![opened]).map_err(Answer::Failed)
+    }
+
+    fn start(&mut self, command: &str) -> Result<Vec<OwnedFd>, Answer> {
+        let of_it = || self.programs.iter().filter(|one| one.command == command);
+        // Those that the server has given up read what they have got, for as long as they like.
+        let (held, all) = (of_it().filter(|one| one.line.is_some()).count(), of_it().count());
+        let most = self.permits.programs_max(command);
+        if held >= most || all >= most + BROKER_PROGRAMS_LEFT_MAX {
+            return Err(Answer::Refused(format!("'{command}' runs {all} times already")));
+        }
+        let deed = Deed { user: self.user.clone(), what: What::Program(command.to_owned()) };
         let failed = |error: std::io::Error| Answer::Failed(error.to_string());
         let (line, other) = Exchange::pair(BROKER_PATIENCE).map_err(failed)?;
         let mut child = deed.started().map_err(Answer::Failed)?;

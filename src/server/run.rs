@@ -193,6 +193,12 @@ impl Server {
             if let Some(signal) = self.hear_elder() {
                 return Ok(self.end(End::AtOnce(signal)));
             }
+            if let Some(broker) = &self.house.broker
+                && std::process::id() == 1
+            {
+                // The first process of a container is handed whatever loses its parent.
+                broker.reap();
+            }
             self.look_after_broker();
             let successor = self.succession.was_taken();
             if self.ending.is_none()

@@ -82,7 +82,8 @@ pub(super) fn confine(
     sys::mounts::keep();
     let ground = ground(options, files);
     let brokered = options.brokered(files);
-    let broker = broker.filter(|one| one.greet().map_err(|denied| without_broker(&denied)).is_ok());
+    let broker =
+        broker.filter(|one| one.greet(&brokered).map_err(|denied| without_broker(&denied)).is_ok());
     let confined = sandbox::confine(&Plan {
         mode: options.sandbox,
         user: options.user.as_deref(),

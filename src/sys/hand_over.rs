@@ -19,6 +19,9 @@ use super::owned_path::OwnedPath;
 /// Successors that may wait to be heard.
 const BACKLOG: i32 = 4;
 
+/// How long a path is asked whether somebody listens there.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where a server waits for its successor.
 #[derive(Debug)]
 pub struct Waiting {
@@ -47,8 +50,14 @@ impl Waiting {
     pub fn open(path: &Path) -> io::Result<(Self, Place)> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         let name = SockAddr::unix(path)?;
-        if Exchange::ask(path, Duration::ZERO)?.is_some() {
-            return Err(Errno::ADDRINUSE.into());
+        match Exchange::ask(path, PROBE_PATIENCE) {
+            Ok(None) => {}
+            // Or so many wait to be heard that no more may: somebody listens.
+            Ok(Some(_)) => return Err(Errno::ADDRINUSE.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Errno::ADDRINUSE.into());
+            }
+            Err(error) => return Err(error),
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
@@ -156,7 +165,14 @@ mod tests {
         let (waiting, place) = Waiting::open(&path).unwrap();
         let taken = Waiting::open(&path).unwrap_err();
         assert_eq!(Errno::from_io_error(&taken), Some(Errno::ADDRINUSE));
-        drop(waiting);
+        // Nor from one that hears nobody: each asker that waits takes a place of its queue.
+        let asked: Vec<_> = (0..2 * BACKLOG)
+            .map_while(|_| Exchange::ask(&path, Duration::from_millis(10)).ok())
+            .collect();
+        assert!(asked.len() <= 2 + BACKLOG as usize, "{} may wait", asked.len());
+        let taken = Waiting::open(&path).unwrap_err();
+        assert_eq!(Errno::from_io_error(&taken), Some(Errno::ADDRINUSE));
+        drop((waiting, asked));
         // As a process that was killed leaves it.
         let aside = dir.path().join("aside");
         fs::rename(&path, &aside).unwrap();
