@@ -13,7 +13,9 @@
 //!
 //! What touches paths that others may write to (log files, the place of a hand-over, programs) is
 //! done by a process of its own that becomes the server's user first (`deed.rs`): the broker of a
-//! root never opens a path as root.
+//! root opens no such path as root. Unix sockets that are listened on are the exception: their
+//! directory is often root's, so the broker itself binds their paths, and removes them, sockets
+//! alone and by way of their directory.
 //!
 //! Both speak by messages (`wire.rs`) over a pair of sockets. The broker has one thread and answers
 //! one request after the other. It ends when the server's end closes, however that came about; a

@@ -146,6 +146,11 @@ impl User {
     }
 }
 
+/// Whether this process may do what root may.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
 /// What the calls that set an identity take for "leave it as it is" (setresuid(2)).
 const UNCHANGED: u32 = u32::MAX;
 

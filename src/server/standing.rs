@@ -9,7 +9,7 @@ use super::options::{Options, Sandbox};
 use crate::access_log::options::{Durability, Place};
 use crate::broker::{self, Broker, Stats};
 use crate::resource::Site;
-use crate::sandbox::{self, Confined, Ground, Layer, Plan};
+use crate::sandbox::{self, Confined, Ground, Layer, Plan, is_root};
 use crate::sys::{self, Listen};
 use crate::techniques::synchronous::Durability as Waits;
 use crate::telemetry::Held;
@@ -99,14 +99,18 @@ pub(super) fn confine(
         }
         tracing::warn!("the broker reads the configuration once only: {why}");
     }
-    for (layer, what) in &confined.partial {
-        tracing::warn!(
-            layer = layer.name(),
-            "a layer of the sandbox leaves something free: {what}"
-        );
+    // One line for each, however much there is to say.
+    if !confined.partial.is_empty() {
+        tracing::warn!("what the sandbox leaves free: {}", listed(&confined.partial));
     }
-    for (layer, why) in &confined.missing {
-        tracing::warn!(layer = layer.name(), "a layer of the sandbox is not applied: {why}");
+    if !confined.missing.is_empty() {
+        tracing::warn!("layers of the sandbox that are not applied: {}", listed(&confined.missing));
+    }
+    if options.user.is_none() && options.sandbox != Sandbox::Off && is_root() {
+        tracing::warn!(
+            "the server stays root (uid 0) with the capabilities that it was started with; name \
+             who it becomes by --user, such as www-data"
+        );
     }
     let layers: Vec<_> = confined.applied.iter().map(|layer| layer.name()).collect();
     if !layers.is_empty() {
@@ -118,6 +122,11 @@ pub(super) fn confine(
         sys::probe::io_uring().map_err(Fault::Ring)?;
     }
     Ok(Standing { confined, broker, exposed })
+}
+
+fn listed(told: &[(Layer, String)]) -> String {
+    let one = |(layer, what): &(Layer, String)| format!("{}: {what}", layer.name());
+    told.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// What a server gave up, and who does what it cannot do any more.

@@ -111,6 +111,8 @@ fn a_successor_that_is_killed_is_no_success() {
     }
     let site = Site::new("");
     let (mut server, successor) = succeeded(&site);
+    let name = std::fs::read_to_string(format!("/proc/{successor}/comm")).unwrap();
+    assert_eq!(name, "pitcrew\n");
     kill(successor);
     assert_eq!(server.wait().code(), Some(70), "{}", server.stderr());
     assert!(server.stderr().contains("was killed, or failed"), "{}", server.stderr());
