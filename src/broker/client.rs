@@ -319,3 +319,46 @@ fn exactly<const COUNT: usize>(passed: Vec<OwnedFd>) -> Result<[OwnedFd; COUNT],
     let odd = |_| Denied::Failed("descriptors are missing".to_owned());
     passed.try_into().map_err(odd)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// A broker that is a process without a mind, and the line of the one who speaks for it.
+    fn broker() -> (Broker, Exchange) {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let (line, other) = Exchange::pair(BROKER_PATIENCE).unwrap();
+        let line = Line { child, reaped: None, exchange: Some(line), number: 0, told: false };
+        let broker = Broker { line: Mutex::new(line), stats: Arc::default() };
+        (broker, Exchange::adopt(other, BROKER_PATIENCE).unwrap())
+    }
+
+    #[test]
+    fn nobody_waits_for_who_asks_to_look_or_to_end() {
+        let (broker, _other) = broker();
+        let asking = broker.line();
+        assert_eq!(broker.has_ended(), None);
+        broker.end();
+        broker.reap();
+        drop(asking);
+        broker.line().child.kill().unwrap();
+        broker.line().child.wait().unwrap();
+        assert!(broker.has_ended().unwrap().contains("signal: 9"));
+        assert_eq!(broker.has_ended(), None, "it is said once");
+    }
+
+    #[test]
+    fn a_broker_that_read_another_configuration_is_none() {
+        let own = Options { workers: 2, ..Options::default() };
+        for (digest, greeted) in [(own.digest(), true), (Options::default().digest(), false)] {
+            let (broker, other) = broker();
+            other.send(&Answer::Greeting(digest).to_message(0), &[]).unwrap();
+            broker.line().child.kill().unwrap();
+            assert_eq!(broker.greet(&own).is_ok(), greeted);
+            assert_eq!(broker.line().exchange.is_some(), greeted, "it is let go");
+            let _ = broker.line().child.wait();
+        }
+    }
+}

@@ -191,7 +191,7 @@ impl Serving<'_> {
         deed.opened(&mut self.hanging).map(|opened| vec![opened]).map_err(Answer::Failed)
     }
 
-    fn start(&mut self, command: &str) -> Result<Vec<OwnedFd>, Answer> {
+    fn may_start(&self, command: &str) -> Result<(), Answer> {
         let of_it = || self.programs.iter().filter(|one| one.command == command);
         // Those that the server has given up read what they have got, for as long as they like.
         let (held, all) = (of_it().filter(|one| one.line.is_some()).count(), of_it().count());
@@ -199,6 +199,11 @@ impl Serving<'_> {
         if held >= most || all >= most + BROKER_PROGRAMS_LEFT_MAX {
             return Err(Answer::Refused(format!("'{command}' runs {all} times already")));
         }
+        Ok(())
+    }
+
+    fn start(&mut self, command: &str) -> Result<Vec<OwnedFd>, Answer> {
+        self.may_start(command)?;
         let deed = Deed { user: self.user.clone(), what: What::Program(command.to_owned()) };
         let failed = |error: std::io::Error| Answer::Failed(error.to_string());
         let (line, other) = Exchange::pair(BROKER_PATIENCE).map_err(failed)?;
@@ -254,4 +259,65 @@ fn bind(listen: &Listen, workers: usize) -> Result<Vec<OwnedFd>, Answer> {
     // The path of a unix socket belongs to the server.
     bound.leave_path();
     Ok(bound.into_sockets())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    fn mindless() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn serving(configuration: Read<'_>) -> (Serving<'_>, OwnedFd) {
+        let (line, other) = Exchange::pair(BROKER_PATIENCE).unwrap();
+        let options = Options { programs: vec!["cat".to_owned()], ..Options::default() };
+        let permits = Permits::new(options);
+        let (programs, hanging) = (Vec::new(), Vec::new());
+        let (user, exposed, successor) = (None, None, None);
+        (
+            Serving { line, permits, user, exposed, configuration, programs, hanging, successor },
+            other,
+        )
+    }
+
+    #[test]
+    fn what_hangs_is_not_asked_for_again_until_it_has_ended() {
+        let mut read = || Err(String::new());
+        let (mut serving, _other) = serving(&mut read);
+        let what = What::File("/log/a".into(), None);
+        serving.hanging.push(Hanging { what: what.clone(), child: mindless() });
+        let refused = serving.open(what).unwrap_err();
+        assert!(matches!(refused, Answer::Failed(why) if why.contains("hangs")));
+        let _ = serving.hanging[0].child.kill();
+        let _ = serving.hanging[0].child.wait();
+        serving.hanging.retain_mut(Hanging::goes_on);
+        assert!(serving.hanging.is_empty());
+    }
+
+    #[test]
+    fn programs_that_finish_count_less_than_those_that_records_go_to() {
+        let mut read = || Err(String::new());
+        let (mut serving, _other) = serving(&mut read);
+        let most = serving.permits.programs_max("cat");
+        let mut add = |serving: &mut Serving<'_>, is_held: bool| {
+            let line = is_held.then(|| Exchange::pair(BROKER_PATIENCE).unwrap().0);
+            let command = "cat".to_owned();
+            serving.programs.push(Running { command, child: mindless(), end: None, line });
+        };
+        (0..most).for_each(|_| add(&mut serving, false));
+        assert!(serving.may_start("cat").is_ok());
+        (0..most).for_each(|_| add(&mut serving, true));
+        assert!(serving.may_start("cat").is_err());
+        serving.programs.last_mut().unwrap().line = None;
+        assert!(serving.may_start("cat").is_ok());
+        (0..BROKER_PROGRAMS_LEFT_MAX).for_each(|_| add(&mut serving, false));
+        assert!(serving.may_start("cat").is_err(), "nor do they gather without an end");
+        for mut one in serving.programs {
+            let _ = one.child.kill();
+            let _ = one.child.wait();
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The broker itself, asked by a stranger: what its configuration does not name is refused.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{PATIENCE, eventually};
@@ -86,6 +87,42 @@ fn nothing_is_done_that_the_configuration_does_not_name() {
     drop(line);
     let ended = eventually("the broker ends", || child.try_wait().unwrap());
     assert!(ended.success());
+}
+
+#[test]
+fn a_place_a_path_and_one_successor_are_given_as_they_are_named() {
+    let site = Site::new("");
+    let (place, socket) = (site.scratch.join("conf/place"), site.scratch.join("conf/socket"));
+    site.rewrite(&format!(
+        "root = \"../root\"\nlisten = [\"{}\", \"unix:{}\"]\nhand-over = \"{}\"\n",
+        free_port(),
+        socket.display(),
+        place.display()
+    ));
+    let (_child, line) = broker(&site);
+    let named = |kind: &str, path: &std::path::Path| format!("{kind}{}", path.display());
+    assert_eq!(ask(&line, 1, format!("{}x", named("w", &place)).as_bytes()), (b'r', 0));
+    assert_eq!(ask(&line, 2, named("w", &place).as_bytes()), (b'g', 1));
+    assert_eq!(ask(&line, 3, named("d", &place).as_bytes()), (b'r', 0), "no listener");
+    // What is there and is no socket stays.
+    assert_eq!(ask(&line, 4, named("d", &socket).as_bytes()), (b'f', 0), "nothing is there");
+    fs::write(&socket, "x").unwrap();
+    assert_eq!(ask(&line, 5, named("d", &socket).as_bytes()), (b'f', 0));
+    assert_eq!(fs::read(&socket).unwrap(), b"x");
+    fs::remove_file(&socket).unwrap();
+    let _bound = UnixListener::bind(&socket).unwrap();
+    assert_eq!(ask(&line, 6, named("d", &socket).as_bytes()), (b'g', 0));
+    assert!(!socket.exists());
+    // One process at a time, which asks for listeners as any other.
+    assert_eq!(ask(&line, 7, b"sother"), (b'r', 0));
+    line.send(&[&8u32.to_ne_bytes()[..], b"s"].concat(), &[]).unwrap();
+    let (message, mut passed) = line.receive().unwrap();
+    assert_eq!((message[4], passed.len()), (b'g', 1));
+    assert_eq!(ask(&line, 9, b"s"), (b'f', 0));
+    let successor = Exchange::adopt(passed.remove(0), PATIENCE).unwrap();
+    assert_eq!(successor.receive().unwrap().0, b"pitcrew hand-over 1");
+    drop(successor);
+    eventually("it has ended", || (ask(&line, 10, b"s").0 == b'g').then_some(()));
 }
 
 #[test]

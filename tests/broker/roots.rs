@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use std::io::{Read, Write};
 
-use crate::common::{PATIENCE, Server, broker_of, children_of, eventually, get, is_running};
+use crate::common::{
+    PATIENCE, Server, broker_of, children_of, eventually, get, is_running, skipped,
+};
 use crate::{Site, ask, can_confine, kill, reload};
 use rustix::process::Signal;
 
@@ -145,6 +147,29 @@ fn a_signal_to_both_processes_is_one_signal() {
     assert!(wire.read_to_end(&mut text).unwrap() as u64 > BYTES, "it was cut");
     assert!(server.wait().success(), "{}", server.stderr());
     assert!(!server.stderr().contains("ended at once"), "{}", server.stderr());
+}
+
+/// As root only: a process of its own name space, as in a container.
+#[test]
+fn the_first_process_of_a_container_hears_of_every_end() {
+    let apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let can = std::process::Command::new(apart[0]).args(&apart[1..]).arg("true").status();
+    if !can.is_ok_and(|ended| ended.success()) {
+        return skipped("the first process of a container", "no name space of processes");
+    }
+    let site = Site::new("");
+    let marker = site.scratch.join("log/marker");
+    let orphan = format!("(sh -c 'echo > {}' &); exec cat > /dev/null", marker.display());
+    site.rewrite(&format!("root = \"../root\"\naccess-log = [\"|{orphan}\"]\n"));
+    let server = site.launch(&[]).through(&apart).start();
+    let first = eventually("it runs", || children_of(server.id()).first().copied());
+    eventually("the orphan has run", || marker.exists().then_some(()));
+    let children = || {
+        let tasks = format!("/proc/{first}/task/{first}/children");
+        std::fs::read_to_string(tasks).unwrap().split_whitespace().count()
+    };
+    eventually("none but the broker is left", || (children() == 1).then_some(()));
+    assert_eq!(ask(&server), "first\n");
 }
 
 #[test]
