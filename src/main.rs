@@ -322,8 +322,7 @@ fn act_as_broker(given: &Serve, line: Exchange) -> Result<Exit, Exit> {
     // The server says what is wrong with it, and what is odd.
     start_log(read().map(|all| all.settings.log).unwrap_or_default());
     let brokered = |all: Effective| all.settings.server.brokered(&files(&all));
-    let served = broker::serve(line, &mut || read().map(brokered));
-    served.map(|()| Exit::Done).map_err(internal)
+    broker::serve(line, &mut || read().map(brokered)).map(|()| Exit::Done).map_err(internal)
 }
 
 fn unwritten(error: &io::Error) -> Exit {

@@ -8,7 +8,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, wait};
 
 use super::options::Options;
 use super::program::Program;
@@ -120,6 +120,9 @@ impl Broker {
     /// Says, once, that it has ended, and how. While somebody waits for its answer nothing is said.
     pub fn has_ended(&self) -> Option<String> {
         let mut line = self.free_line()?;
+        if std::process::id() == 1 {
+            line.reap();
+        }
         if line.told {
             return None;
         }
@@ -132,18 +135,6 @@ impl Broker {
         line.exchange = None;
         line.told = true;
         Some(how)
-    }
-
-    /// Hears of the end of every child of this process, so that their numbers are free again: of
-    /// those that lost their parent and were handed to the first process of a container. This
-    /// process must have started none but the broker.
-    pub fn reap(&self) {
-        let Some(mut line) = self.free_line() else { return };
-        while let Ok(Some((process, status))) = waitpid(None, WaitOptions::NOHANG) {
-            if process == Pid::from_child(&line.child) {
-                line.reaped = Some(ExitStatus::from_raw(status.as_raw()));
-            }
-        }
     }
 
     /// Lets it end, for a bounded time, so that it is gone before this process is.
@@ -250,6 +241,17 @@ impl Broker {
 }
 
 impl Line {
+    /// Hears of the end of every child of this process, so that their numbers are free again: the
+    /// first process of a container is handed whatever loses its parent. A server with a broker
+    /// starts no other process itself.
+    fn reap(&mut self) {
+        while let Ok(Some((process, status))) = wait(WaitOptions::NOHANG) {
+            if process == Pid::from_child(&self.child) {
+                self.reaped = Some(ExitStatus::from_raw(status.as_raw()));
+            }
+        }
+    }
+
     fn ask(&mut self, request: &Request) -> Result<Vec<OwnedFd>, Denied> {
         self.number = self.number.wrapping_add(1).max(1);
         let (number, message) = (self.number, request.to_message(self.number));
@@ -341,7 +343,6 @@ mod tests {
         let asking = broker.line();
         assert_eq!(broker.has_ended(), None);
         broker.end();
-        broker.reap();
         drop(asking);
         broker.line().child.kill().unwrap();
         broker.line().child.wait().unwrap();

@@ -89,8 +89,8 @@ impl Deed {
         command
     }
 
-    /// Has a process open what is to be opened, within a bounded time. One that takes longer is left
-    /// to `hanging`, for whoever waits for its end.
+    /// Has a process open what is to be opened, within a bounded time. One that takes longer is
+    /// left to `hanging`, for whoever waits for its end.
     pub(super) fn opened(&self, hanging: &mut Vec<Hanging>) -> Result<OwnedFd, String> {
         let (line, other) = Exchange::pair(BROKER_DEED).map_err(|error| error.to_string())?;
         let mut child = self.command(Stdio::from(other)).spawn().map_err(|error| {

@@ -302,7 +302,7 @@ mod tests {
         let mut read = || Err(String::new());
         let (mut serving, _other) = serving(&mut read);
         let most = serving.permits.programs_max("cat");
-        let mut add = |serving: &mut Serving<'_>, is_held: bool| {
+        let add = |serving: &mut Serving<'_>, is_held: bool| {
             let line = is_held.then(|| Exchange::pair(BROKER_PATIENCE).unwrap().0);
             let command = "cat".to_owned();
             serving.programs.push(Running { command, child: mindless(), end: None, line });

@@ -162,7 +162,7 @@ impl Answer {
 
 /// As much of a sentence as one message holds behind its number and its kind.
 fn cut(why: &str) -> &[u8] {
-    why[..why.floor_char_boundary(MESSAGE_BYTES_MAX - NUMBER_BYTES - 1)].as_bytes()
+    &why.as_bytes()[..why.floor_char_boundary(MESSAGE_BYTES_MAX - NUMBER_BYTES - 1)]
 }
 
 fn numbers(cause: BindCause) -> (u8, u32) {

@@ -320,8 +320,8 @@ fn absent() -> BpfProgram {
     ]
 }
 
-/// The first number that openat2(2), faccessat2(2) and what came before do not need: epoll_pwait2(2)
-/// of Linux 5.11. From 424 on a call has one number everywhere.
+/// The first number that openat2(2), faccessat2(2) and what came before do not have:
+/// epoll_pwait2(2) of Linux 5.11. From 424 on a call has one number everywhere.
 const NEWER: u32 = 441;
 
 fn equals(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {

@@ -17,6 +17,15 @@ use std::time::Duration;
 use crate::limits::BROKER_PATIENCE;
 use crate::sys::{Exchange, Signal};
 
+/// How a signal comes.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    /// To this process.
+    Direct,
+    /// To the one that was started, which passes it on.
+    PassedOn,
+}
+
 /// The line of the one that serves to the one that was started.
 #[derive(Debug)]
 pub(super) struct Elder(Exchange);

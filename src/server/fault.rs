@@ -55,8 +55,8 @@ impl fmt::Display for Fault {
             Self::Sandbox(refused) => refused.fmt(out),
             Self::Exposed(why) => write!(
                 out,
-                "sandbox: {why}; with sandbox = \"auto\" the server starts, and takes from a reload \
-                 nothing that needs the broker"
+                "sandbox: {why}; with sandbox = \"auto\" the server starts, and takes nothing from \
+                 a reload that needs the broker"
             ),
             Self::Outside(what) => write!(
                 out,

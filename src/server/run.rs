@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::control::State;
-use super::elder::Word;
+use super::elder::{Way, Word};
 use super::fault::Fault;
 use super::generation::{Generation, House};
 use super::listening::{self, note_descriptors};
@@ -133,15 +133,6 @@ enum Taken {
     Not,
 }
 
-/// How a signal comes.
-#[derive(Clone, Copy)]
-enum Way {
-    /// To this process.
-    Direct,
-    /// To the one that was started, which passes it on.
-    PassedOn,
-}
-
 /// The main thread's side of a running server.
 struct Server {
     signals: Signals,
@@ -192,12 +183,6 @@ impl Server {
             }
             if let Some(signal) = self.hear_elder() {
                 return Ok(self.end(End::AtOnce(signal)));
-            }
-            if let Some(broker) = &self.house.broker
-                && std::process::id() == 1
-            {
-                // The first process of a container is handed whatever loses its parent.
-                broker.reap();
             }
             self.look_after_broker();
             let successor = self.succession.was_taken();

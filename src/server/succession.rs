@@ -264,7 +264,8 @@ impl Succession {
         if self.ended.load(Ordering::Acquire) || self.was_taken().is_some() {
             // This server was told to end meanwhile, or another one was faster; this other one ends
             // with the line.
-            return self.failed.store(own, Ordering::Release);
+            self.failed.fetch_or(own, Ordering::Release);
+            return;
         }
         self.passed_on.store(own && self.elder.is_some(), Ordering::Release);
         self.successor.store(process, Ordering::Release);
