@@ -336,6 +336,10 @@ pub const GENERATIONS_MAX: usize = 3;
 /// How long each message of a hand-over may take. The longest is the start of the workers.
 pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Messages of listeners in one hand-over. An address takes one for each 200 sockets; who sends
+/// more is no server of this program.
+pub const HAND_OVER_MESSAGES_MAX: usize = 1024;
+
 /// How often it looks whether they have drained.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(5);
 

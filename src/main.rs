@@ -316,8 +316,8 @@ fn act_as_broker(given: &Serve, line: Exchange) -> Result<Exit, Exit> {
     };
     // The server says what is wrong with it, and what is odd.
     start_log(read().map(|all| all.settings.log).unwrap_or_default());
-    let served = broker::serve(line, &mut || read().map(|all| all.settings.server.brokered()));
-    served.map(|()| Exit::Done).map_err(internal)
+    let brokered = |all: Effective| all.settings.server.brokered(&files(&all));
+    broker::serve(line, &mut || read().map(brokered)).map(|()| Exit::Done).map_err(internal)
 }
 
 fn unwritten(error: &io::Error) -> Exit {
@@ -404,10 +404,10 @@ impl server::Reload for Again<'_> {
 fn code(fault: &Fault) -> Exit {
     match fault {
         Fault::Root(_) => Exit::Root,
-        Fault::Sandbox(_) | Fault::Outside(_) => Exit::Configuration,
+        Fault::Sandbox(_) | Fault::Exposed(_) | Fault::Outside(_) => Exit::Configuration,
         Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
         Fault::Ring(_) | Fault::NoRing(_) => Exit::Ring,
-        Fault::System(..) | Fault::Worker(_) => Exit::Internal,
+        Fault::System(..) | Fault::Worker(_) | Fault::Lost => Exit::Internal,
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "broker/impostor.rs"]
+mod impostor;
 #[path = "broker/places.rs"]
 mod places;
 #[path = "broker/requests.rs"]

@@ -27,6 +27,7 @@ fn main() {
         return skipped("a confined process", "this kernel has no Landlock");
     }
     it_opens_nothing_outside();
+    a_ring_of_its_own_does_what_is_told_and_no_more();
     it_starts_no_program();
     println!("test confined ... ok");
 }
@@ -52,6 +53,13 @@ fn it_opens_nothing_outside() {
     assert!(told.status.success() && text.contains("nothing could be opened"), "{text}");
 }
 
+/// As README says it: a ring that somebody makes who took the process over.
+fn a_ring_of_its_own_does_what_is_told_and_no_more() {
+    let told = confined(&tree(), "ring");
+    let text = format!("{told:?}");
+    assert!(told.status.success() && text.contains("the ring was tried"), "{text}");
+}
+
 fn it_starts_no_program() {
     let scratch = tree();
     let told = confined(&scratch, "execute");
@@ -68,6 +76,7 @@ fn inside(directory: &Path) {
     // What was opened before stays open; what is beneath a directory that was opened does not.
     let above = fs::File::open(directory).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut ground = Ground::default();
     ground.serve(&directory.join("root"));
     ground.log(&directory.join("log/access.log"));
@@ -107,10 +116,59 @@ fn inside(directory: &Path) {
         None,
     );
     assert_eq!(raw.map(drop), Err(rustix::io::Errno::PERM));
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    assert!(limits.current.is_some(), "its own limits are its own matter");
+    let parent = rustix::process::getppid();
+    let other = rustix::process::setpriority_process(parent, 19);
+    assert_eq!(other, Err(rustix::io::Errno::PERM), "those of another process are not");
     println!("nothing could be opened");
+    if std::env::var(DEED).is_ok_and(|deed| deed == "ring") {
+        try_a_ring(&outside, &listener, &datagrams);
+        println!("the ring was tried");
+    }
     if std::env::var(DEED).is_ok_and(|deed| deed == "execute") {
         let script = format!(": > '{}'", directory.join("log/ran").display());
         let ended = Command::new("/bin/sh").args(["-c", &script]).status();
         assert!(!ended.is_ok_and(|status| status.success()), "a program could be started");
     }
+}
+
+/// What seccomp does not see.
+fn try_a_ring(outside: &Path, listener: &std::net::TcpListener, datagrams: &std::net::UdpSocket) {
+    use io_uring::{IoUring, opcode, types};
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(mut ring) = IoUring::new(8) else {
+        return skipped("a ring of its own", "this machine has no io_uring");
+    };
+    let path = std::ffi::CString::new(outside.as_os_str().as_bytes()).unwrap();
+    let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).flags(libc::O_RDONLY);
+    assert_eq!(done(&mut ring, &open.build()), -libc::EACCES, "an open is judged");
+    let socket = |kind| opcode::Socket::new(libc::AF_INET, kind, 0).build();
+    let mut connected = |kind, to: std::net::SocketAddr| {
+        let socket = done(&mut ring, &socket(kind));
+        assert!(socket >= 0, "a socket is made ({socket})");
+        let to = socket2::SockAddr::from(to);
+        let connect = opcode::Connect::new(types::Fd(socket), to.as_ptr().cast(), to.len());
+        (socket, done(&mut ring, &connect.build()))
+    };
+    let (_, by_tcp) = connected(libc::SOCK_STREAM, listener.local_addr().unwrap());
+    if landlock_abi() >= 4 {
+        assert_eq!(by_tcp, -libc::EACCES, "a connection by TCP is judged");
+    }
+    let (socket, by_udp) = connected(libc::SOCK_DGRAM, datagrams.local_addr().unwrap());
+    assert_eq!(by_udp, 0, "UDP is not: if it is by now, README may say so");
+    let send = opcode::Send::new(types::Fd(socket), b"word".as_ptr(), 4);
+    assert_eq!(done(&mut ring, &send.build()), 4);
+    let mut heard = [0; 8];
+    assert_eq!(datagrams.recv(&mut heard).unwrap(), 4);
+}
+
+/// What becomes of one operation.
+#[allow(unsafe_code)]
+fn done(ring: &mut io_uring::IoUring, entry: &io_uring::squeue::Entry) -> i32 {
+    // SAFETY: what the entry points to belongs to the caller, who waits for its completion here.
+    unsafe { ring.submission().push(entry) }.unwrap();
+    ring.submit_and_wait(1).unwrap();
+    let completion = ring.completion().next().unwrap();
+    completion.result()
 }

@@ -259,6 +259,8 @@ fn a_successor_that_does_not_come_up_changes_nothing() {
     let site = Site::new("");
     let place = site.scratch.join("hand-over").display().to_string();
     let mut server = site.launch(&["--hand-over", &place]).start();
+    // It is announced before it can be succeeded.
+    eventually("it waits there", || Path::new(&place).exists().then_some(()));
     let odd = Launch::new(&["--hand-over", &place, "--telemetry-listen", "192.0.2.1:1"]);
     let (status, told) = odd.root(&site.scratch.join("root")).refused();
     assert_eq!(status.code(), Some(5), "{told}");

@@ -35,6 +35,19 @@ pub(super) enum What {
     Program(String),
 }
 
+/// A process that was to open something, and hangs: a disk may keep even one that was killed.
+#[derive(Debug)]
+pub(super) struct Hanging {
+    pub(super) what: What,
+    pub(super) child: Child,
+}
+
+impl Hanging {
+    pub(super) fn goes_on(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
 /// What it says when it was done; everything else is why not.
 const DONE: &[u8] = b"done";
 
@@ -76,8 +89,9 @@ impl Deed {
         command
     }
 
-    /// Has a process open what is to be opened, within a bounded time.
-    pub(super) fn opened(&self) -> Result<OwnedFd, String> {
+    /// Has a process open what is to be opened, within a bounded time. One that takes longer is
+    /// left to `hanging`, for whoever waits for its end.
+    pub(super) fn opened(&self, hanging: &mut Vec<Hanging>) -> Result<OwnedFd, String> {
         let (line, other) = Exchange::pair(BROKER_DEED).map_err(|error| error.to_string())?;
         let mut child = self.command(Stdio::from(other)).spawn().map_err(|error| {
             format!(
@@ -90,6 +104,7 @@ impl Deed {
         if told.is_err() {
             // A disk that hangs: it is left to that, and nobody waits for it.
             let _ = child.kill();
+            hanging.push(Hanging { what: self.what.clone(), child });
         } else {
             let _ = child.wait();
         }

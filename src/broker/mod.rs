@@ -8,9 +8,14 @@
 //! successor. Whatever else it is asked for it refuses, and says so in the log. So a server that
 //! was taken over gains nothing by it that the operator did not write.
 //!
+//! Where the server may write above a file of the configuration, that is true of the configuration
+//! of the start alone: the broker reads no other one then, and starts no successor.
+//!
 //! What touches paths that others may write to (log files, the place of a hand-over, programs) is
 //! done by a process of its own that becomes the server's user first (`deed.rs`): the broker of a
-//! root never opens a path as root.
+//! root opens no such path as root. Unix sockets that are listened on are the exception: their
+//! directory is often root's, so the broker itself binds their paths, and removes them, sockets
+//! alone and by way of their directory.
 //!
 //! Both speak by messages (`wire.rs`) over a pair of sockets. The broker has one thread and answers
 //! one request after the other. It ends when the server's end closes, however that came about; a

@@ -1,5 +1,6 @@
 //! What the configuration says of what may be asked.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use crate::sys::Listen;
@@ -20,6 +21,18 @@ pub struct Options {
     pub hand_over: Option<PathBuf>,
     /// Who the server becomes.
     pub user: Option<String>,
+    /// Why the files of the configuration are not to be read again, if they could be written by the
+    /// server.
+    pub exposed: Option<String>,
+}
+
+impl Options {
+    /// A number that two processes of one program agree on if they read the same.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{self:?}").hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// A file of the access log.

@@ -120,6 +120,7 @@ mod tests {
             programs: vec!["logger -t a".to_owned()],
             hand_over: Some("/run/a.place".into()),
             user: None,
+            exposed: None,
         }
     }
 

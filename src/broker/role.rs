@@ -39,7 +39,11 @@ pub fn role() -> Result<Option<Role>, String> {
     };
     let role = match name.to_str() {
         Some(BROKER) => Role::Broker(line()?),
-        Some(SUCCESSOR) => Role::Successor(line()?),
+        Some(SUCCESSOR) => {
+            // It was started as /proc/self/exe, and is a server as any other.
+            let _ = rustix::thread::set_name(c"pitcrew");
+            Role::Successor(line()?)
+        }
         other => {
             let deed = other.and_then(|name| Deed::parse(name, std::env::args_os().skip(1)));
             Role::Deed(deed.ok_or_else(|| format!("{ROLE} is set by the server alone; unset it"))?)

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use crate::sys::Listen;
+use crate::sys::exchange::MESSAGE_BYTES_MAX;
 use crate::sys::socket::BindCause;
 
 /// What a server asks for.
@@ -35,6 +36,8 @@ pub(super) enum Request {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
+    /// It has read the configuration: a digest of that.
+    Greeting(u64),
     /// It was done. Descriptors may come along.
     Granted,
     /// It was done, and another message has more of its descriptors.
@@ -106,15 +109,19 @@ impl Answer {
     pub(super) fn to_message(&self, number: u32) -> Vec<u8> {
         let mut message = number.to_ne_bytes().to_vec();
         match self {
+            Self::Greeting(digest) => {
+                message.push(b'h');
+                message.extend(digest.to_ne_bytes());
+            }
             Self::Granted => message.push(b'g'),
             Self::More => message.push(b'm'),
             Self::Refused(why) => {
                 message.push(b'r');
-                message.extend(why.as_bytes());
+                message.extend(cut(why));
             }
             Self::Failed(why) => {
                 message.push(b'f');
-                message.extend(why.as_bytes());
+                message.extend(cut(why));
             }
             Self::NotBound(cause) => {
                 message.push(b'b');
@@ -138,6 +145,7 @@ impl Answer {
         let (kind, operand) = rest.split_first()?;
         let text = || String::from_utf8_lossy(operand).into_owned();
         match kind {
+            b'h' => Some(Self::Greeting(u64::from_ne_bytes(operand.try_into().ok()?))),
             b'g' if operand.is_empty() => Some(Self::Granted),
             b'm' if operand.is_empty() => Some(Self::More),
             b'r' => Some(Self::Refused(text())),
@@ -150,6 +158,11 @@ impl Answer {
             _ => None,
         }
     }
+}
+
+/// As much of a sentence as one message holds behind its number and its kind.
+fn cut(why: &str) -> &[u8] {
+    &why.as_bytes()[..why.floor_char_boundary(MESSAGE_BYTES_MAX - NUMBER_BYTES - 1)]
 }
 
 fn numbers(cause: BindCause) -> (u8, u32) {
@@ -227,6 +240,7 @@ mod tests {
             BindCause::Other(Errno::NOBUFS),
         ];
         let others = [
+            Answer::Greeting(u64::MAX - 1),
             Answer::Granted,
             Answer::More,
             Answer::Refused("no".to_owned()),
@@ -235,6 +249,18 @@ mod tests {
         for answer in causes.into_iter().map(Answer::NotBound).chain(others) {
             let message = answer.to_message(u32::MAX);
             assert_eq!(Answer::of_message(&message), (u32::MAX, Some(answer)));
+        }
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut_to_one_message() {
+        let long = "ä".repeat(MESSAGE_BYTES_MAX);
+        for answer in [Answer::Refused(long.clone()), Answer::Failed(long.clone())] {
+            let message = answer.to_message(1);
+            assert!((MESSAGE_BYTES_MAX - 1..=MESSAGE_BYTES_MAX).contains(&message.len()));
+            let (_, back) = Answer::of_message(&message);
+            let (Some(Answer::Refused(why)) | Some(Answer::Failed(why))) = back else { panic!() };
+            assert!(long.starts_with(&why));
         }
     }
 

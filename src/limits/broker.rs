@@ -6,6 +6,13 @@ use std::time::Duration;
 /// a second, a deed as another user three.
 pub const BROKER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the server waits at its start until the broker has read the configuration: as long as a
+/// machine that has just begun may take to start a process.
+pub const BROKER_GREETING: Duration = Duration::from_secs(30);
+
+/// Log programs of one command beyond those that records go to: they finish what they have got.
+pub const BROKER_PROGRAMS_LEFT_MAX: usize = 16;
+
 /// How long the broker waits for one path to be opened; a disk that hangs must not hold up what
 /// else it is asked for.
 pub const BROKER_DEED: Duration = Duration::from_secs(3);

@@ -97,6 +97,23 @@ impl Ground {
         }
     }
 
+    /// The first of these files that what may be written could be put in the place of, and the
+    /// directory that may be written.
+    pub fn exposes<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Option<(&'a Path, &Path)> {
+        let written = self.paths.iter().filter(|(what, _)| *what == Use::Write);
+        let written: Vec<_> =
+            written.filter_map(|(_, path)| Some((path, path.canonicalize().ok()?))).collect();
+        let mut exposed = files.filter_map(|file| {
+            // A link on the way could be replaced, too, so each step of the name counts.
+            let named = std::path::absolute(file).ok()?;
+            let mut steps = named.ancestors().filter_map(|step| step.canonicalize().ok());
+            let above =
+                steps.find_map(|step| written.iter().find(|(_, place)| step.starts_with(place)));
+            above.map(|(path, _)| (file, path.as_path()))
+        });
+        exposed.next()
+    }
+
     /// Whether all of it lies in these places; else what does not.
     pub(super) fn is_within(&self, places: &[Place]) -> Result<(), PathBuf> {
         let outside = self.paths.iter().find(|(what, path)| !is_reached(*what, path, places));
@@ -122,6 +139,33 @@ fn is_reached(what: Use, path: &Path, places: &[Place]) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_exposed_by_what_is_written_above_it_and_by_nothing_beside() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        for name in ["conf/log", "other/deep"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        for name in ["conf/a.toml", "other/b.toml", "other/deep/c.toml"] {
+            fs::write(at(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../other/b.toml", at("conf/link.toml")).unwrap();
+        std::os::unix::fs::symlink("../conf", at("other/deep/way")).unwrap();
+        let exposed = |log: &str, file: &str| {
+            let mut ground = Ground::default();
+            ground.serve(scratch.path());
+            ground.log(&at(log));
+            ground.socket(&at("conf/socket"));
+            ground.exposes([at(file).as_path()].into_iter()).is_some()
+        };
+        assert!(!exposed("conf/log/a.log", "conf/a.toml"));
+        assert!(exposed("conf/a.log", "conf/a.toml"));
+        assert!(exposed("other/a.log", "other/deep/c.toml"));
+        assert!(!exposed("other/deep/a.log", "other/b.toml"));
+        assert!(exposed("other/a.log", "conf/link.toml"), "what the link leads to");
+        assert!(exposed("other/deep/a.log", "other/deep/way/a.toml"), "the link itself");
+    }
 
     #[test]
     fn what_lies_beneath_a_place_is_reached_and_what_took_its_name_is_not() {

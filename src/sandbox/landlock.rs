@@ -1,8 +1,8 @@
 //! Landlock: what is not beneath a directory of the ground cannot be opened, by whatever path and
 //! through whatever descriptor of a directory. What is open stays open.
 
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
@@ -29,6 +29,8 @@ const HOLDS: [(u32, &str, &str); 4] = [
 pub(super) struct Rules {
     ruleset: RulesetCreated,
     places: Vec<Place>,
+    /// What this user could not open; another may, as of a file system that knows no root.
+    denied: Vec<(Use, PathBuf)>,
     /// What is free though it is held.
     free: Vec<String>,
 }
@@ -38,7 +40,7 @@ pub(super) struct Rules {
 pub(super) struct Held {
     /// What may be reached.
     pub(super) places: Vec<Place>,
-    /// What a server may do that it need not: each with the reason.
+    /// What a server may do that it need not, or what it cannot reach: each with the reason.
     pub(super) free: Vec<String>,
 }
 
@@ -48,14 +50,13 @@ pub(super) fn prepare(ground: &Ground, binds: bool) -> Result<Rules, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     let bind = if binds { BitFlags::empty() } else { AccessNet::BindTcp.into() };
-    let mut ruleset = ruleset
+    let ruleset = ruleset
         .handle_access(AccessFs::from_all(NEWEST))
         .and_then(|rules| rules.handle_access(bind | AccessNet::ConnectTcp))
         .and_then(|rules| rules.scope(Scope::Signal))
         .and_then(Ruleset::create)
         .map_err(|error| said(&error))?;
-    let mut places = Vec::new();
-    let mut free = Vec::new();
+    let mut rules = Rules { ruleset, places: Vec::new(), denied: Vec::new(), free: Vec::new() };
     for (what, path) in &ground.paths {
         if *what == Use::Write && path.parent().is_none() {
             return Err(
@@ -65,41 +66,28 @@ pub(super) fn prepare(ground: &Ground, binds: bool) -> Result<Rules, String> {
             );
         }
         if *what == Use::Read && path.parent().is_none() {
-            free.push(
+            rules.free.push(
                 "everything may be read, since '/' is among the directories (root-follow \
                        reads what lies beside the root and its target)"
                     .to_owned(),
             );
         }
-        let fd = match PathFd::new(path) {
-            Ok(fd) => fd,
-            // What is not there now is made by nobody, or is no place for this process.
-            Err(PathFdError::OpenCall { source, .. }) if is_no_place(&source) => continue,
-            Err(error) => return Err(format!("'{}': {error}", path.display())),
+        rules = match rules.allow(*what, path)? {
+            (rules, true) => rules,
+            (mut rules, false) => {
+                rules.denied.push((*what, path.clone()));
+                rules
+            }
         };
-        let Ok(facts) = std::fs::metadata(path) else { continue };
-        let mut access = rights(*what);
-        if !facts.is_dir() {
-            access &= AccessFs::from_file(NEWEST);
-        }
-        if !facts.is_dir() && facts.file_type().is_fifo() && is_nameless(path) {
-            // A pipe of somebody else, by /dev/stdout or /proc: no rule is needed for it.
-            continue;
-        }
-        ruleset = match ruleset.add_rule(PathBeneath::new(fd, access)) {
-            Ok(ruleset) => ruleset,
-            Err(error) => return Err(format!("'{}': {error}", path.display())),
-        };
-        places.push(Place { what: *what, device: facts.dev(), inode: facts.ino() });
     }
-    Ok(Rules { ruleset, places, free })
+    Ok(rules)
 }
 
-/// Whether an error says that a path leads to nothing that this user could use; any other one, as
-/// of too few descriptors, would leave out a place that is needed.
+/// Whether an error says that a path leads to nothing; any other one, as of too few descriptors,
+/// would leave out a place that is needed.
 fn is_no_place(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Whether what a path leads to has no name in a directory.
@@ -125,9 +113,48 @@ fn rights(what: Use) -> BitFlags<AccessFs> {
 }
 
 impl Rules {
+    /// Adds a place. False if this user may not open it.
+    fn allow(mut self, what: Use, path: &Path) -> Result<(Self, bool), String> {
+        let fd = match PathFd::new(path) {
+            Ok(fd) => fd,
+            // What is not there now is made by nobody.
+            Err(PathFdError::OpenCall { source, .. }) if is_no_place(&source) => {
+                return Ok((self, true));
+            }
+            Err(PathFdError::OpenCall { source, .. })
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                return Ok((self, false));
+            }
+            Err(error) => return Err(format!("'{}': {error}", path.display())),
+        };
+        let Ok(facts) = std::fs::metadata(path) else { return Ok((self, true)) };
+        let mut access = rights(what);
+        if !facts.is_dir() {
+            access &= AccessFs::from_file(NEWEST);
+            if is_nameless(path) {
+                // A pipe or a socket of somebody else, by /dev/stdout or /proc: no rule is needed
+                // for it, and the kernel takes none.
+                return Ok((self, true));
+            }
+        }
+        let ruleset = self.ruleset.add_rule(PathBeneath::new(fd, access));
+        self.ruleset = ruleset.map_err(|error| format!("'{}': {error}", path.display()))?;
+        self.places.push(Place { what, device: facts.dev(), inode: facts.ino() });
+        Ok((self, true))
+    }
+
     /// Holds the calling thread to them, and all that it starts.
     pub(super) fn apply(mut self) -> Result<Held, String> {
         let version = abi();
+        // Now as the user that the process became.
+        for (what, path) in std::mem::take(&mut self.denied) {
+            let (rules, is_there) = self.allow(what, &path)?;
+            self = rules;
+            if !is_there {
+                self.free.push(format!("'{}' cannot be reached by this user", path.display()));
+            }
+        }
         let status = self.ruleset.restrict_self().map_err(|error| error.to_string())?;
         if status.ruleset == RulesetStatus::NotEnforced {
             let why = "this kernel has no Landlock (Linux 5.13), or it is not among its lsm=";
@@ -156,4 +183,31 @@ pub fn abi() -> u32 {
     };
     let newest = all.into_iter().rev().find(there);
     newest.map_or(0, |abi| abi as u32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_has_no_name_needs_no_rule() {
+        if abi() == 0 {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let (socket, _other) = UnixStream::pair().unwrap();
+        let (pipe, _write) = std::io::pipe().unwrap();
+        let mut ground = Ground::default();
+        ground.serve(scratch.path());
+        for fd in [socket.as_raw_fd(), pipe.as_raw_fd()] {
+            ground.log(Path::new(&format!("/proc/self/fd/{fd}")));
+        }
+        ground.log(Path::new("/dev/null"));
+        let rules = prepare(&ground, false).unwrap();
+        let written = rules.places.iter().filter(|place| place.what == Use::WriteOne).count();
+        assert_eq!((rules.places.len(), written), (2, 1), "the directory and the device");
+    }
 }

@@ -8,7 +8,8 @@
 //! Needs Linux 5.13 for Landlock, which names what may be opened by directories. A layer that is
 //! applied stays until the process ends, so a later configuration has to stand on the same
 //! [`Ground`]; [`Confined::covers`] says whether it does. seccomp sees no operation of an io_uring:
-//! `ring` has its rings restricted by themselves.
+//! `ring` has its rings restricted by themselves, and what a ring could do that somebody else made
+//! is told as what seccomp leaves free.
 
 mod ground;
 mod landlock;
@@ -23,7 +24,7 @@ pub use ground::Ground;
 pub use landlock::abi as landlock_abi;
 pub use options::Mode;
 pub use seccomp::{CALLS, is_there as has_seccomp};
-pub use user::{User, UserError};
+pub use user::{User, UserError, is_root};
 
 use ground::Place;
 
@@ -173,8 +174,15 @@ pub fn confine(plan: &Plan<'_>) -> Result<Confined, Refused> {
         confined.partial = held.free.into_iter().map(|what| (Layer::Landlock, what)).collect();
         confined.places = Some(held.places);
     }
+    if confined.applied.contains(&Layer::Seccomp) {
+        confined.partial.push((Layer::Seccomp, RINGS.to_owned()));
+    }
     Ok(confined)
 }
+
+const RINGS: &str = "it sees no operation of an io_uring, and a reload has to make rings: who took \
+                     the process over could make one and by it sockets for UDP and to unix \
+                     sockets; what a ring opens, and TCP, Landlock judges";
 
 const PROGRAMS: &str = "the access log goes to a program, which would be under it, too, as there \
                         is no broker to start it; let it read a FIFO or a file instead";

@@ -2,8 +2,9 @@
 //!
 //! The list was measured: every call of the server in its tests, by strace(1), with all engines,
 //! listings, content tags, logs, archives, reloads and hand-overs, and beside each what the C
-//! libraries use in its place. What is not on it fails with EPERM, so that a C library that tries
-//! something newer goes on; what has no innocent use here ends the process, by SIGSYS, which
+//! libraries use in its place. What is not on it fails with EPERM. What is newer than most kernels
+//! fails with ENOSYS, as it does there, so that a C library that tries it goes on with what is
+//! older. What has no innocent use here ends the process, by SIGSYS, which
 //! whoever supervises it sees, and which the kernel logs. A call that fails is logged by nobody:
 //! the filters would have to be installed with SECCOMP_FILTER_FLAG_LOG, which seccompiler does not
 //! do; strace(1) shows it.
@@ -88,7 +89,6 @@ pub static CALLS: &[Calls] = &[
             libc::SYS_fsync,
             libc::SYS_fdatasync,
             libc::SYS_copy_file_range,
-            libc::SYS_renameat,
             libc::SYS_renameat2,
             libc::SYS_linkat,
             libc::SYS_unlinkat,
@@ -147,19 +147,15 @@ pub static CALLS: &[Calls] = &[
     Calls {
         why: "threads, what is known of this process, and its end",
         numbers: &[
-            libc::SYS_clone3,
             libc::SYS_futex,
             libc::SYS_set_robust_list,
             libc::SYS_set_tid_address,
             libc::SYS_rseq,
             libc::SYS_membarrier,
             libc::SYS_sched_getaffinity,
-            libc::SYS_sched_setaffinity,
             libc::SYS_sched_yield,
             libc::SYS_getpriority,
-            libc::SYS_setpriority,
             libc::SYS_prctl,
-            libc::SYS_prlimit64,
             libc::SYS_getpid,
             libc::SYS_getppid,
             libc::SYS_gettid,
@@ -170,6 +166,9 @@ pub static CALLS: &[Calls] = &[
             libc::SYS_capget,
             libc::SYS_uname,
             libc::SYS_tgkill,
+            libc::SYS_tkill,
+            libc::SYS_sysinfo,
+            libc::SYS_getcpu,
             libc::SYS_exit,
             libc::SYS_exit_group,
         ],
@@ -180,6 +179,14 @@ pub static CALLS: &[Calls] = &[
 /// Sockets of one's own that listen: calls of a server without a broker, which would make them.
 /// socket(2), which goes by the family, is the same.
 const BINDING: &[i64] = &[libc::SYS_bind, libc::SYS_listen, libc::SYS_connect];
+
+/// What a thread changes of itself, and what may be named by no number of a process: which argument
+/// is 0 then. The first one of setpriority(2) is PRIO_PROCESS.
+const OF_ITSELF: &[(i64, &[u8])] = &[
+    (libc::SYS_sched_setaffinity, &[0]),
+    (libc::SYS_setpriority, &[0, 1]),
+    (libc::SYS_prlimit64, &[0]),
+];
 
 /// cachestat(2), Linux 6.5, which has one number everywhere.
 const CACHESTAT: i64 = 451;
@@ -199,11 +206,14 @@ const OLDER: &[i64] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_stat,
     libc::SYS_time,
     libc::SYS_unlink,
 ];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[i64] = &[libc::SYS_renameat];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[i64] = &[];
 
 /// What nothing in this process asks for unless somebody else has taken it over.
@@ -241,8 +251,9 @@ const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 /// terminal, how much lies there, not to block, and that two files share blocks.
 const ASKED: [u64; 5] = [0x5411, 0x5401, 0x541b, 0x5421, 0x4004_9409];
 
-/// Threads are made, and no name spaces: they would give a process without privileges rights over
-/// what it finds there.
+/// Threads of this process are made, and no other processes, and no name spaces: they would give a
+/// process without privileges rights over what it finds there.
+const THREAD: u64 = libc::CLONE_THREAD as u64;
 const NAME_SPACES: u64 = (libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWNET
@@ -260,16 +271,11 @@ pub(super) fn apply(binds: bool) -> Result<(), String> {
 }
 
 /// The filters: of several answers the kernel takes the hardest.
-fn programs(binds: bool) -> Result<[BpfProgram; 3], seccompiler::BackendError> {
+fn programs(binds: bool) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let machine = std::env::consts::ARCH.try_into()?;
     let deadly = DEADLY.iter().map(|number| (*number, Vec::new())).collect();
     let deadly =
         SeccompFilter::new(deadly, SeccompAction::Allow, SeccompAction::KillProcess, machine)?;
-    // A filter does not see the flags of clone3(2), which lie in memory; a C library that is told
-    // that there is no such call takes clone(2).
-    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
-    let hidden = SeccompFilter::new(hidden, SeccompAction::Allow, absent, machine)?;
     let all = CALLS.iter().flat_map(|calls| calls.numbers);
     let mut listed: BTreeMap<_, _> = all.map(|number| (*number, Vec::new())).collect();
     if binds {
@@ -277,15 +283,46 @@ fn programs(binds: bool) -> Result<[BpfProgram; 3], seccompiler::BackendError> {
         let families = FAMILIES.iter().map(|family| equals(0, *family as u64));
         listed.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
     }
-    let threads = SeccompCmpOp::MaskedEq(NAME_SPACES);
-    let threads = SeccompCondition::new(0, SeccompCmpArgLen::Qword, threads, 0)?;
+    let threads = SeccompCmpOp::MaskedEq(NAME_SPACES | THREAD);
+    let threads = SeccompCondition::new(0, SeccompCmpArgLen::Qword, threads, THREAD)?;
+    for (number, arguments) in OF_ITSELF {
+        let all = arguments.iter().map(|argument| {
+            SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)
+        });
+        listed.insert(*number, vec![SeccompRule::new(all.collect::<Result<_, _>>()?)?]);
+    }
     listed.insert(libc::SYS_clone, vec![SeccompRule::new(vec![threads])?]);
     let asked = ASKED.iter().map(|request| equals(1, *request));
     listed.insert(libc::SYS_ioctl, asked.collect::<Result<_, _>>()?);
     let refusal = SeccompAction::Errno(libc::EPERM as u32);
     let listed = SeccompFilter::new(listed, refusal, SeccompAction::Allow, machine)?;
-    Ok([deadly.try_into()?, hidden.try_into()?, listed.try_into()?])
+    let mut answered = absent();
+    answered.extend(BpfProgram::try_from(listed)?);
+    Ok([deadly.try_into()?, answered])
 }
+
+/// The begin of a filter: calls that are said to be absent. The rest of the filter judges others.
+///
+/// A filter does not see the flags of clone3(2), which lie in memory; a C library that is told that
+/// there is no such call takes clone(2). Calls from NEWER on, most of which nobody knows yet, are
+/// too many for a list, which the kernel would walk with each call.
+fn absent() -> BpfProgram {
+    let step = |code, jt, jf, k| seccompiler::sock_filter { code, jt, jf, k };
+    let number = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+    // From linux/bpf_common.h: load a word, jump if equal, jump if not less, answer.
+    let (load, is, from, answer) = (0x20, 0x15, 0x35, 0x06);
+    vec![
+        step(load, 0, 0, number),
+        step(is, 2, 0, libc::SYS_clone3 as u32),
+        step(is, 2, 0, CACHESTAT as u32),
+        step(from, 0, 1, NEWER),
+        step(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+    ]
+}
+
+/// The first number that openat2(2), faccessat2(2) and what came before do not have:
+/// epoll_pwait2(2) of Linux 5.11. From 424 on a call has one number everywhere.
+const NEWER: u32 = 441;
 
 fn equals(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     let (length, is) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
@@ -305,12 +342,18 @@ mod tests {
 
     /// What a filter answers to a call, step by step as the kernel would (bpf(4)).
     fn answer(program: &BpfProgram, call: i64, first: u64) -> u32 {
+        answer_to(program, call, [first, 0])
+    }
+
+    fn answer_to(program: &BpfProgram, call: i64, arguments: [u64; 2]) -> u32 {
+        let first = arguments[0];
         let machine = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
         let word = |offset: u32| match offset as usize {
             at if at == offset_of!(libc::seccomp_data, nr) => call as u32,
             at if at == offset_of!(libc::seccomp_data, arch) => machine,
             at if at == offset_of!(libc::seccomp_data, args) => first as u32,
             at if at == offset_of!(libc::seccomp_data, args) + 4 => (first >> 32) as u32,
+            at if at == offset_of!(libc::seccomp_data, args) + 8 => arguments[1] as u32,
             at => panic!("nothing is known of byte {at}"),
         };
         let (mut at, mut held) = (0, 0u32);
@@ -333,7 +376,7 @@ mod tests {
 
     #[test]
     fn threads_are_made_and_neither_name_spaces_nor_sockets() {
-        let [deadly, hidden, listed] = programs(false).unwrap();
+        let [deadly, listed] = programs(false).unwrap();
         let allowed = libc::SECCOMP_RET_ALLOW;
         let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
         let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u64;
@@ -342,8 +385,21 @@ mod tests {
             assert_eq!(answer(&listed, libc::SYS_clone, thread | space as u64), refused);
         }
         let absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-        assert_eq!(answer(&hidden, libc::SYS_clone3, 0), absent);
-        assert_eq!(answer(&hidden, libc::SYS_clone, 0), allowed);
+        assert_eq!(answer(&listed, libc::SYS_clone, libc::SIGCHLD as u64), refused, "a process");
+        assert_eq!(answer(&listed, libc::SYS_clone, libc::CLONE_VM as u64), refused);
+        // fchmodat2, futex_waitv, epoll_pwait2, map_shadow_stack, futex_wake, mseal, and others.
+        for call in [libc::SYS_clone3, 452, 449, 441, 453, 454, 462, 500, 1 << 20] {
+            assert_eq!(answer(&listed, call, 0), absent, "{call}");
+        }
+        assert_eq!(answer(&listed, libc::SYS_mlock, 0), refused);
+        for call in [CACHESTAT, libc::SYS_openat2, libc::SYS_faccessat2, libc::SYS_tkill] {
+            assert_eq!(answer(&listed, call, 0), allowed, "{call}");
+        }
+        for call in [libc::SYS_sched_setaffinity, libc::SYS_setpriority, libc::SYS_prlimit64] {
+            assert_eq!(answer_to(&listed, call, [0, 0]), allowed);
+            assert_eq!(answer_to(&listed, call, [7, 0]), refused, "of another one");
+        }
+        assert_eq!(answer_to(&listed, libc::SYS_setpriority, [0, 7]), refused);
         assert_eq!(answer(&deadly, libc::SYS_execve, 0), libc::SECCOMP_RET_KILL_PROCESS);
         assert_eq!(answer(&deadly, libc::SYS_read, 0), allowed);
         let family = libc::AF_INET as u64;

@@ -40,6 +40,11 @@ impl User {
         Self::find(text, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
+    /// The number of the user.
+    pub fn number(&self) -> u32 {
+        self.uid
+    }
+
     fn find(text: &str, users: &str, groups: &str) -> Result<Self, UserError> {
         let (name, group) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
         let gid = match group.map(str::parse::<u32>) {
@@ -139,6 +144,11 @@ impl User {
         self.is_it()?;
         gives_up_capabilities()
     }
+}
+
+/// Whether this process may do what root may.
+pub fn is_root() -> bool {
+    geteuid().is_root()
 }
 
 /// What the calls that set an identity take for "leave it as it is" (setresuid(2)).

@@ -28,8 +28,12 @@ pub enum Fault {
     Worker(String),
     /// The server whose place is to be taken, or the place where this one waits for its successor.
     HandOver(PathBuf, String),
+    /// The process that served in this one's place ended without a word.
+    Lost,
     /// The process cannot be confined as it was asked to.
     Sandbox(Refused),
+    /// The configuration lies where the server may write.
+    Exposed(String),
     /// A later configuration needs what the process has given up.
     Outside(String),
 }
@@ -44,7 +48,16 @@ impl fmt::Display for Fault {
             Self::System(what, error) => write!(out, "{what}: {error}"),
             Self::NoRing(what) => write!(out, "a worker has no ring: {what}"),
             Self::Worker(what) => write!(out, "a worker failed: {what}"),
+            Self::Lost => out.write_str(
+                "the process that served the last configuration was killed, or failed; its log \
+                 says why",
+            ),
             Self::Sandbox(refused) => refused.fmt(out),
+            Self::Exposed(why) => write!(
+                out,
+                "sandbox: {why}; with sandbox = \"auto\" the server starts, and takes nothing from \
+                 a reload that needs the broker"
+            ),
             Self::Outside(what) => write!(
                 out,
                 "{what}; start the server anew, or hand over to a new process (hand-over), which \

@@ -58,12 +58,13 @@ impl Listeners {
     }
 
     /// Leaves the paths of unix sockets to a successor, who has the sockets.
-    pub(super) fn leave_paths(&mut self) {
-        for one in self.site.iter_mut().chain(&mut self.telemetry) {
-            if let Some(bound) = Arc::get_mut(one) {
-                bound.leave_path();
-            }
-        }
+    pub(super) fn leave_paths(&self) {
+        self.site.iter().chain(&self.telemetry).for_each(|one| one.leave_path());
+    }
+
+    /// Has the paths of unix sockets that came from a predecessor, which leaves.
+    pub(super) fn take_paths(&self) {
+        self.site.iter().chain(&self.telemetry).for_each(|one| one.take_path());
     }
 
     /// Gives them up. The path of a unix socket is removed with the last who has it, and by the

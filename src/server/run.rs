@@ -10,13 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::control::State;
-use super::elder::Word;
+use super::elder::{Way, Word};
 use super::fault::Fault;
 use super::generation::{Generation, House};
 use super::listening::{self, note_descriptors};
 use super::options::{Options, Sandbox};
 use super::shards::Shards;
-use super::standing;
+use super::standing::{self, Standing};
 use super::succession::{Predecessor, Succession};
 use crate::broker::{Broker, Denied};
 use crate::limits::{DRAIN_LOOK, GENERATIONS_MAX, WORKERS_LOOK};
@@ -76,19 +76,26 @@ pub fn run(
     sys::probe::io_uring().map_err(Fault::Ring)?;
     let (predecessor, taken) = match taking {
         Some(exchange) => Predecessor::of_broker(exchange, passed)?,
-        None => Predecessor::ask(options.hand_over.as_deref(), passed)?,
+        None => {
+            let user = options.user.as_deref();
+            Predecessor::ask(options.hand_over.as_deref(), user, passed)?
+        }
     };
     let listeners = taken.renewed(options, None)?;
-    drop(taken);
     note_descriptors(options, descriptors);
-    let (confined, broker) = standing::confine(options, &reload.files(), broker)?;
-    let sandbox = standing::told(&confined, broker.is_some());
+    let standing = standing::confine(options, &reload.files(), broker)?;
+    let sandbox = standing::told(&standing);
+    let Standing { confined, broker, exposed } = standing;
     let house = House { shards, started: Instant::now(), broker, sandbox };
     let serving = Generation::start(options, &listeners, &house);
     let serving = serving.map_err(|(fault, _)| fault)?;
     listeners.announce(options, quiet);
     let succeeds = predecessor.is_some();
     let elder = predecessor.map(|one| one.replace(&manager)).transpose()?.flatten();
+    // Only now, confined: nothing that a predecessor names is removed by who could remove more, and
+    // one that goes on serving keeps its paths.
+    taken.take_paths();
+    taken.give_up(house.broker.as_deref());
     let mut succession = Succession::new(listeners, elder, &manager);
     match succession.open(options.hand_over.as_deref(), house.broker.as_deref()) {
         Ok(()) => {}
@@ -106,9 +113,11 @@ pub fn run(
         succession,
         finishing: Vec::new(),
         ending: None,
+        told_to_end: [false; 2],
         reload_wanted: false,
         succeeding: false,
         confined,
+        exposed: exposed.is_some(),
         identity: (options.user.clone(), options.sandbox),
     };
     server.serve(reload)
@@ -137,10 +146,14 @@ struct Server {
     finishing: Vec<JoinHandle<()>>,
     /// How it will have ended.
     ending: Option<End>,
+    /// By which ways it was told to end.
+    told_to_end: [bool; 2],
     reload_wanted: bool,
     /// Whether a process was started that takes this one's place.
     succeeding: bool,
     confined: Confined,
+    /// Whether the broker reads no other configuration than the first.
+    exposed: bool,
     /// The user and the mode of the sandbox that it was started with.
     identity: (Option<String>, Sandbox),
 }
@@ -164,12 +177,12 @@ impl Server {
                 .wait_for(patience)
                 .map_err(|e| Fault::System("signals cannot be read", e))?;
             if let Some(signal) = signal
-                && self.take(signal)
+                && self.take(signal, Way::Direct)
             {
-                return Ok(End::AtOnce(signal));
+                return Ok(self.end(End::AtOnce(signal)));
             }
             if let Some(signal) = self.hear_elder() {
-                return Ok(End::AtOnce(signal));
+                return Ok(self.end(End::AtOnce(signal)));
             }
             self.look_after_broker();
             let successor = self.succession.was_taken();
@@ -188,10 +201,10 @@ impl Server {
             if self.generations.is_empty() {
                 // Every record is written, or its time is over.
                 self.finishing.drain(..).for_each(|thread| drop(thread.join()));
-                if self.succession.stays() {
+                if self.succession.stays()? {
                     continue;
                 }
-                return Ok(self.ending.unwrap_or(End::Drained));
+                return Ok(self.end(self.ending.unwrap_or(End::Drained)));
             }
             let room = self.generations.len() < GENERATIONS_MAX;
             if self.reload_wanted && room && self.ending.is_none() && !self.succeeding {
@@ -201,14 +214,21 @@ impl Server {
         }
     }
 
+    /// Ends in order.
+    fn end(&self, how: End) -> End {
+        self.succession.leave();
+        how
+    }
+
     /// Does what the process that was started says. A signal, if it is to end at once.
     fn hear_elder(&mut self) -> Option<Signal> {
         // The line is the successor's, too: what is said now is for whoever serves then.
-        if self.succeeding || self.ending == Some(End::Replaced) {
+        let replaced = self.succession.was_taken().is_some();
+        if self.succeeding || replaced || self.ending == Some(End::Replaced) {
             return None;
         }
         match self.succession.elder()? {
-            Word::Signal(signal) => self.take(signal).then_some(signal),
+            Word::Signal(signal) => self.take(signal, Way::PassedOn).then_some(signal),
             // Whoever started it has ended it: nothing is left to serve for.
             Word::Gone if self.ending.is_none() => {
                 tracing::info!("the process that was started has ended; draining");
@@ -220,12 +240,18 @@ impl Server {
     }
 
     /// What a signal asks for. Whether it is to end at once.
-    fn take(&mut self, signal: Signal) -> bool {
-        if self.succession.pass(signal) {
-            return false;
-        }
+    fn take(&mut self, signal: Signal, way: Way) -> bool {
+        let passed = self.succession.pass(signal);
+        let again = signal.ends() && std::mem::replace(&mut self.told_to_end[way as usize], true);
         match signal {
-            signal if signal.ends() && self.ending.is_some() => return true,
+            // Others serve; what has begun here is for the same time limit now.
+            signal if signal.ends() && self.ending == Some(End::Replaced) && !again => {
+                self.generations.iter().for_each(|one| one.finish(State::Draining));
+            }
+            // It decides how this one ends, too, which waits for it.
+            _ if passed => {}
+            _ if again => return true,
+            signal if signal.ends() && self.ending.is_some() => {}
             signal if signal.ends() => {
                 tracing::info!(%signal, "draining; the same signal again ends at once");
                 self.manager.stopping();
@@ -300,7 +326,8 @@ impl Server {
 
     /// Has the broker read the configuration, and reads it.
     fn load(&mut self, reload: &mut dyn Reload) -> Result<Options, Taken> {
-        let known = self.ask_broker(Broker::reload);
+        // What this process can do alone it does by one that the broker does not read, too.
+        let known = if self.exposed { None } else { self.ask_broker(Broker::reload) };
         match (reload.load(), known) {
             (Ok(_), Some(Err(Denied::Refused(why)))) => {
                 tracing::error!("the broker cannot read the same configuration: {why}");

@@ -9,14 +9,15 @@ use super::options::{Options, Sandbox};
 use crate::access_log::options::{Durability, Place};
 use crate::broker::{self, Broker, Stats};
 use crate::resource::Site;
-use crate::sandbox::{self, Confined, Ground, Layer, Plan};
+use crate::sandbox::{self, Confined, Ground, Layer, Plan, is_root};
 use crate::sys::{self, Listen};
 use crate::techniques::synchronous::Durability as Waits;
 use crate::telemetry::Held;
 
 impl Options {
-    /// What may be asked of the broker of a server with these.
-    pub fn brokered(&self) -> broker::Options {
+    /// What may be asked of the broker of a server with these, which were read from `files`.
+    pub fn brokered(&self, files: &[PathBuf]) -> broker::Options {
+        let exposed = exposed(self, files);
         let sinks = &self.access_log.sinks;
         let durability = match self.access_log.durability {
             Durability::None => None,
@@ -38,8 +39,21 @@ impl Options {
             programs: programs.collect(),
             hand_over: self.hand_over.clone(),
             user: self.user.clone(),
+            exposed,
         }
     }
+}
+
+/// Why who took the server over could write the configuration, if that is so.
+fn exposed(options: &Options, files: &[PathBuf]) -> Option<String> {
+    let ground = ground(options, files);
+    let (file, written) = ground.exposes(files.iter().map(PathBuf::as_path))?;
+    Some(format!(
+        "'{}' can be replaced by whoever may write in '{}', and the server may, for its log or \
+         for mirrored bodies; keep the configuration out of there",
+        file.display(),
+        written.display()
+    ))
 }
 
 /// Starts the broker, where something is going to be given up. The process has one thread.
@@ -59,15 +73,17 @@ fn without_broker(why: &dyn std::fmt::Display) {
 }
 
 /// Waits for the broker, and confines the process, which has one thread, to what the options need.
-/// `files` are read again at a reload. What is held, and the broker if there is one.
+/// `files` are read again at a reload.
 pub(super) fn confine(
     options: &Options,
     files: &[PathBuf],
     broker: Option<Arc<Broker>>,
-) -> Result<(Confined, Option<Arc<Broker>>), Fault> {
+) -> Result<Standing, Fault> {
     sys::mounts::keep();
     let ground = ground(options, files);
-    let broker = broker.filter(|one| one.greet().map_err(|denied| without_broker(&denied)).is_ok());
+    let brokered = options.brokered(files);
+    let broker =
+        broker.filter(|one| one.greet(&brokered).map_err(|denied| without_broker(&denied)).is_ok());
     let confined = sandbox::confine(&Plan {
         mode: options.sandbox,
         user: options.user.as_deref(),
@@ -76,14 +92,25 @@ pub(super) fn confine(
         binds: broker.is_none(),
     });
     let confined = confined.map_err(Fault::Sandbox)?;
-    for (layer, what) in &confined.partial {
-        tracing::warn!(
-            layer = layer.name(),
-            "a layer of the sandbox leaves something free: {what}"
-        );
+    let exposed = brokered.exposed.filter(|_| broker.is_some());
+    if let Some(why) = &exposed {
+        if options.sandbox == Sandbox::On {
+            return Err(Fault::Exposed(why.clone()));
+        }
+        tracing::warn!("the broker reads the configuration once only: {why}");
     }
-    for (layer, why) in &confined.missing {
-        tracing::warn!(layer = layer.name(), "a layer of the sandbox is not applied: {why}");
+    // One line for each, however much there is to say.
+    if !confined.partial.is_empty() {
+        tracing::warn!("what the sandbox leaves free: {}", listed(&confined.partial));
+    }
+    if !confined.missing.is_empty() {
+        tracing::warn!("layers of the sandbox that are not applied: {}", listed(&confined.missing));
+    }
+    if options.user.is_none() && options.sandbox != Sandbox::Off && is_root() {
+        tracing::warn!(
+            "the server stays root (uid 0) with the capabilities that it was started with; name \
+             who it becomes by --user, such as www-data"
+        );
     }
     let layers: Vec<_> = confined.applied.iter().map(|layer| layer.name()).collect();
     if !layers.is_empty() {
@@ -94,11 +121,25 @@ pub(super) fn confine(
         // What root may do, its user need not (kernel.io_uring_disabled=1).
         sys::probe::io_uring().map_err(Fault::Ring)?;
     }
-    Ok((confined, broker))
+    Ok(Standing { confined, broker, exposed })
+}
+
+fn listed(told: &[(Layer, String)]) -> String {
+    let one = |(layer, what): &(Layer, String)| format!("{}: {what}", layer.name());
+    told.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// What a server gave up, and who does what it cannot do any more.
+pub(super) struct Standing {
+    pub(super) confined: Confined,
+    pub(super) broker: Option<Arc<Broker>>,
+    /// Why the broker reads no other configuration than the first.
+    pub(super) exposed: Option<String>,
 }
 
 /// What the telemetry tells of it.
-pub(super) fn told(confined: &Confined, broker: bool) -> Arc<[Held]> {
+pub(super) fn told(standing: &Standing) -> Arc<[Held]> {
+    let confined = &standing.confined;
     let one = |layer: Layer, missing: Option<String>| {
         let free = confined.partial.iter().filter(|(of, _)| *of == layer);
         let free = free.map(|(_, what)| what.clone()).collect();
@@ -108,8 +149,13 @@ pub(super) fn told(confined: &Confined, broker: bool) -> Arc<[Held]> {
     let missing = confined.missing.iter().map(|(layer, why)| one(*layer, Some(why.clone())));
     let mut all: Vec<_> = applied.chain(missing).collect();
     if !all.is_empty() {
-        let missing = (!broker).then(|| "it could not be started, see the log".to_owned());
-        all.push(Held { layer: "broker", missing, free: Vec::new() });
+        let missing = standing.broker.is_none();
+        let missing = missing.then(|| "it could not be started, see the log".to_owned());
+        all.push(Held {
+            layer: "broker",
+            missing,
+            free: standing.exposed.iter().cloned().collect(),
+        });
     }
     all.into()
 }

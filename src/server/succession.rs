@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::elder::{Elder, Word, Younger};
+use super::elder::{Elder, Last, Word, Younger};
 use super::fault::Fault;
 use super::listening::Listeners;
 use crate::broker::Broker;
-use crate::limits::HAND_OVER_PATIENCE;
+use crate::limits::{HAND_OVER_MESSAGES_MAX, HAND_OVER_PATIENCE};
+use crate::sandbox::User;
 use crate::sys::exchange::{DESCRIPTORS_MAX, Exchange};
-use crate::sys::hand_over::{Place, Waiting, is_listener};
+use crate::sys::hand_over::{Place, Waiting, is_listener, is_trusted};
 use crate::sys::notify::ServiceManager;
 use crate::sys::{Bound, Listen, Signal};
 
@@ -44,16 +45,25 @@ impl Predecessor {
     /// otherwise.
     pub(super) fn ask(
         path: Option<&Path>,
+        user: Option<&str>,
         listeners: Listeners,
     ) -> Result<(Option<Self>, Listeners), Fault> {
         let Some(path) = path else { return Ok((None, listeners)) };
-        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(|error| {
+        let failed = |error: std::io::Error| {
             Fault::HandOver(path.to_owned(), format!("the server there does not answer: {error}"))
-        })?;
-        match asked {
-            None => Ok((None, listeners)),
-            Some(exchange) => Self::speak(exchange, path.to_owned(), listeners),
+        };
+        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(failed)?;
+        let Some(exchange) = asked else { return Ok((None, listeners)) };
+        let becomes = user.and_then(|user| User::look_up(user).ok()).map(|user| user.number());
+        let peer = exchange.peer().map_err(failed)?;
+        if !is_trusted(peer, becomes) {
+            let why = format!(
+                "user {peer} waits there, who is neither root, nor the user of this process, nor \
+                 the one that it becomes; end that process, or name another path"
+            );
+            return Err(Fault::HandOver(path.to_owned(), why));
         }
+        Self::speak(exchange, path.to_owned(), listeners)
     }
 
     /// Takes the place of the server whose broker started this process.
@@ -83,7 +93,10 @@ impl Predecessor {
             return Err(failed(&"it speaks another language; stop it and start this one"));
         }
         let mut parts: Vec<(Vec<u8>, Vec<OwnedFd>)> = Vec::new();
-        loop {
+        for heard in 0.. {
+            if heard == HAND_OVER_MESSAGES_MAX {
+                return Err(failed(&"it sends without an end"));
+            }
             let (message, sockets) = exchange.receive().map_err(|error| failed(&error))?;
             if message.is_empty() {
                 return Err(failed(&"it ended"));
@@ -102,6 +115,8 @@ impl Predecessor {
         for (message, sockets) in parts {
             let bound = received(&message, sockets);
             let (site, bound) = bound.ok_or_else(|| failed(&"it sent something odd"))?;
+            // The other one serves there until this one does.
+            bound.leave_path();
             let all = if site { &mut listeners.site } else { &mut listeners.telemetry };
             all.push(Arc::new(bound));
         }
@@ -112,7 +127,7 @@ impl Predecessor {
     /// Says that this one serves, and waits until the path is free. The process that stays for
     /// whoever started it, if there is one.
     pub(super) fn replace(self, manager: &ServiceManager) -> Result<Option<Elder>, Fault> {
-        manager.replaced_by(std::process::id());
+        manager.replaces();
         let own = std::process::id().to_ne_bytes();
         let told = self.exchange.send(&[SERVING, &own].concat(), &[]);
         let left = told.and_then(|()| self.exchange.receive());
@@ -169,6 +184,8 @@ pub(super) struct Succession {
     failed: Arc<AtomicBool>,
     /// Whether nothing is handed over any more.
     ended: Arc<AtomicBool>,
+    /// Whether the line to the process that was started is the successor's.
+    passed_on: Arc<AtomicBool>,
 }
 
 impl Succession {
@@ -190,6 +207,7 @@ impl Succession {
             younger: Arc::default(),
             failed: Arc::default(),
             ended: Arc::default(),
+            passed_on: Arc::default(),
         }
     }
 
@@ -220,8 +238,10 @@ impl Succession {
     pub(super) fn hand_to(&self, exchange: Exchange) -> Result<(), Fault> {
         self.failed.store(false, Ordering::Release);
         let threads = self.clone();
-        self.spawn(move || match hand_over(&exchange, &threads) {
-            Ok(Some(process)) => threads.leave_to(process, exchange, threads.stays),
+        // Only who is started by a reload serves for the process that was started first.
+        let elder = self.elder.clone();
+        self.spawn(move || match hand_over(&exchange, &threads, elder.as_deref()) {
+            Ok(Some(process)) => threads.leave_to(process, exchange, true),
             Ok(None) => threads.failed.store(true, Ordering::Release),
             Err(error) => {
                 tracing::error!(%error, "the listeners could not be handed over");
@@ -236,13 +256,18 @@ impl Succession {
     }
 
     /// Another process serves: it has the path, and if this one stays, the line between them.
-    fn leave_to(&self, process: u32, exchange: Exchange, stays: bool) {
+    /// `own` says that it was started by this one's broker.
+    fn leave_to(&self, process: u32, exchange: Exchange, own: bool) {
+        let stays = own && self.stays;
         // Held until it is known whom signals are for.
         let mut younger = lock(&self.younger);
-        if self.ended.load(Ordering::Acquire) {
-            // This server was told to end meanwhile; the other one ends with the line.
-            return self.failed.store(true, Ordering::Release);
+        if self.ended.load(Ordering::Acquire) || self.was_taken().is_some() {
+            // This server was told to end meanwhile, or another one was faster; this other one ends
+            // with the line.
+            self.failed.fetch_or(own, Ordering::Release);
+            return;
         }
+        self.passed_on.store(own && self.elder.is_some(), Ordering::Release);
         self.successor.store(process, Ordering::Release);
         // The path is free before the successor hears that it is.
         lock(&self.place).take();
@@ -262,14 +287,33 @@ impl Succession {
         self.elder.as_ref().and_then(|elder| elder.heard())
     }
 
-    /// Passes a signal on to the successor that this process stays for; says whether there is one.
+    /// Passes a signal on to the successor that this process stays for; says whether one serves.
     pub(super) fn pass(&self, signal: Signal) -> bool {
-        lock(&self.younger).as_ref().inspect(|younger| younger.pass(signal)).is_some()
+        lock(&self.younger).as_mut().is_some_and(|younger| younger.pass(signal))
     }
 
     /// Whether there is a successor that this process stays for, and that serves.
-    pub(super) fn stays(&self) -> bool {
-        lock(&self.younger).as_ref().is_some_and(|younger| !younger.has_ended())
+    ///
+    /// # Errors
+    /// When there was one, and it ended without a word.
+    pub(super) fn stays(&self) -> Result<bool, Fault> {
+        let mut younger = lock(&self.younger);
+        let Some(younger) = younger.as_mut() else { return Ok(false) };
+        match younger.ended() {
+            None => Ok(true),
+            Some(Last::InOrder) => Ok(false),
+            Some(Last::Lost) => Err(Fault::Lost),
+        }
+    }
+
+    /// Tells the process that was started, if it is another one, that this one ends in order,
+    /// unless somebody else speaks with it by now.
+    pub(super) fn leave(&self) {
+        if let Some(elder) = &self.elder
+            && !self.passed_on.load(Ordering::Acquire)
+        {
+            elder.leave();
+        }
     }
 
     /// What is listened on now.
@@ -298,14 +342,14 @@ impl Succession {
 
     /// Gives the listeners up; the paths of unix sockets, too, unless a successor has them.
     pub(super) fn end(&self, replaced: bool, broker: Option<&Broker>) {
-        let younger = lock(&self.younger);
+        let mut younger = lock(&self.younger);
         self.ended.store(true, Ordering::Release);
-        if let (Some(younger), false) = (&*younger, replaced) {
+        if let (Some(younger), false) = (&mut *younger, replaced) {
             // It came to serve in the moment in which this server was told to end.
             younger.pass(Signal::Terminate);
         }
         drop(younger);
-        let mut listeners = std::mem::take(&mut *self.listeners());
+        let listeners = std::mem::take(&mut *self.listeners());
         if replaced {
             listeners.leave_paths();
         }
@@ -322,7 +366,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 fn wait(waiting: &Waiting, succession: &Succession) {
     loop {
         let served = waiting.accept(HAND_OVER_PATIENCE).and_then(|exchange| {
-            let process = hand_over(&exchange, succession)?;
+            let process = hand_over(&exchange, succession, None)?;
             Ok((exchange, process))
         });
         match served {
@@ -333,8 +377,13 @@ fn wait(waiting: &Waiting, succession: &Succession) {
     }
 }
 
-/// Sends everything that listens, and waits for the word that another process serves: its number.
-fn hand_over(exchange: &Exchange, succession: &Succession) -> std::io::Result<Option<u32>> {
+/// Sends everything that listens, and the line to the process that was started, and waits for the
+/// word that another process serves: its number.
+fn hand_over(
+    exchange: &Exchange,
+    succession: &Succession,
+    elder: Option<&Elder>,
+) -> std::io::Result<Option<u32>> {
     let (hello, _) = exchange.receive()?;
     exchange.send(HELLO, &[])?;
     if hello != HELLO {
@@ -351,7 +400,7 @@ fn hand_over(exchange: &Exchange, succession: &Succession) -> std::io::Result<Op
     for bound in &telemetry {
         sent(exchange, TELEMETRY, bound)?;
     }
-    if let Some(elder) = &succession.elder {
+    if let Some(elder) = elder {
         exchange.send(ELDER, &[elder.as_fd()])?;
     }
     drop((site, telemetry));

@@ -64,18 +64,28 @@ impl Exchange {
     /// Speaks to the server that waits at a path; none if nobody does.
     ///
     /// # Errors
-    /// Those of connect(2).
+    /// Those of connect(2); EAGAIN when nobody takes the connection within this time.
     pub fn ask(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
-        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         let name = SockAddr::unix(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+        // Before it connects: that waits where others do, too (SO_SNDTIMEO, socket(7)).
+        let Self(socket) = Self::with(socket, patience)?;
         match again(|| socket.connect(&name)) {
-            Ok(()) => Self::with(socket, patience).map(Some),
+            Ok(()) => Ok(Some(Self(socket))),
             Err(error) => match Errno::from_io_error(&error) {
                 // Another kind of socket, or none, is not where a server waits.
                 Some(Errno::NOENT | Errno::CONNREFUSED | Errno::PROTOTYPE) => Ok(None),
                 _ => Err(error),
             },
         }
+    }
+
+    /// The user of the process at the other end, as of when it listened or connected.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn peer(&self) -> io::Result<u32> {
+        Ok(rustix::net::sockopt::socket_peercred(self)?.uid.as_raw())
     }
 
     /// Sends one message with descriptors, at most [`DESCRIPTORS_MAX`].

@@ -1,6 +1,7 @@
 //! Where a server waits for the one that takes its place: the path of a unix socket.
 //!
-//! Only a process of the same user, or of root, is spoken with.
+//! Only a process of the same user, or of root, is spoken with; and who asks speaks only with a
+//! server of the same user, of root, or of the user that it becomes itself.
 
 use std::fs;
 use std::io;
@@ -18,6 +19,9 @@ use super::owned_path::OwnedPath;
 /// Successors that may wait to be heard.
 const BACKLOG: i32 = 4;
 
+/// How long a path is asked whether somebody listens there.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where a server waits for its successor.
 #[derive(Debug)]
 pub struct Waiting {
@@ -32,10 +36,8 @@ pub struct Place {
 
 impl Place {
     /// Leaves the path to whoever has the socket.
-    pub fn leave(mut self) {
-        if let Some(path) = self.path.take() {
-            path.leave();
-        }
+    pub fn leave(self) {
+        self.path.iter().for_each(|path| path.set_owned(false));
     }
 }
 
@@ -48,8 +50,14 @@ impl Waiting {
     pub fn open(path: &Path) -> io::Result<(Self, Place)> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         let name = SockAddr::unix(path)?;
-        if Exchange::ask(path, Duration::ZERO)?.is_some() {
-            return Err(Errno::ADDRINUSE.into());
+        match Exchange::ask(path, PROBE_PATIENCE) {
+            Ok(None) => {}
+            // Or so many wait to be heard that no more may: somebody listens.
+            Ok(Some(_)) => return Err(Errno::ADDRINUSE.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Errno::ADDRINUSE.into());
+            }
+            Err(error) => return Err(error),
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
@@ -60,7 +68,7 @@ impl Waiting {
             Err(error) => return Err(error),
         }
         socket.bind(&name)?;
-        let place = Place { path: OwnedPath::of(path) };
+        let place = Place { path: OwnedPath::of(&socket, path) };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         Ok((Self { socket }, place))
@@ -68,7 +76,8 @@ impl Waiting {
 
     /// Takes a socket that another process of this server opened there.
     pub fn adopt(socket: OwnedFd, path: &Path) -> (Self, Place) {
-        (Self { socket: socket.into() }, Place { path: OwnedPath::of(path) })
+        let place = Place { path: OwnedPath::of(&socket, path) };
+        (Self { socket: socket.into() }, place)
     }
 
     /// Waits for somebody who asks. Each message of the exchange has this time.
@@ -77,12 +86,7 @@ impl Waiting {
     /// Those of accept(2), and EPERM for another user.
     pub fn accept(&self, patience: Duration) -> io::Result<Exchange> {
         let exchange = Exchange::with(again(|| self.socket.accept())?.0, patience)?;
-        let user = rustix::net::sockopt::socket_peercred(&exchange)?.uid;
-        if user.is_root() || user == rustix::process::geteuid() {
-            Ok(exchange)
-        } else {
-            Err(Errno::PERM.into())
-        }
+        if is_trusted(exchange.peer()?, None) { Ok(exchange) } else { Err(Errno::PERM.into()) }
     }
 }
 
@@ -90,6 +94,12 @@ impl AsFd for Waiting {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether a process of this user is spoken with: one of root, of this process, or of the user that
+/// a server becomes.
+pub fn is_trusted(user: u32, becomes: Option<u32>) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw() || Some(user) == becomes
 }
 
 /// Whether a descriptor is a stream socket that listens.
@@ -139,13 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_is_not_trusted() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(is_trusted(own, None) && is_trusted(0, None));
+        assert!(!is_trusted(own + 1, None) && !is_trusted(own + 1, Some(own + 2)));
+        assert!(is_trusted(own + 1, Some(own + 1)));
+        let (one, _other) = Exchange::pair(PATIENCE).unwrap();
+        assert_eq!(one.peer().unwrap(), own);
+    }
+
+    #[test]
     fn a_path_is_taken_from_the_dead_and_not_from_the_living() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("successor");
         let (waiting, place) = Waiting::open(&path).unwrap();
         let taken = Waiting::open(&path).unwrap_err();
         assert_eq!(Errno::from_io_error(&taken), Some(Errno::ADDRINUSE));
-        drop(waiting);
+        // Nor from one that hears nobody: each asker that waits takes a place of its queue.
+        let asked: Vec<_> = (0..2 * BACKLOG)
+            .map_while(|_| Exchange::ask(&path, Duration::from_millis(10)).ok())
+            .collect();
+        assert!(asked.len() <= 2 + BACKLOG as usize, "{} may wait", asked.len());
+        let taken = Waiting::open(&path).unwrap_err();
+        assert_eq!(Errno::from_io_error(&taken), Some(Errno::ADDRINUSE));
+        drop((waiting, asked));
         // As a process that was killed leaves it.
         let aside = dir.path().join("aside");
         fs::rename(&path, &aside).unwrap();

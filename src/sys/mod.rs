@@ -32,7 +32,7 @@ pub mod watcher;
 
 pub use bell::Bell;
 pub use exchange::Exchange;
-pub use owned_path::Trace;
+pub use owned_path::{Trace, remove_socket};
 pub use quarantine::Quarantine;
 pub use root::Root;
 pub use signal::{Signal, Signals};

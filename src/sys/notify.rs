@@ -59,9 +59,15 @@ impl ServiceManager {
         self.tell("STOPPING=1");
     }
 
-    /// Another process goes on in its place.
+    /// Another process goes on in its place, and serves: what it says itself may come before it is
+    /// known to be the one that may speak.
     pub fn replaced_by(&self, process: u32) {
-        self.tell(&format!("MAINPID={process}"));
+        self.tell(&format!("MAINPID={process}\nREADY=1"));
+    }
+
+    /// This process goes on in the place of another.
+    pub fn replaces(&self) {
+        self.tell(&format!("MAINPID={}", std::process::id()));
     }
 
     fn tell(&self, what: &str) {
@@ -97,10 +103,12 @@ mod tests {
             manager.ready();
             manager.reloading();
             manager.replaced_by(7);
+            manager.replaces();
             manager.stopping();
             assert_eq!(heard(&at), "READY=1");
             assert!(heard(&at).starts_with("RELOADING=1\nMONOTONIC_USEC="));
-            assert_eq!(heard(&at), "MAINPID=7");
+            assert_eq!(heard(&at), "MAINPID=7\nREADY=1");
+            assert_eq!(heard(&at), format!("MAINPID={}", std::process::id()));
             assert_eq!(heard(&at), "STOPPING=1");
         }
         assert!(ServiceManager::at(OsStr::new("nowhere")).is_err());

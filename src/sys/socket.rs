@@ -132,7 +132,7 @@ impl Bound {
     }
 
     /// Sockets that another process of this server listened on, as it knew them. The path of a
-    /// unix socket is owned from now on.
+    /// unix socket is owned from now on, if the first of them is bound to it.
     ///
     /// # Errors
     /// When their address cannot be asked.
@@ -142,7 +142,7 @@ impl Bound {
         let mut bound = Self::inherited(first)?;
         bound.sockets.extend(sockets);
         bound.path = match &wanted {
-            Some(Listen::Unix(path)) => OwnedPath::of(path),
+            Some(Listen::Unix(path)) => OwnedPath::of(&bound.sockets[0], path),
             _ => None,
         };
         bound.wanted = wanted;
@@ -154,11 +154,14 @@ impl Bound {
         self.wanted.as_ref()
     }
 
-    /// Leaves the path of a unix socket to who listens there next.
-    pub fn leave_path(&mut self) {
-        if let Some(path) = self.path.take() {
-            path.leave();
-        }
+    /// Leaves the path of a unix socket to who listens there next, or had it before.
+    pub fn leave_path(&self) {
+        self.path.iter().for_each(|path| path.set_owned(false));
+    }
+
+    /// Has the path of a unix socket from now on, which was left to who had it before.
+    pub fn take_path(&self) {
+        self.path.iter().for_each(|path| path.set_owned(true));
     }
 
     /// The address with the port that the kernel chose.
@@ -295,7 +298,7 @@ fn bind_unix(path: &Path) -> Result<Bound, BindCause> {
         remove_stale(path, &new().map_err(unix)?, &name)?;
         socket.bind(&name).map_err(unix)?;
     }
-    let owned = OwnedPath::of(path);
+    let owned = OwnedPath::of(&socket, path);
     socket.listen(BACKLOG).map_err(unix)?;
     let address = Listen::Unix(path.to_owned());
     Ok(Bound { wanted: Some(address.clone()), address, sockets: vec![socket.into()], path: owned })

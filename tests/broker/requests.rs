@@ -1,10 +1,11 @@
 //! The broker itself, asked by a stranger: what its configuration does not name is refused.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{PATIENCE, eventually};
-use crate::{Site, free_port};
+use crate::{Site, can_confine, free_port, reload};
 use pitcrew::sys::Exchange;
 use rustix::process::Signal;
 
@@ -14,7 +15,8 @@ fn broker(site: &Site) -> (Child, Exchange) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
     command.args(["--config", site.file.to_str().unwrap()]).env("_PITCREW_ROLE", "broker");
     let child = command.stdin(Stdio::from(other)).stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(answer(&line), (0, b'g', Vec::new(), 0), "it has read its configuration");
+    let (number, kind, digest, passed) = answer(&line);
+    assert_eq!((number, kind, digest.len(), passed), (0, b'h', 8, 0), "it has read it");
     (child, line)
 }
 
@@ -85,6 +87,92 @@ fn nothing_is_done_that_the_configuration_does_not_name() {
     drop(line);
     let ended = eventually("the broker ends", || child.try_wait().unwrap());
     assert!(ended.success());
+}
+
+#[test]
+fn a_place_a_path_and_one_successor_are_given_as_they_are_named() {
+    let site = Site::new("");
+    let (place, socket) = (site.scratch.join("conf/place"), site.scratch.join("conf/socket"));
+    site.rewrite(&format!(
+        "root = \"../root\"\nlisten = [\"{}\", \"unix:{}\"]\nhand-over = \"{}\"\n",
+        free_port(),
+        socket.display(),
+        place.display()
+    ));
+    let (_child, line) = broker(&site);
+    let named = |kind: &str, path: &std::path::Path| format!("{kind}{}", path.display());
+    assert_eq!(ask(&line, 1, format!("{}x", named("w", &place)).as_bytes()), (b'r', 0));
+    assert_eq!(ask(&line, 2, named("w", &place).as_bytes()), (b'g', 1));
+    assert_eq!(ask(&line, 3, named("d", &place).as_bytes()), (b'r', 0), "no listener");
+    // What is there and is no socket stays.
+    assert_eq!(ask(&line, 4, named("d", &socket).as_bytes()), (b'f', 0), "nothing is there");
+    fs::write(&socket, "x").unwrap();
+    assert_eq!(ask(&line, 5, named("d", &socket).as_bytes()), (b'f', 0));
+    assert_eq!(fs::read(&socket).unwrap(), b"x");
+    fs::remove_file(&socket).unwrap();
+    let _bound = UnixListener::bind(&socket).unwrap();
+    assert_eq!(ask(&line, 6, named("d", &socket).as_bytes()), (b'g', 0));
+    assert!(!socket.exists());
+    // One process at a time, which asks for listeners as any other.
+    assert_eq!(ask(&line, 7, b"sother"), (b'r', 0));
+    line.send(&[&8u32.to_ne_bytes()[..], b"s"].concat(), &[]).unwrap();
+    let (message, mut passed) = line.receive().unwrap();
+    assert_eq!((message[4], passed.len()), (b'g', 1));
+    assert_eq!(ask(&line, 9, b"s"), (b'f', 0));
+    let successor = Exchange::adopt(passed.remove(0), PATIENCE).unwrap();
+    assert_eq!(successor.receive().unwrap().0, b"pitcrew hand-over 1");
+    drop(successor);
+    eventually("it has ended", || (ask(&line, 10, b"s").0 == b'g').then_some(()));
+}
+
+#[test]
+fn a_configuration_that_the_server_could_write_is_read_once() {
+    let site = Site::new("");
+    let log = |name: &str| {
+        format!("root = \"../root\"\naccess-log = [\"{}\"]\n", site.scratch.join(name).display())
+    };
+    site.rewrite(&log("conf/a.log"));
+    let (_child, line) = broker(&site);
+    // What a server that was taken over would write.
+    let marker = site.scratch.join("ran");
+    site.rewrite(&format!("root = \"../root\"\naccess-log = [\"|touch {}\"]\n", marker.display()));
+    for request in [&b"r"[..], b"t", b"s"] {
+        let granted = ask(&line, 1, request).0 == b'g';
+        assert_eq!(granted, request == b"t", "{request:?}");
+    }
+    let program = format!("ptouch {}", marker.display());
+    assert_eq!(ask(&line, 2, program.as_bytes()), (b'r', 0));
+    assert!(!marker.exists());
+    // What the first one names is done as ever.
+    let file = format!("f{}", site.scratch.join("conf/a.log").display());
+    assert_eq!(ask(&line, 3, file.as_bytes()), (b'g', 1));
+}
+
+#[test]
+fn a_server_beside_whose_log_the_configuration_lies_says_so_and_reloads_alone() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("");
+    let text = format!(
+        "root = \"../root\"\naccess-log = [\"{}\"]\n",
+        site.scratch.join("conf/a.log").display()
+    );
+    site.rewrite(&text);
+    let (ended, told) = site.launch(&["--sandbox", "on"]).refused();
+    assert_eq!(ended.code(), Some(3), "{told}");
+    assert!(told.contains("keep the configuration out of there"), "{told}");
+    let server = site.launch(&[]).start();
+    assert!(server.stderr().contains("reads the configuration once only"), "{}", server.stderr());
+    let held = &server.telemetry()["server"]["sandbox"]["broker"];
+    assert!(held["applied"] == true && !held["free"].as_array().unwrap().is_empty(), "{held}");
+    site.rewrite(&format!("{text}listing = true\n"));
+    reload(&server, "reloads");
+    // Another root needs a process that the broker starts.
+    site.rewrite(&text.replace("../root", "../other"));
+    reload(&server, "refused");
+    assert_eq!(crate::ask(&server), "first\n");
+    assert!(server.stderr().contains("the broker refuses it"), "{}", server.stderr());
 }
 
 #[test]

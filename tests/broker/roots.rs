@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use std::io::{Read, Write};
 
-use crate::common::{PATIENCE, broker_of, children_of, eventually, get, is_running};
+use crate::common::{
+    PATIENCE, Server, broker_of, children_of, eventually, get, is_running, skipped,
+};
 use crate::{Site, ask, can_confine, kill, reload};
 use rustix::process::Signal;
 
@@ -89,6 +91,87 @@ fn a_successor_ends_with_the_process_that_was_started() {
     server.wait();
 }
 
+/// A server whose place a successor has taken: the process that was started, and the number of the
+/// one that serves.
+fn succeeded(site: &Site) -> (Server, u32) {
+    site.rewrite("root = \"../root\"\n");
+    let server = site.launch(&[]).start();
+    site.rewrite("root = \"../other\"\n");
+    server.signal(Signal::HUP);
+    eventually("the new root is served", || (ask(&server) == "second\n").then_some(()));
+    let successor = eventually("it is named", || {
+        let told = server.stderr();
+        told.split("draining process=").nth(1)?.lines().next()?.trim().parse().ok()
+    });
+    (server, successor)
+}
+
+#[test]
+fn a_successor_that_is_killed_is_no_success() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("");
+    let (mut server, successor) = succeeded(&site);
+    let name = std::fs::read_to_string(format!("/proc/{successor}/comm")).unwrap();
+    assert_eq!(name, "pitcrew\n");
+    kill(successor);
+    assert_eq!(server.wait().code(), Some(70), "{}", server.stderr());
+    assert!(server.stderr().contains("was killed, or failed"), "{}", server.stderr());
+}
+
+/// More than two sockets hold.
+const BYTES: u64 = 32 << 20;
+
+/// As systemd stops a unit: every process of it gets the signal.
+#[test]
+fn a_signal_to_both_processes_is_one_signal() {
+    if !can_confine() {
+        return;
+    }
+    let site = Site::new("");
+    site.scratch.pattern("other/large.bin", 7, BYTES);
+    let (mut server, successor) = succeeded(&site);
+    // An answer that is under way, and longer than what lies in sockets.
+    let mut wire = TcpStream::connect(server.address()).unwrap();
+    wire.write_all(&get("/large.bin", "Connection: close\r\n")).unwrap();
+    let mut text = vec![0];
+    wire.read_exact(&mut text).unwrap();
+    let process = rustix::process::Pid::from_raw(successor.cast_signed()).unwrap();
+    rustix::process::kill_process(process, Signal::TERM).unwrap();
+    server.signal(Signal::TERM);
+    eventually("it drains", || {
+        server.stderr().contains("the same signal again ends at once").then_some(())
+    });
+    assert!(!server.stderr().contains("ended at once"), "{}", server.stderr());
+    assert!(wire.read_to_end(&mut text).unwrap() as u64 > BYTES, "it was cut");
+    assert!(server.wait().success(), "{}", server.stderr());
+    assert!(!server.stderr().contains("ended at once"), "{}", server.stderr());
+}
+
+/// As root only: a process of its own name space, as in a container.
+#[test]
+fn the_first_process_of_a_container_hears_of_every_end() {
+    let apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let can = std::process::Command::new(apart[0]).args(&apart[1..]).arg("true").status();
+    if !can.is_ok_and(|ended| ended.success()) {
+        return skipped("the first process of a container", "no name space of processes");
+    }
+    let site = Site::new("");
+    let marker = site.scratch.join("log/marker");
+    let orphan = format!("(sh -c 'echo > {}' &); exec cat > /dev/null", marker.display());
+    site.rewrite(&format!("root = \"../root\"\naccess-log = [\"|{orphan}\"]\n"));
+    let server = site.launch(&[]).through(&apart).start();
+    let first = eventually("it runs", || children_of(server.id()).first().copied());
+    eventually("the orphan has run", || marker.exists().then_some(()));
+    let children = || {
+        let tasks = format!("/proc/{first}/task/{first}/children");
+        std::fs::read_to_string(tasks).unwrap().split_whitespace().count()
+    };
+    eventually("none but the broker is left", || (children() == 1).then_some(()));
+    assert_eq!(ask(&server), "first\n");
+}
+
 #[test]
 fn a_root_that_is_not_there_changes_nothing() {
     if !can_confine() {
@@ -138,7 +221,8 @@ fn a_service_manager_is_told_which_process_serves() {
     // In any order: it serves, and the first one has said the same of it.
     let mut words = vec![heard(), heard()];
     words.sort();
-    assert_eq!(words, [main, "READY=1".to_owned()]);
+    // The first one tells both at once, so that no order of the two processes loses the word.
+    assert_eq!(words, [format!("{main}\nREADY=1"), "READY=1".to_owned()]);
     let successor = rustix::process::Pid::from_raw(successor.cast_signed()).unwrap();
     rustix::process::kill_process(successor, Signal::TERM).unwrap();
     assert_eq!(heard(), "STOPPING=1");
