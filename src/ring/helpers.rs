@@ -1,20 +1,20 @@
 //! The helper threads: a few for the whole process, which do what the ring cannot.
 //!
-//! Every ring puts its jobs into one queue and is told of their ends by its own [`Home`]. One
-//! job at most runs for each mount, so that a file system that hangs takes one helper and its
-//! own jobs with it, and no other's: while all helpers are at work and a job of another mount
-//! waits, a spare one is started, which ends when it has had nothing to do for a while. The queue
-//! is as long as what the rings allow together ([`crate::limits::JOBS_MAX`] each).
+//! Every ring puts its jobs into one queue and is told of their ends by its own [`Home`]. Which
+//! goes next is decided by `job/line.rs`: one job at most runs for each mount. While all helpers are
+//! at work and a job of another mount waits, a spare one is started, which ends when it has had
+//! nothing to do for a while. The queue is as long as what the rings allow together
+//! ([`crate::limits::JOBS_MAX`] each).
 //!
 //! A job that panics ends with EIO; its helper goes on.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::job::line::Line;
 use super::job::{GivenUp, Made, Work};
 use crate::limits::{HELPER_NICE, HELPER_SPARE, HELPERS, HELPERS_MAX};
 use crate::sys::Bell;
@@ -63,9 +63,7 @@ struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Task>,
-    /// Mounts that a helper works on.
-    mounts: Vec<u64>,
+    line: Line<u64, Task>,
     threads: usize,
 }
 
@@ -86,7 +84,7 @@ pub(super) fn submit(task: Task) {
         let Task { token, home, .. } = task;
         return home.put((token, Err(Errno::AGAIN), Made::Nothing));
     }
-    state.queue.push_back(task);
+    state.line.put(task.mount, task);
     POOL.spare(&mut state);
     drop(state);
     POOL.changed.notify_one();
@@ -96,12 +94,10 @@ pub(super) fn submit(task: Task) {
 pub(super) fn take_back(token: u64, home: &Arc<Home>) {
     let mut state = lock(&POOL.state);
     let is_it = |task: &Task| task.token == token && Arc::ptr_eq(&task.home, home);
-    if let Some(at) = state.queue.iter().position(is_it) {
-        // Its descriptors are closed outside of the lock.
-        let task = state.queue.remove(at);
-        drop(state);
-        drop(task);
-    }
+    let task = state.line.take_back(is_it);
+    // Its descriptors are closed outside of the lock.
+    drop(state);
+    drop(task);
 }
 
 impl Pool {
@@ -115,8 +111,8 @@ impl Pool {
 
     /// Starts another helper if all are at work and there is a job for it.
     fn spare(&'static self, state: &mut State) {
-        let waits = state.queue.iter().any(|task| !state.mounts.contains(&task.mount));
-        if waits && state.mounts.len() >= state.threads && state.threads < HELPERS_MAX {
+        let State { line, threads } = &*state;
+        if line.wants_a_helper() && line.at_work() >= *threads && *threads < HELPERS_MAX {
             // If it cannot be had, the job waits for one of those that are there.
             self.hire(state, Some(HELPER_SPARE));
         }
@@ -142,7 +138,7 @@ impl Pool {
             let (result, made) =
                 std::panic::catch_unwind(run).unwrap_or((Err(Errno::IO), Made::Nothing));
             // What waits for the mount is this helper's own next job, if it is the first.
-            lock(&self.state).mounts.retain(|busy| *busy != mount);
+            lock(&self.state).line.end(mount);
             if given_up.check().is_ok() {
                 home.put((token, result, made));
             }
@@ -153,11 +149,7 @@ impl Pool {
     fn next(&'static self, patience: Option<Duration>) -> Option<Task> {
         let mut state = lock(&self.state);
         loop {
-            let free = |task: &Task| !state.mounts.contains(&task.mount);
-            if let Some(at) = state.queue.iter().position(free)
-                && let Some(task) = state.queue.remove(at)
-            {
-                state.mounts.push(task.mount);
+            if let Some((_, task)) = state.line.begin() {
                 self.spare(&mut state);
                 return Some(task);
             }
@@ -168,9 +160,7 @@ impl Pool {
             let waited = self.changed.wait_timeout(state, patience);
             let (held, told) = waited.unwrap_or_else(PoisonError::into_inner);
             state = held;
-            if told.timed_out()
-                && !state.queue.iter().any(|task| !state.mounts.contains(&task.mount))
-            {
+            if told.timed_out() && !state.line.wants_a_helper() {
                 state.threads -= 1;
                 return None;
             }

@@ -7,6 +7,7 @@
 
 mod digest;
 mod directory;
+pub(super) mod line;
 mod watch;
 
 use std::any::Any;

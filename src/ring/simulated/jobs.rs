@@ -1,4 +1,5 @@
-//! Jobs of the simulated kernel: helpers that work in virtual time, one job of a mount at once.
+//! Jobs of the simulated kernel: helpers that work in virtual time, in the order of the line that
+//! the threads have (`ring/job/line.rs`).
 
 use std::os::fd::RawFd;
 
@@ -7,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::operations::{NO_DESCRIPTOR, Outcome, What};
 use super::state::State;
+use crate::limits::HELPERS_MAX;
 use crate::ring::job::{Job, Step};
 use crate::ring::mount::MountKind;
 use crate::ring::op::{Facts, FileKind};
@@ -44,10 +46,29 @@ impl What {
 }
 
 impl State {
-    /// Whether a job of the same mount that began earlier still runs.
-    pub(super) fn waits_for_a_helper(&self, order: u64, what: &What) -> bool {
-        let mut earlier = self.active.range(..order).map(|(_, earlier)| &earlier.what);
-        earlier.any(|one| one.is_job() && self.mount_of(one) == self.mount_of(what))
+    /// Puts an operation that is a job into the line of the helpers.
+    pub(super) fn queue_job(&mut self, order: u64, what: &What) {
+        if what.is_job() {
+            self.helpers.put(self.mount_of(what), order);
+        }
+    }
+
+    /// Whether no helper has begun a job yet. Helpers that are free begin what they may.
+    pub(super) fn waits_for_a_helper(&mut self, order: u64) -> bool {
+        while self.helpers.at_work() < HELPERS_MAX
+            && let Some((mount, begun)) = self.helpers.begin()
+        {
+            self.helped.insert(begun, mount);
+        }
+        !self.helped.contains_key(&order)
+    }
+
+    /// An operation has ended, or was taken back.
+    pub(super) fn end_job(&mut self, order: u64) {
+        match self.helped.remove(&order) {
+            Some(mount) => self.helpers.end(mount),
+            None => drop(self.helpers.take_back(|waiting| *waiting == order)),
+        }
     }
 
     pub(super) fn read_directory(&mut self, fd: RawFd, follow_links: bool) -> Outcome {

@@ -245,6 +245,7 @@ impl State {
             active.due = self.now + Duration::from_nanos(nanoseconds);
         }
         self.order += 1;
+        self.queue_job(self.order, &active.what);
         self.active.insert(self.order, active);
     }
 
@@ -255,6 +256,7 @@ impl State {
             self.run(order, events);
         }
         if let Some(active) = self.active.remove(&order) {
+            self.end_job(order);
             self.tell(active, Outcome::of(Err(Errno::CANCELED)), events);
         }
     }
@@ -280,6 +282,7 @@ impl State {
         let Some(mut active) = self.active.remove(&order) else { return };
         while let Some(outcome) = self.act(order, &mut active) {
             if !outcome.more {
+                self.end_job(order);
                 return self.tell(active, outcome, events);
             }
             let event = Event {
@@ -338,7 +341,7 @@ impl State {
 
     /// What an operation comes to now; none when it must wait.
     fn act(&mut self, order: u64, active: &mut Active) -> Option<Outcome> {
-        let waits = active.what.is_job() && self.waits_for_a_helper(order, &active.what);
+        let waits = active.what.is_job() && self.waits_for_a_helper(order);
         if waits || self.hangs(&active.what) || self.waits_for_disk(active) {
             return None;
         }

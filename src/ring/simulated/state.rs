@@ -14,6 +14,7 @@ use super::watch::Watcher;
 use crate::base::{Instant, Random, WallClock};
 use crate::ring::handle::SIMULATED_FIRST;
 use crate::ring::io::Event;
+use crate::ring::job::line::Line;
 use crate::ring::op::How;
 use crate::ring::stats::Technique;
 
@@ -58,6 +59,9 @@ pub(super) struct State {
     /// What is in flight, in the order of its start.
     pub(super) active: BTreeMap<u64, Active>,
     pub(super) order: u64,
+    /// Jobs that wait for a helper, and the mounts of those that one has begun, by their order.
+    pub(super) helpers: Line<Option<usize>, u64>,
+    pub(super) helped: HashMap<u64, Option<usize>>,
     /// Events that the reactor has not taken yet, by token.
     pub(super) told: HashMap<u64, VecDeque<Told>>,
     pub(super) injected: Vec<Event>,
@@ -97,6 +101,8 @@ impl State {
             queue_refuses: false,
             refusals: 0,
             active: BTreeMap::new(),
+            helpers: Line::default(),
+            helped: HashMap::new(),
             order: 0,
             told: HashMap::new(),
             injected: Vec::new(),
