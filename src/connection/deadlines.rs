@@ -1,7 +1,7 @@
 //! The deadlines of a connection: how long each phase may last, and what follows when it is over.
 
-use super::context::Context;
-use super::machine::{Connection, Next, Turn, WAIT};
+use super::context::{Context, Door};
+use super::machine::{Connection, Next, Poll, Turn, WAIT};
 use super::pace::time_for;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
@@ -11,6 +11,16 @@ use crate::limits::{DRAIN_FIRST_REQUEST, HEAD_RATE_GRACE};
 use crate::ring::Deadline;
 
 impl Connection {
+    /// Whether it waits for a request of which nothing has come, so that nothing is lost with it
+    /// that cannot be asked again on another connection. Those for telemetry have places of their
+    /// own.
+    pub fn awaits_request(&self) -> bool {
+        self.door() == Door::Site
+            && matches!(self.phase, Phase::Awaiting(Purpose::Head))
+            && self.input.is_empty()
+            && self.poll != Poll::Fired
+    }
+
     /// The time that what comes next has.
     pub(super) fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
         let now = cx.io.now();
@@ -24,6 +34,10 @@ impl Connection {
             // ask again by itself.
             _ if self.input.is_empty() && cx.draining => {
                 (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
+            }
+            // One that was never asked anything has the time of a head: it owes us one.
+            _ if self.input.is_empty() && self.served == 0 => {
+                (Deadline::Idle, now + cx.options.head_timeout)
             }
             _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
             _ => (Deadline::Head, self.head_until(cx)),

@@ -323,6 +323,104 @@ fn the_client_behind_a_proxy_counts_while_it_is_answered() {
     assert!(liar.received.starts_with(b"HTTP/1.1 200 "));
 }
 
+/// Where there is no place, who has waited for a request for the longest gives up its own, whether
+/// it was ever asked anything or not; nobody does who has begun one or has waited for a moment.
+#[test]
+fn the_longest_idle_makes_room_for_a_newcomer() {
+    for beyond in [Beyond::Refuse, Beyond::Wait] {
+        let bounds = Bounds::default();
+        let mut machine = Machine::build(Kind::Sendfile, Setup::NoVariants, beyond, bounds);
+        let mut lines: Vec<_> = (0..CONNECTIONS_MAX)
+            .map(|number| {
+                let mut line = machine.connect();
+                machine.settle();
+                if number % 2 == 0 {
+                    machine.serves(&mut line);
+                }
+                machine.world.pass(Duration::from_millis(1));
+                line
+            })
+            .collect();
+        machine.pass(SECOND);
+        machine.serves(&mut lines[0]);
+        let mut newcomer = machine.connect();
+        machine.serves(&mut newcomer);
+        let farewells = [Farewell::Crowded, Farewell::TooMany].map(|one| machine.farewells(one));
+        assert_eq!(farewells, [1, 0], "{beyond:?}");
+        assert_ne!(lines[1].client.end(), End::Open, "{beyond:?}: the longest idle");
+        let others = lines.iter().filter(|line| line.client.end() == End::Open);
+        assert_eq!(others.count(), CONNECTIONS_MAX - 1, "{beyond:?}");
+        // Where all of them are at something nobody makes room.
+        let bounds = Bounds::default();
+        let mut machine = Machine::build(Kind::Sendfile, Setup::NoVariants, beyond, bounds);
+        let mut lines: Vec<_> = (0..CONNECTIONS_MAX).map(|_| machine.narrow(30_000)).collect();
+        for line in &mut lines {
+            line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+            machine.settle();
+        }
+        machine.pass(2 * SECOND);
+        let mut late = machine.connect();
+        machine.send(&mut late, MARKER);
+        assert_eq!(machine.farewells(Farewell::Crowded), 0, "{beyond:?}: nobody is idle");
+        let refused = late.received.starts_with(b"HTTP/1.1 503 ");
+        assert_eq!(refused, beyond == Beyond::Refuse, "{}", late.received.escape_ascii());
+        machine.take_in(&mut lines[0]);
+        assert!(lines[0].received.ends_with(&site::content("data.bin")), "{beyond:?}");
+        if beyond == Beyond::Refuse {
+            late = machine.connect();
+            machine.send(&mut late, MARKER);
+            assert!(late.received.starts_with(b"HTTP/1.1 503 "), "idle for a moment only");
+        }
+        machine.pass(2 * SECOND);
+        if beyond == Beyond::Refuse {
+            late = machine.connect();
+            machine.send(&mut late, MARKER);
+        }
+        machine.take_in(&mut late);
+        assert!(late.received.starts_with(b"HTTP/1.1 200 "), "{}", late.received.escape_ascii());
+        assert_ne!(lines[0].client.end(), End::Open, "{beyond:?}");
+    }
+}
+
+/// The same where there is no descriptor for it.
+#[test]
+fn the_longest_idle_gives_its_descriptor_to_a_newcomer() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut lines: Vec<_> = (0..4).map(|_| machine.connect()).collect();
+    for line in &mut lines {
+        machine.serves(line);
+    }
+    machine.pass(2 * SECOND);
+    let mut begun = lines.pop().unwrap();
+    machine.send(&mut begun, b"GET /plain.txt HTTP/1.1\r\nHo");
+    machine.world.set_bounds(machine.world.descriptors(), 256, 65_536);
+    // Files that are kept open give way before connections do.
+    let mut newcomers: Vec<_> = (0..3).map(|_| machine.connect()).collect();
+    for line in &mut newcomers {
+        machine.send(line, b"HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.take_in(line);
+        assert!(line.received.starts_with(b"HTTP/1.1 "), "{:?}", line.client.end());
+    }
+    assert!(machine.farewells(Farewell::Crowded) >= 1);
+    assert_eq!(begun.client.end(), End::Open);
+    assert!(machine.shard.connections.accepts_starved.read() > 0);
+}
+
+/// A connection that was never asked anything has the time of a head, not that between requests.
+#[test]
+fn a_first_request_must_come_in_the_time_of_a_head() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Hasty);
+    let silent = machine.connect();
+    let mut served = machine.connect();
+    machine.serves(&mut served);
+    machine.pass(SHORT - SECOND);
+    assert_eq!(silent.client.end(), End::Open);
+    machine.pass(2 * SECOND);
+    assert_eq!(silent.client.end(), End::Closed);
+    assert_eq!(machine.farewells(Farewell::Idle), 1);
+    machine.serves(&mut served);
+}
+
 /// So many answers gather, and the next requests wait till these are sent.
 #[test]
 fn so_many_pipelined_answers_gather() {
