@@ -33,8 +33,17 @@ pub const GIVE_WAY_AFTER: Duration = Duration::from_millis(100);
 /// The same where the connection is lost with it: some round trips around the world.
 pub const GIVE_WAY_FOR_GOOD_AFTER: Duration = Duration::from_secs(1);
 
+/// The same for a request that has begun and does not go on as it should: its client asks again,
+/// and a packet that follows another is there within a round trip around the world.
+pub const GIVE_WAY_HALF_AFTER: Duration = Duration::from_millis(300);
+
 /// How often a worker looks for what is held so, at most: a look passes over all connections.
 pub const GIVE_WAY_LOOK: Duration = Duration::from_millis(10);
+
+const _: () = assert!(
+    GIVE_WAY_AFTER.as_millis() < GIVE_WAY_HALF_AFTER.as_millis()
+        && GIVE_WAY_HALF_AFTER.as_millis() < GIVE_WAY_FOR_GOOD_AFTER.as_millis()
+);
 
 /// Parts of a second's bytes that a limited body is sent in: more often than clocks are told apart
 /// would gain nothing, and clients see it flow.

@@ -464,6 +464,49 @@ fn half_heads_give_way() {
     assert_ne!(half[0].client.end(), End::Open);
 }
 
+/// A head that comes a byte now and then holds up nobody for longer than one that does not go on:
+/// what counts is its rate.
+#[test]
+fn trickled_heads_give_way() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut slow: Vec<_> = (0..12).map(|_| machine.connect()).collect();
+    for line in &mut slow {
+        machine.send(line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+    }
+    let trickle = |machine: &mut Machine, slow: &mut [Line]| {
+        machine.pass(Duration::from_millis(90));
+        slow.iter_mut().for_each(|line| machine.send(line, b"x"));
+    };
+    trickle(&mut machine, &mut slow);
+    let newcomer = machine.connect();
+    newcomer.client.write(MARKER);
+    let begun = machine.world.now();
+    while newcomer.client.available() == 0 {
+        trickle(&mut machine, &mut slow);
+        let waited = machine.world.now().since(begun);
+        assert!(waited < limits::GIVE_WAY_HALF_AFTER, "it waits for {waited:?}");
+    }
+    assert!(machine.farewells(Farewell::Crowded) > 0);
+    // One that comes at its rate keeps its buffer a little longer.
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut steady: Vec<_> = (0..8).map(|_| machine.connect()).collect();
+    let piece = [b'x'; 60];
+    for line in &mut steady {
+        machine.send(line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+        machine.send(line, &piece);
+    }
+    let mut newcomer = machine.connect();
+    newcomer.client.write(MARKER);
+    for _ in 0..4 {
+        machine.pass(Duration::from_millis(50));
+        steady.iter_mut().for_each(|line| machine.send(line, &piece));
+    }
+    assert_eq!(machine.farewells(Farewell::Crowded), 0);
+    machine.pass(SECOND);
+    machine.take_in(&mut newcomer);
+    assert!(newcomer.received.starts_with(b"HTTP/1.1 200 "));
+}
+
 /// Requests that wait behind answers which nobody takes give their buffers back, too: they are
 /// dropped, and the connection ends with the answer on its way.
 #[test]
