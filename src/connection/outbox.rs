@@ -296,13 +296,13 @@ impl Outbox {
     }
 
     /// What goes in one send with `first`, which [`Self::next`] has given: bytes that follow it.
-    /// Whether more follows behind them.
-    pub(super) fn gather(&mut self, first: Outgoing) -> (Gather, bool) {
+    /// Whether more follows behind them. They are of `most` bytes at most, where the first is.
+    pub(super) fn gather(&mut self, first: Outgoing, most: usize) -> (Gather, bool) {
         let mut parts = Gather::from(first);
         self.unfold();
         while let Some(Segment::Bytes(next)) = self.segments.front()
             && parts.has_room()
-            && parts.len() + next.len() <= GATHERED_BYTES_MAX
+            && parts.len() + next.len() <= most
             && let Some(Segment::Bytes(next)) = self.segments.pop_front()
         {
             parts.push(next);

@@ -33,7 +33,9 @@ impl Connection {
                 self.begin_body(bytes, part, more || self.is_part, cx)
             }
             (Some(bytes), None) => {
-                let (parts, more) = self.outbox.gather(bytes);
+                let bytes = self.part_of_bytes(bytes, cx);
+                let most = self.gathered_max(cx);
+                let (parts, more) = self.outbox.gather(bytes, most);
                 match cx.io.start(parts.send_to(self.socket.clone(), more)) {
                     Start::Submitted(_) => self.phase = Phase::Sending,
                     Start::Busy(op) | Start::Blocked(op, _) => {

@@ -55,6 +55,9 @@ pub const RATE_PART_BYTES_MIN: u64 = 1024;
 /// How much time a limited connection may catch up: some ticks of the clock for deadlines.
 pub const RATE_CREDIT: Duration = Duration::from_millis(250);
 
+/// How long a limited connection pauses in one step: what it waits for may have changed.
+pub const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// How long an owner rests whose socket is full and whose peer has ended its side, at first: what
 /// a fast client takes meanwhile is less than a send buffer.
 pub const WRITE_REST_MIN: Duration = Duration::from_millis(1);

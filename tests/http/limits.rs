@@ -190,6 +190,49 @@ fn a_limit_of_bandwidth_is_kept() {
     }
 }
 
+/// What is sent from memory keeps to it likewise: a listing, and a body that is kept there.
+#[test]
+fn a_limit_of_bandwidth_holds_for_bytes_in_memory() {
+    const RATE: usize = 2000;
+    const HOT_BYTES: usize = 15_000;
+    let bounds = Bounds { rate_limit: RATE as u64, ..Bounds::default() };
+    let mut machine = Machine::build(Kind::Sendfile, Setup::Listing, Beyond::Refuse, bounds);
+    machine.world.file("hot.bin", vec![7; HOT_BYTES]);
+    for number in 0..60 {
+        machine.world.file(&format!("many/{number}.txt"), "x");
+    }
+    machine.pass(4 * SECOND);
+    // A body is kept once it was asked for some times.
+    for _ in 0..4 {
+        let mut line = machine.connect();
+        line.client.write(b"GET /hot.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.pass(10 * SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+        assert!(line.received.len() > HOT_BYTES);
+    }
+    let hits = machine.shard.cache.hot_hits.read();
+    for path in ["/hot.bin", "/many/"] {
+        let mut line = machine.connect();
+        line.client.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let begun = machine.world.now();
+        for _ in 0..60 {
+            machine.pass(Duration::from_millis(50));
+            let took = machine.world.now().since(begun);
+            line.received.extend(line.client.read(usize::MAX));
+            // A part of a kilobyte, and the head, may go ahead.
+            let may = RATE as f64 * (took.as_secs_f64() + 1.0);
+            let came = line.received.len();
+            assert!((came as f64) < may, "{path}: {came} bytes in {took:?}");
+        }
+        machine.pass(10 * SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+        let answer = Wire::past(with_date_of_now(&line.received)).response().unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.len() > 4 * RATE, "{path}: {} bytes", answer.body.len());
+    }
+    assert!(machine.shard.cache.hot_hits.read() > hits, "it was not sent from memory");
+}
+
 #[test]
 fn a_limit_of_bandwidth_goes_by_path() {
     let mut machine = Machine::new(Kind::Sendfile, Setup::Rules);
