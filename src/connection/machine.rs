@@ -328,6 +328,10 @@ impl Connection {
             self.set_send_deadline(cx);
             return WAIT;
         }
+        if cx.log.is_some() {
+            // One that resets the connection later could not be asked any more.
+            self.visitor.peer(&self.socket, cx);
+        }
         let mut named = Named::default();
         let Self { input, outbox, request, served, socket, visitor, .. } = self;
         let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
