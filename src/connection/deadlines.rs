@@ -54,6 +54,16 @@ impl Connection {
         self.request.begun + by_rate.min(cx.options.head_timeout)
     }
 
+    /// What it waits for did not come: an answer that has begun ends short, and who was told
+    /// nothing yet is told to come again.
+    fn gives_up_starved(&mut self, cx: &mut Context<'_>) -> Next {
+        if !self.outbox.is_empty() {
+            return self.cut(cx);
+        }
+        self.refuse_unasked(Refusal::Overloaded, Farewell::Closed, cx);
+        Next::Again
+    }
+
     /// A deadline has passed.
     pub(super) fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
         match (which, &self.phase) {
@@ -81,13 +91,18 @@ impl Connection {
                 self.phase = Phase::Parsing;
                 self.send(cx)
             }
-            (
-                Deadline::Send,
-                Phase::Sending | Phase::Body(..) | Phase::Starved | Phase::Standing,
-            ) => match self.looks_at_pace(cx) {
+            (Deadline::Send, Phase::Starved) => match self.looks_at_pace(cx) {
                 None => WAIT,
+                // Its client took what it was given: what is short is the server's.
+                Some(Farewell::SendTimeout) => self.gives_up_starved(cx),
                 Some(farewell) => self.throw_out(farewell, cx),
             },
+            (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Standing) => {
+                match self.looks_at_pace(cx) {
+                    None => WAIT,
+                    Some(farewell) => self.throw_out(farewell, cx),
+                }
+            }
             // The phase has changed since; its own deadline is set when it waits.
             _ => WAIT,
         }
