@@ -35,6 +35,8 @@ use crate::ring::{Kept, Socket};
 pub(super) struct Request {
     /// When its first byte was read.
     pub(super) begun: Instant,
+    /// Since when its body is waited for: its head was whole then.
+    pub(super) body_begun: Instant,
     /// Whether its first bytes lay in the buffer behind another request.
     pub(super) behind_another: bool,
     /// How often it waited for the cache.

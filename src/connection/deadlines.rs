@@ -26,7 +26,7 @@ impl Connection {
         let now = cx.io.now();
         let deadline = match &self.phase {
             Phase::Awaiting(Purpose::Body(_)) => {
-                (Deadline::Body, self.request.begun + cx.options.body_timeout)
+                (Deadline::Body, self.request.body_begun + cx.options.body_timeout)
             }
             // Set once, when lingering began: the client does not prolong it.
             Phase::Awaiting(Purpose::Linger(_)) => return,

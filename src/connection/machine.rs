@@ -380,7 +380,10 @@ impl Connection {
                 }
             }
             Answered::ReadBody(_) if gathering => return self.send(cx),
-            Answered::ReadBody(framing) => return self.discard(Discard::new(framing), cx),
+            Answered::ReadBody(framing) => {
+                self.request.body_begun = cx.io.now();
+                return self.discard(Discard::new(framing), cx);
+            }
             Answered::Continue | Answered::SendFirst => return self.send(cx),
             Answered::Waiting if gathering => {
                 // What is owed need not wait for the disk; the request is looked at again after.

@@ -102,6 +102,21 @@ fn a_body_must_come_in_its_time() {
     machine.serves(&mut steady);
 }
 
+/// What the head took is not laid to the charge of the body.
+#[test]
+fn the_time_of_a_body_begins_with_it() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Hasty);
+    let mut line = machine.connect();
+    machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\n");
+    machine.pass(SHORT - 2 * SECOND);
+    machine.send(&mut line, b"Content-Length: 10\r\n\r\nhalf ");
+    machine.pass(SHORT - 2 * SECOND);
+    assert_eq!((line.client.end(), line.received.len()), (End::Open, 0));
+    machine.send(&mut line, b"whole");
+    assert!(line.received.starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(machine.farewells(Farewell::BodyTimeout), 0);
+}
+
 /// RFC 9112 section 9.6: the last answer says that it is the last.
 #[test]
 fn a_connection_carries_so_many_requests() {
