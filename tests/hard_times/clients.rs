@@ -388,3 +388,61 @@ fn a_half_closed_reader_that_stands_still_is_not_polled_without_end() {
         assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
     }
 }
+
+/// Beyond the connections of an address one is closed without a word, till another one ends; other
+/// addresses have their own.
+#[test]
+fn an_address_has_so_many_connections() {
+    let scratch = tree();
+    let arguments =
+        ["--connections-per-address", "3", "--workers", "2", "--telemetry-listen", "127.0.0.1:0"];
+    let server = Server::start(&arguments, scratch.path());
+    let mut held: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
+    held.iter_mut().for_each(|wire| wire.serves().unwrap());
+    let mut one_more = server.connect();
+    let _ = one_more.try_send(&get("/plain.txt", ""));
+    assert!(one_more.rest().0.is_empty(), "it is served");
+    let mut elsewhere = Wire::from_address("127.0.0.2".parse().unwrap(), server.address());
+    elsewhere.serves().unwrap();
+    let mut asking = server.for_telemetry()[0].connect();
+    asking.send(&get("/telemetry", "Accept: application/json\r\n"));
+    let told = serde_json::from_slice(&asking.response().unwrap().body).unwrap();
+    assert_eq!(figure(&told, &["farewells", "address_too_many"]), 1);
+    held.iter_mut().for_each(|wire| wire.serves().unwrap());
+    drop(held.pop());
+    eventually("a place is free again", || server.connect().serves().ok());
+}
+
+/// A client that takes some bytes again and again makes progress for ever, and is ended by its
+/// rate. That counts over half a minute twice, so only the long form waits for it; the clock of the
+/// simulated kernel does so each time.
+#[test]
+fn a_reader_below_the_rate_is_ended() {
+    if !super::common::long() {
+        return;
+    }
+    std::thread::scope(|scope| {
+        for engine in ENGINES {
+            scope.spawn(move || {
+                let scratch = tree();
+                let arguments = ["--engine", engine, "--workers", "1", "--send-rate", "64KiB"];
+                let server = Server::start(&arguments, scratch.path());
+                let mut slow = Wire::with_receive_buffer(server.address(), 64 << 10);
+                let mut steady = Wire::with_receive_buffer(server.address(), 64 << 10);
+                for wire in [&mut slow, &mut steady] {
+                    wire.send(&get("/big.bin", ""));
+                    wire.head().unwrap();
+                }
+                // 8 kB/s are too few, 80 kB/s are not.
+                for _ in 0..700 {
+                    steady.exact(8_000).unwrap();
+                    let _ = slow.exact(800);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                assert_eq!(server.figure(&["farewells", "send_slow"]), 1, "{engine}");
+                assert!(matches!(slow.rest().1, Fault::Reset(_)), "{engine}");
+                steady.exact(BIG as usize - 700 * 8_000).unwrap();
+            });
+        }
+    });
+}

@@ -58,26 +58,41 @@ fn seats(count: u32) -> Option<Arc<Seats>> {
 /// RFC 9110 section 15.5.9: a server may wait no longer than it likes.
 #[test]
 fn a_head_must_come_at_its_rate() {
-    let mut machine = bounded(Kind::Sendfile, Bounds { head_rate: 100, ..Bounds::default() });
-    let mut slow = machine.connect();
-    machine.send(&mut slow, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
-    let mut steady = machine.connect();
-    machine.send(&mut steady, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
-    for second in 0..20 {
+    let bounds = Bounds { head_rate: 100, ..Bounds::default() };
+    // A head has ten seconds in all.
+    let mut machine = Machine::build(Kind::Sendfile, Setup::Hasty, Beyond::Refuse, bounds);
+    let [mut slow, mut steady, mut endless] = std::array::from_fn(|_| {
+        let mut line = machine.connect();
+        machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+        line
+    });
+    for second in 0..12 {
         // 10 bytes a second are too few, 120 are not.
         machine.send(&mut slow, &[b'x'; 10]);
-        machine.send(&mut steady, &[b'x'; 120]);
+        machine.send(&mut endless, &[b'x'; 120]);
+        if second < 8 {
+            machine.send(&mut steady, &[b'x'; 120]);
+        }
         if second == 4 {
             assert_eq!(slow.client.end(), End::Open, "within the first seconds no rate counts");
+        }
+        if second == 8 {
+            assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
+            assert!(steady.received.is_empty());
+            machine.send(&mut steady, b"\r\n\r\n");
+            assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
         }
         machine.pass(SECOND);
     }
     assert!(slow.received.starts_with(b"HTTP/1.1 408 "), "{}", slow.received.escape_ascii());
+    // What still comes is read away for a while.
+    machine.pass(limits::LINGER);
+    machine.take_in(&mut endless);
     assert_eq!(machine.farewells(Farewell::HeadSlow), 1);
-    assert!(steady.received.is_empty());
-    machine.send(&mut steady, b"\r\n\r\n");
-    assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
-    assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
+    // However fast it comes, its time is over.
+    assert!(endless.received.starts_with(b"HTTP/1.1 408 "), "{}", endless.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::HeadTimeout), 1);
+    machine.serves(&mut steady);
 }
 
 /// RFC 9110 section 15.5.9: so it is with the body of a request, which is read away.
@@ -495,6 +510,51 @@ fn so_many_pipelined_answers_gather() {
         assert!(sends.contains(&sent), "a depth of {depth}: {sent} sends");
         let answers = line.received.windows(12).filter(|bytes| bytes == b"HTTP/1.1 200").count();
         assert_eq!(answers, 7);
+    }
+}
+
+/// The most that came to a client in one turn of the worker, with room for everything.
+fn growth(machine: &mut Machine, asks: &[u8], whole: usize) -> usize {
+    let client = machine.world.connect(machine.listener, 1 << 20, 64 << 20);
+    client.write(asks);
+    let (mut most, mut before) = (0, 0);
+    for _ in 0..100_000 {
+        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
+        assert!(!machine.worker.turn().unwrap());
+        let now = client.available();
+        most = most.max(now - before);
+        before = now;
+        if now >= whole {
+            break;
+        }
+    }
+    assert!(before >= whole, "{before} bytes of {whole}");
+    client.close();
+    machine.settle();
+    most
+}
+
+/// Many parts of one body, and many answers behind each other, take no more of a turn than one
+/// body does: others go on between.
+#[test]
+fn many_parts_and_pipelines_yield_in_bounded_turns() {
+    const PART: usize = 200_000;
+    for engine in EACH {
+        let mut machine = bounded(engine, Bounds::default());
+        machine.world.file("large.bin", vec![7; 40 * PART]);
+        let ranges: Vec<_> =
+            (0..40).map(|at| format!("{}-{}", at * PART, at * PART + PART - 2)).collect();
+        let parts = format!(
+            "GET /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes={}\r\n\r\n",
+            ranges.join(",")
+        );
+        let one = format!("GET /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=0-{PART}\r\n\r\n");
+        for asks in [parts, one.repeat(40)] {
+            let most = growth(&mut machine, asks.as_bytes(), 40 * (PART - 1));
+            // What the ring had taken before may come on top, and a head.
+            let bound = limits::TURN_BYTES as usize + limits::BODY_BUFFER_BYTES + 4096;
+            assert!(most <= bound, "{engine}: {most} bytes in one turn");
+        }
     }
 }
 
