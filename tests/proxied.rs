@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use common::{Launch, Response, Scratch, Server, Wire, eventually, get};
+use rustix::process::Signal;
 
 /// A server of one small file, with a log of addresses.
 fn server(scratch: &Scratch, arguments: &[&str]) -> Server {
@@ -87,6 +88,90 @@ fn a_named_client_may_read_the_figures_by_its_network_only() {
     assert!(!may("Forwarded: for=192.0.2.9\r\n"), "this field is not read");
 }
 
+/// Version 2 of the protocol, with which a proxy speaks for itself (section 2.2).
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// A client that its proxy cannot name is served as one that nobody knows: it does not read the
+/// figures as the proxy might, and is not believed for whom it asks.
+#[test]
+fn a_client_that_its_proxy_cannot_name_is_not_the_proxy() {
+    let scratch = Scratch::new();
+    let server = server(&scratch, &["--trusted-proxies", "127.0.0.0/8", "--proxy-protocol"]);
+    let log = scratch.join("log");
+    let named = "X-Forwarded-For: 192.0.2.1\r\n";
+    assert_eq!(ask(&server, LOCAL, "/telemetry", "").status, 200, "the proxy itself may");
+    assert_eq!(ask(&server, LOCAL, "/a.txt?own", named).status, 200);
+    assert_eq!(logged(&log, "/a.txt?own").0, "192.0.2.1");
+    let of_version_2 = |family: u8, body: &[u8]| {
+        let head = [b"\r\n\r\n\0\r\nQUIT\n\x21", &[family][..], &(body.len() as u16).to_be_bytes()];
+        [&head.concat(), body].concat()
+    };
+    let unknown =
+        [b"PROXY UNKNOWN\r\n".to_vec(), of_version_2(0, b""), of_version_2(0x31, &[0; 216])];
+    for (number, header) in unknown.iter().enumerate() {
+        let what = header.escape_ascii();
+        assert_eq!(ask(&server, header, "/telemetry", "").status, 404, "{what}");
+        let path = format!("/a.txt?{number}");
+        assert_eq!(ask(&server, header, &path, named).status, 200, "{what}");
+        assert_eq!(logged(&log, &path).0, "127.0.0.1", "{what}");
+    }
+}
+
+/// Such clients count together, as one at the address of their proxy.
+#[test]
+fn clients_that_their_proxy_cannot_name_count_together() {
+    let scratch = Scratch::new();
+    let limited = ["--connections-per-address", "2", "--trusted-proxies", "127.0.0.0/8"];
+    let server = server(&scratch, &[&limited[..], &["--proxy-protocol"]].concat());
+    let open = |header: &[u8]| {
+        let mut wire = server.connect();
+        wire.send(&[header, &get("/a.txt", "")].concat());
+        let served = wire.response().is_ok();
+        (served, wire)
+    };
+    let held: Vec<_> = (0..3).map(|_| open(b"PROXY UNKNOWN\r\n")).collect();
+    assert_eq!(held.iter().map(|(served, _)| *served).collect::<Vec<_>>(), [true, true, false]);
+    assert!(open(LOCAL).0, "the proxy itself needs no seat");
+    assert!(open(b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n").0, "nor do they count for others");
+}
+
+/// A client that resets its connection was asked who it is while it was there.
+#[test]
+fn the_log_names_a_client_that_resets() {
+    let scratch = Scratch::new();
+    scratch.pattern("root/big.bin", 3, 8 << 20);
+    let server = server(&scratch, &[]);
+    let mut wire = Wire::narrow(server.address());
+    wire.send(&get("/big.bin", ""));
+    assert_eq!(wire.head().unwrap().status, 200);
+    wire.reset();
+    assert_eq!(logged(&scratch.join("log"), "/big.bin").0, "127.0.0.1");
+}
+
+/// A client by TCP that is gone when it is asked who it is has no address either, and is no proxy
+/// by a unix socket for that.
+#[test]
+fn a_client_that_is_gone_is_no_proxy_by_a_unix_socket() {
+    let scratch = Scratch::new();
+    let place = format!("unix:{}", scratch.join("socket").display());
+    let listen = ["--listen", "127.0.0.1:0", "--listen", &place, "--trusted-proxies", "unix"];
+    let server = server(&scratch, &listen);
+    // Whatever the order of the listeners, this one is by TCP.
+    let address = server.address();
+    server.signal(Signal::STOP);
+    let mut wire = Wire::tcp(address);
+    wire.send(&get("/a.txt?1", "X-Forwarded-For: 192.0.2.1\r\n"));
+    wire.reset();
+    server.signal(Signal::CONT);
+    let mut wire = Wire::tcp(address);
+    wire.send(&get("/a.txt?2", "X-Forwarded-For: 192.0.2.1\r\n"));
+    assert_eq!(wire.response().unwrap().status, 200);
+    assert_eq!(logged(&scratch.join("log"), "/a.txt?2").0, "127.0.0.1");
+    let text = fs::read_to_string(scratch.join("log")).unwrap();
+    assert!(!text.contains("192.0.2.1"), "{text}");
+    assert!(text.contains(" /a.txt?1\n"), "{text}");
+}
+
 #[test]
 fn a_header_of_the_proxy_protocol_names_the_client() {
     let scratch = Scratch::new();
@@ -107,7 +192,7 @@ fn a_header_of_the_proxy_protocol_names_the_client() {
     assert_eq!(ask(&server, &binary, "/a.txt?2", "").status, 200);
     assert_eq!(logged(&log, "/a.txt?2"), ("192.0.2.1".to_owned(), "4711".to_owned()));
     // The proxy's own question, as a probe of its health.
-    assert_eq!(ask(&server, b"PROXY UNKNOWN\r\n", "/a.txt?3", "").status, 200);
+    assert_eq!(ask(&server, LOCAL, "/a.txt?3", "").status, 200);
     assert_eq!(logged(&log, "/a.txt?3").0, "127.0.0.1");
     let mut wire = server.connect();
     wire.send(&get("/a.txt?4", ""));

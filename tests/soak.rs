@@ -1,5 +1,6 @@
-//! Clients of every manner for a while, and reloads, rotations and changes of files meanwhile; at
-//! the end memory, descriptors, pipes, buffers and what is in flight are where they were.
+//! Clients of every manner for a while, and reloads from engine to engine, rotations and changes of
+//! files meanwhile; at the end memory, descriptors, pipes, buffers and what is in flight are where
+//! they were.
 //!
 //! It runs for some seconds, or for as long as is asked:
 //!
@@ -13,12 +14,12 @@ mod common;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Launch, Pattern, Scratch, Server, eventually, figure, get};
+use common::{ENGINES, Launch, Pattern, Scratch, Server, eventually, figure, get};
 use pitcrew::limits::QUARANTINE_BYTES;
 use pitcrew::ring::simulated::Random;
 use rustix::process::Signal;
@@ -29,13 +30,20 @@ const LARGE_SEED: u64 = 12;
 const CLIENTS: u64 = 6;
 /// What an allocator may keep of what was given back, for threads that ended with a reload, too. It
 /// is the same for a run of any length, so what leaks a little with each visit shows in a long one.
-/// What is counted has no room at all: pipes, buffers, and what is in flight.
+/// What is counted has no room at all: buffers, and what is in flight.
 const KEPT_BYTES: u64 = 48 << 20;
 /// A build with debug assertions keeps so much of what was freed.
 const QUARANTINE: u64 = if cfg!(debug_assertions) { QUARANTINE_BYTES as u64 } else { 0 };
 /// Files of the site that may be open then and were not before: the cache keeps what was asked for
 /// last, and it is another choice each time.
 const OPEN_FILES: usize = 4;
+
+const WORKERS: u64 = 2;
+/// Pipes that a worker keeps for bodies that come one by one: the one, and that of a body which
+/// ended a moment ago.
+const PIPES_OF_ONE_CLIENT: u64 = 2 * WORKERS;
+/// The engine at the start and at the end.
+const FIRST: &str = "splice";
 
 fn seconds() -> u64 {
     match std::env::var("PITCREW_SOAK_SECONDS") {
@@ -161,13 +169,28 @@ fn disturb(server: &Server, scratch: &Scratch, round: u64) {
             server.signal(Signal::USR1);
             eventually("a new log", || log.exists().then_some(()));
         }
-        7 => {
-            let before = server.figure(&["configuration", "reloads"]);
-            server.signal(Signal::HUP);
-            server.figure_until(&["configuration", "reloads"], |count| count > before);
-        }
+        7 => reload(server, scratch, ENGINES[(round / 8) as usize % ENGINES.len()]),
         _ => {}
     }
+}
+
+/// The configuration with an engine.
+fn configure(scratch: &Scratch, engine: &str) -> PathBuf {
+    let (root, log) = (scratch.join("root"), scratch.join("access.log"));
+    let text = format!(
+        "root = {root:?}\nlisten = [\"127.0.0.1:0\"]\nworkers = {WORKERS}\nlisting = true\n\
+         head-timeout = \"1s\"\naccess-log = [{log:?}]\nengine = {engine:?}\n"
+    );
+    let place = scratch.join("pitcrew.toml");
+    fs::write(&place, text).unwrap();
+    place
+}
+
+fn reload(server: &Server, scratch: &Scratch, engine: &str) {
+    let before = server.figure(&["configuration", "reloads"]);
+    configure(scratch, engine);
+    server.signal(Signal::HUP);
+    server.figure_until(&["configuration", "reloads"], |count| count > before);
 }
 
 /// Clients and changes for so long; how many visits there were.
@@ -193,6 +216,10 @@ fn shake(server: &Server, scratch: &Scratch, time: Duration, seed: u64) -> u64 {
         }
         ended.store(true, Ordering::Relaxed);
     });
+    reload(server, scratch, FIRST);
+    // One by one, so that as much is kept for the next each time.
+    let mut random = Random::new(seed);
+    (0..40).for_each(|_| visit(server, &mut random));
     visits.load(Ordering::Relaxed)
 }
 
@@ -215,23 +242,17 @@ fn whatever_comes_everything_returns_to_its_start() {
     scratch.pattern("root/large.bin", LARGE_SEED, LARGE_BYTES);
     scratch.write("root/dir/a", "a");
     scratch.write("root/changing.bin", "");
-    let log = scratch.join("access.log");
-    let configuration = scratch.join("pitcrew.toml");
-    let text = format!(
-        "root = {:?}\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\nlisting = true\n\
-         head-timeout = \"1s\"\naccess-log = [{log:?}]\n",
-        scratch.join("root")
-    );
-    fs::write(&configuration, text).unwrap();
+    let configuration = configure(&scratch, FIRST);
     let server = Launch::new(&["--config", configuration.to_str().unwrap()]).start();
     // What is allocated once is there before it is looked at first.
     shake(&server, &scratch, Duration::from_secs(2), 1);
     let before = at_rest(&server);
+    assert!((1..=PIPES_OF_ONE_CLIENT).contains(&before.pipes), "bodies travel by pipes: {before}");
     let visits = shake(&server, &scratch, Duration::from_secs(seconds()), 2);
     let after = eventually("no more is held than at the start", || {
         let after = at_rest(&server);
         let home = after.leased_bytes <= before.leased_bytes
-            && after.pipes <= before.pipes
+            && after.pipes <= PIPES_OF_ONE_CLIENT
             && after.in_flight <= before.in_flight
             && after.descriptors <= before.descriptors + OPEN_FILES
             && after.resident_bytes <= before.resident_bytes + KEPT_BYTES + QUARANTINE;

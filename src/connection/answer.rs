@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{Ended, NoRoom, Outbox};
+use super::parts::Parts;
 use super::visitor::{Named, Visitor};
 use crate::base::{Instant, WallClock};
 use crate::cache::{Asker, Name, Version};
@@ -34,6 +35,8 @@ use crate::ring::{Kept, Socket};
 pub(super) struct Request {
     /// When its first byte was read.
     pub(super) begun: Instant,
+    /// Since when its body is waited for: its head was whole then.
+    pub(super) body_begun: Instant,
     /// Whether its first bytes lay in the buffer behind another request.
     pub(super) behind_another: bool,
     /// How often it waited for the cache.
@@ -363,16 +366,14 @@ impl<'b> Reply<'_, 'b, '_> {
             response::multipart(out, lines, boundary.as_bytes(), length, frame);
         });
         if wrote.is_ok() {
-            for (index, span) in spans.iter().enumerate() {
-                let mut part = Vec::with_capacity(256);
-                multipart::part_head(&mut part, &boundary, index == 0, lines, *span, total);
-                self.outbox.put_shared(part.into());
+            let parts = spans.iter().enumerate().map(|(index, span)| {
                 let choice = if index == 0 { choice } else { self.choose(version, *span) };
-                self.put_span(version, *span, choice);
-            }
-            let mut closing = Vec::with_capacity(64);
-            multipart::closing(&mut closing, &boundary);
-            self.outbox.put_shared(closing.into());
+                self.cx.engines.choices(choice.why).add(1);
+                (*span, choice.kind)
+            });
+            let parts = parts.collect();
+            let lines = Rc::clone(&known.lines);
+            self.outbox.put_parts(Parts::new(Rc::clone(version), lines, boundary, parts), length);
         }
         let ended = self.ended(Status::PartialContent, length);
         self.end(wrote, Ended { coding: self.coding, rate: known.rate, of_file: true, ..ended })

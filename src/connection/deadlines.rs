@@ -1,7 +1,7 @@
 //! The deadlines of a connection: how long each phase may last, and what follows when it is over.
 
-use super::context::Context;
-use super::machine::{Connection, Next, Turn, WAIT};
+use super::context::{Context, Door};
+use super::machine::{Connection, Next, Poll, Turn, WAIT};
 use super::pace::time_for;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
@@ -11,12 +11,22 @@ use crate::limits::{DRAIN_FIRST_REQUEST, HEAD_RATE_GRACE};
 use crate::ring::Deadline;
 
 impl Connection {
+    /// Whether it waits for a request of which nothing has come, so that nothing is lost with it
+    /// that cannot be asked again on another connection. Those for telemetry have places of their
+    /// own.
+    pub fn awaits_request(&self) -> bool {
+        self.door() == Door::Site
+            && matches!(self.phase, Phase::Awaiting(Purpose::Head))
+            && self.input.is_empty()
+            && self.poll != Poll::Fired
+    }
+
     /// The time that what comes next has.
     pub(super) fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
         let now = cx.io.now();
         let deadline = match &self.phase {
             Phase::Awaiting(Purpose::Body(_)) => {
-                (Deadline::Body, self.request.begun + cx.options.body_timeout)
+                (Deadline::Body, self.request.body_begun + cx.options.body_timeout)
             }
             // Set once, when lingering began: the client does not prolong it.
             Phase::Awaiting(Purpose::Linger(_)) => return,
@@ -24,6 +34,10 @@ impl Connection {
             // ask again by itself.
             _ if self.input.is_empty() && cx.draining => {
                 (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
+            }
+            // One that was never asked anything has the time of a head: it owes us one.
+            _ if self.input.is_empty() && self.served == 0 => {
+                (Deadline::Idle, now + cx.options.head_timeout)
             }
             _ if self.input.is_empty() => (Deadline::Idle, now + cx.options.idle_timeout),
             _ => (Deadline::Head, self.head_until(cx)),
@@ -38,6 +52,16 @@ impl Connection {
             rate => HEAD_RATE_GRACE + time_for(self.input.bytes().len() as u64, rate),
         };
         self.request.begun + by_rate.min(cx.options.head_timeout)
+    }
+
+    /// What it waits for did not come: an answer that has begun ends short, and who was told
+    /// nothing yet is told to come again.
+    fn gives_up_starved(&mut self, cx: &mut Context<'_>) -> Next {
+        if !self.outbox.is_empty() {
+            return self.cut(Farewell::Truncated, cx);
+        }
+        self.refuse_unasked(Refusal::Overloaded, Farewell::Closed, cx);
+        Next::Again
     }
 
     /// A deadline has passed.
@@ -67,14 +91,19 @@ impl Connection {
                 self.phase = Phase::Parsing;
                 self.send(cx)
             }
-            (
-                Deadline::Send,
-                Phase::Sending | Phase::Body(..) | Phase::Starved | Phase::Standing,
-            ) => match self.looks_at_pace(cx) {
+            (Deadline::Send, Phase::Starved) => match self.looks_at_pace(cx) {
                 None => WAIT,
-                Some(Farewell::DiskTimeout) => self.give_up_the_disk(cx),
+                // Its client took what it was given: what is short is the server's.
+                Some(Farewell::SendTimeout) => self.gives_up_starved(cx),
                 Some(farewell) => self.throw_out(farewell, cx),
             },
+            (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Standing) => {
+                match self.looks_at_pace(cx) {
+                    None => WAIT,
+                    Some(Farewell::DiskTimeout) => self.give_up_the_disk(cx),
+                    Some(farewell) => self.throw_out(farewell, cx),
+                }
+            }
             // The phase has changed since; its own deadline is set when it waits.
             _ => WAIT,
         }

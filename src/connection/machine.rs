@@ -334,6 +334,10 @@ impl Connection {
             self.set_send_deadline(cx);
             return WAIT;
         }
+        if cx.log.is_some() {
+            // One that resets the connection later could not be asked any more.
+            self.visitor.peer(&self.socket, cx);
+        }
         let mut named = Named::default();
         let Self { input, outbox, request, served, socket, visitor, .. } = self;
         let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
@@ -382,7 +386,10 @@ impl Connection {
                 }
             }
             Answered::ReadBody(_) if gathering => return self.send(cx),
-            Answered::ReadBody(framing) => return self.discard(Discard::new(framing), cx),
+            Answered::ReadBody(framing) => {
+                self.request.body_begun = cx.io.now();
+                return self.discard(Discard::new(framing), cx);
+            }
             Answered::Continue | Answered::SendFirst => return self.send(cx),
             Answered::Waiting if gathering => {
                 // What is owed need not wait for the disk; the request is looked at again after.

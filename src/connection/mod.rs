@@ -15,6 +15,7 @@ mod notice;
 mod options;
 mod outbox;
 mod pace;
+mod parts;
 mod phase;
 mod recording;
 mod refusing;

@@ -25,11 +25,11 @@ pub struct Options {
     pub head: HeadLimits,
     /// Requests on one connection; 0 is no limit.
     pub requests_max: u64,
-    /// Time from the first byte of a head to its last.
+    /// Time from the first byte of a head to its last, and to the first byte of the first.
     pub head_timeout: Duration,
-    /// Time for the body of a request.
+    /// Time for the body of a request, from the end of its head.
     pub body_timeout: Duration,
-    /// Time without a request.
+    /// Time without a request, but for the first.
     pub idle_timeout: Duration,
     /// Time without progress of an answer.
     pub send_timeout: Duration,

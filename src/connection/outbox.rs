@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::parts::Parts;
 use super::uptake::Uptake;
 use crate::access_log::Asked;
 use crate::base::Instant;
@@ -26,6 +27,8 @@ pub(super) enum Segment {
     Bytes(Outgoing),
     /// A part of a file.
     Span(Span),
+    /// Parts of a file, each made when its turn comes.
+    Parts(Box<Parts>),
 }
 
 /// A part of a file.
@@ -221,6 +224,13 @@ impl Outbox {
         }
     }
 
+    /// Puts in a body of several parts, of so many bytes in all.
+    pub(super) fn put_parts(&mut self, parts: Parts, length: u64) {
+        self.put += length;
+        self.close_tail();
+        self.segments.push_back(Segment::Parts(Box::new(parts)));
+    }
+
     /// The answer that was put in is whole.
     pub(super) fn end_answer(&mut self, answer: Ended) {
         // Of what lies before it, an interim answer belongs to it.
@@ -233,7 +243,7 @@ impl Outbox {
             first_byte: None,
             engine: IN_MEMORY,
             asked: None,
-            in_parts: self.segments.len() > 2,
+            in_parts: matches!(self.segments.back(), Some(Segment::Parts(_))),
             mirror: None,
             client: None,
         });
@@ -254,9 +264,11 @@ impl Outbox {
     /// more follows.
     pub(super) fn next(&mut self) -> Option<(Option<Outgoing>, Option<Span>, bool)> {
         self.close_tail();
+        self.unfold();
         let mut bytes = None;
         let mut span = None;
         match self.segments.pop_front()? {
+            Segment::Parts(_) => unreachable!("it was unfolded"),
             Segment::Bytes(first) => {
                 bytes = Some(first);
                 if let Some(Segment::Span(_)) = self.segments.front()
@@ -270,13 +282,27 @@ impl Outbox {
         Some((bytes, span, !self.segments.is_empty()))
     }
 
+    /// Puts the next part of a body of several before those that are left of it.
+    fn unfold(&mut self) {
+        let Some(Segment::Parts(parts)) = self.segments.front_mut() else { return };
+        let (head, span) = parts.next();
+        if span.is_none() {
+            self.segments.pop_front();
+        }
+        if let Some(span) = span {
+            self.segments.push_front(Segment::Span(span));
+        }
+        self.segments.push_front(Segment::Bytes(Outgoing::shared(head)));
+    }
+
     /// What goes in one send with `first`, which [`Self::next`] has given: bytes that follow it.
-    /// Whether more follows behind them.
-    pub(super) fn gather(&mut self, first: Outgoing) -> (Gather, bool) {
+    /// Whether more follows behind them. They are of `most` bytes at most, where the first is.
+    pub(super) fn gather(&mut self, first: Outgoing, most: usize) -> (Gather, bool) {
         let mut parts = Gather::from(first);
+        self.unfold();
         while let Some(Segment::Bytes(next)) = self.segments.front()
             && parts.has_room()
-            && parts.len() + next.len() <= GATHERED_BYTES_MAX
+            && parts.len() + next.len() <= most
             && let Some(Segment::Bytes(next)) = self.segments.pop_front()
         {
             parts.push(next);

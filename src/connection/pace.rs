@@ -5,7 +5,8 @@
 //! ready for it at the window's beginning: a slow disk is never laid to the client's charge.
 //!
 //! A limit of bandwidth is kept by waiting: each byte that the kernel took moves the time at which
-//! the next part may be sent. Spans of files are cut into parts for that.
+//! the next part may be sent. Spans of files, listings and bodies in memory are cut into parts for
+//! that.
 
 use std::time::Duration;
 
@@ -15,8 +16,11 @@ use super::outbox::Span;
 use super::phase::Phase;
 use super::stats::Farewell;
 use crate::base::Instant;
-use crate::limits::{RATE_CREDIT, RATE_PART_BYTES_MIN, RATE_PARTS_PER_SECOND, SEND_RATE_WINDOW};
-use crate::ring::{Deadline, Op, Start};
+use crate::limits::{
+    GATHERED_BYTES_MAX, PAUSE_MAX, RATE_CREDIT, RATE_PART_BYTES_MIN, RATE_PARTS_PER_SECOND,
+    SEND_RATE_WINDOW,
+};
+use crate::ring::{Deadline, Op, Outgoing, Start};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -154,14 +158,37 @@ impl Connection {
         }
         self.phase = Phase::Pausing;
         cx.stats.pauses.add(1);
-        cx.io.deadline(Some((Deadline::Pace, free_at)));
+        let look = free_at.min(cx.io.now() + PAUSE_MAX);
+        cx.io.deadline(Some((Deadline::Pace, look)));
         Some(WAIT)
+    }
+
+    /// How many bytes may be sent at once; none is no limit.
+    fn part_bytes(&self, cx: &Context<'_>) -> Option<u64> {
+        let rate = self.rate(cx)?;
+        Some((rate / RATE_PARTS_PER_SECOND).max(RATE_PART_BYTES_MIN))
+    }
+
+    /// How many bytes in memory may leave in one send.
+    pub(super) fn gathered_max(&self, cx: &Context<'_>) -> usize {
+        self.part_bytes(cx).map_or(GATHERED_BYTES_MAX, |bytes| {
+            GATHERED_BYTES_MAX.min(usize::try_from(bytes).unwrap_or(usize::MAX))
+        })
+    }
+
+    /// Cuts bytes in memory to what may be sent at once, and puts the rest back. What lies in a
+    /// buffer goes whole: it is little, and others shall have the buffer meanwhile.
+    pub(super) fn part_of_bytes(&mut self, mut bytes: Outgoing, cx: &Context<'_>) -> Outgoing {
+        let most = self.part_bytes(cx).and_then(|most| usize::try_from(most).ok());
+        let Some(most) = most.filter(|most| *most < bytes.len()) else { return bytes };
+        let Some(part) = bytes.cut(most) else { return bytes };
+        self.outbox.put_back(bytes.into());
+        part
     }
 
     /// The part of a span that may be sent at once, and the rest of it.
     pub(super) fn part(&self, mut span: Span, cx: &Context<'_>) -> (Span, Option<Span>) {
-        let Some(rate) = self.rate(cx) else { return (span, None) };
-        let bytes = (rate / RATE_PARTS_PER_SECOND).max(RATE_PART_BYTES_MIN);
+        let Some(bytes) = self.part_bytes(cx) else { return (span, None) };
         if span.count <= bytes {
             return (span, None);
         }

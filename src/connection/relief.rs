@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! a half head, half a body to be read away   the connection ends
+//! a request whose disk does not answer       503, and the connection ends
 //! requests behind an answer on its way       they are dropped; it ends with that answer
 //! a part of a file on its way                it is read again when the socket has room
 //! bytes that are nowhere else on their way   the connection ends, later than the others
@@ -15,11 +16,13 @@ use rustix::io::Errno;
 
 use super::context::Context;
 use super::machine::{Connection, Next, WAIT};
+use super::pace::time_for;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
 use crate::base::Instant;
 use crate::engines::{BodyError, Kind, Step};
-use crate::limits::{GIVE_WAY_AFTER, GIVE_WAY_FOR_GOOD_AFTER};
+use crate::http::refusal::Refusal;
+use crate::limits::{GIVE_WAY_AFTER, GIVE_WAY_FOR_GOOD_AFTER, GIVE_WAY_HALF_AFTER, HEAD_RATE};
 use crate::ring::Pool;
 
 /// What others wait for.
@@ -51,6 +54,8 @@ pub enum Given {
     Done,
     /// What the kernel has of it is to be cancelled: then it does.
     Cancel,
+    /// It holds nothing of it any more, and goes on with its next step.
+    GoesOn,
     /// It ends.
     Ends(Farewell),
 }
@@ -58,22 +63,34 @@ pub enum Given {
 impl Connection {
     /// Since when it holds something of the kind for a client that does nothing; none if it does
     /// not, or not for long enough.
-    pub fn idles_with(&self, scarce: Scarce, now: Instant) -> Option<Instant> {
+    ///
+    /// A head that comes more slowly than `head_rate` does nothing, however often a byte of it
+    /// comes; 0 stands for the usual rate.
+    pub fn idles_with(&self, scarce: Scarce, head_rate: u64, now: Instant) -> Option<Instant> {
         let (since, patience) = match (scarce, &self.phase) {
             (
                 Scarce::Buffer(pool @ (Pool::Head | Pool::LargeHead)),
-                Phase::Awaiting(Purpose::Head | Purpose::Body(_))
+                phase @ (Phase::Awaiting(Purpose::Head | Purpose::Body(_))
+                | Phase::Resolving
                 | Phase::Sending
                 | Phase::Body(..)
                 | Phase::Pausing
-                | Phase::Standing,
+                | Phase::Standing),
             ) => {
                 if self.input.holds()? != pool {
                     return None;
                 }
-                // One that comes byte by byte is not idle, and shall not hold others up for it.
                 let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
-                let patience = if silent { GIVE_WAY_AFTER } else { GIVE_WAY_FOR_GOOD_AFTER };
+                let patience = match phase {
+                    // It waits for the disk, and its client for us.
+                    Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
+                    Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => {
+                        GIVE_WAY_AFTER
+                    }
+                    _ if silent => GIVE_WAY_AFTER,
+                    Phase::Awaiting(_) => GIVE_WAY_HALF_AFTER,
+                    _ => GIVE_WAY_FOR_GOOD_AFTER,
+                };
                 (self.request.begun, patience)
             }
             (Scarce::Buffer(Pool::Answer | Pool::Body), Phase::Sending) => {
@@ -100,6 +117,13 @@ impl Connection {
             if matches!(self.phase, Phase::Awaiting(_)) {
                 return Given::Ends(Farewell::Crowded);
             }
+            if matches!(self.phase, Phase::Resolving) {
+                // What the disk says later finds nobody.
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                self.input.consume(self.input.bytes().len());
+                self.unread = true;
+                return Given::GoesOn;
+            }
             // What was asked behind this answer may be asked again (RFC 9112 section 9.3.1).
             self.input.consume(self.input.bytes().len());
             self.unread = true;
@@ -124,6 +148,12 @@ impl Connection {
                 Given::Ends(Farewell::Crowded)
             }
         }
+    }
+
+    /// Whether the head that is waited for comes more slowly than it may.
+    fn trickles(&self, head_rate: u64, now: Instant) -> bool {
+        let rate = if head_rate > 0 { head_rate } else { HEAD_RATE };
+        now.since(self.request.begun) > time_for(self.input.bytes().len() as u64, rate)
     }
 
     /// Whether what an engine was given and has not sent can be had again.

@@ -35,7 +35,9 @@ impl Connection {
                 self.begin_body(bytes, part, more || self.is_part, cx)
             }
             (Some(bytes), None) => {
-                let (parts, more) = self.outbox.gather(bytes);
+                let bytes = self.part_of_bytes(bytes, cx);
+                let most = self.gathered_max(cx);
+                let (parts, more) = self.outbox.gather(bytes, most);
                 match cx.io.start(parts.send_to(self.socket.clone(), more)) {
                     Start::Submitted(_) => self.phase = Phase::Sending,
                     Start::Busy(op) | Start::Blocked(op, _) => {
@@ -249,7 +251,7 @@ impl Connection {
 
     /// An answer that cannot be completed: what the kernel took is still delivered, then the
     /// connection closes short of the promised length.
-    fn cut(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
+    pub(super) fn cut(&mut self, farewell: Farewell, cx: &mut Context<'_>) -> Next {
         self.give_up_answers(farewell, cx);
         self.outbox = Outbox::default();
         self.farewell = Some(farewell);

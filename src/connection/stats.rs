@@ -35,7 +35,7 @@ pub enum Farewell {
     SendSlow,
     /// A trusted proxy did not begin with a header of the PROXY protocol.
     ProxyHeader,
-    /// Others needed the buffer that it held while nothing came or went.
+    /// Others needed its place, or the buffer that it held, while nothing came or went.
     Crowded,
     /// It had carried as many requests as it may.
     RequestsMax,

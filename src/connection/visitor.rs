@@ -11,24 +11,43 @@ use super::machine::{Connection, Next, Turn};
 use super::phase::{Phase, Purpose};
 use super::seats::Seat;
 use super::stats::Farewell;
+use crate::http::forwarded;
 use crate::http::head::Head;
-use crate::http::{forwarded, proxy_header};
-use crate::ring::{Op, Socket, Start};
+use crate::http::proxy_header::{self, Origin};
+use crate::ring::{Completion, Op, Socket, Start};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Visitor {
-    /// Who is at the other end of the connection, once that was asked or told; none for a unix
-    /// socket and for a client that is gone.
-    peer: Option<Option<SocketAddr>>,
-    /// Whether the peer was named by the header of a proxy.
-    introduced: bool,
+    /// Who is at the other end of the connection, once that was asked or told.
+    peer: Option<Peer>,
+    /// Of whom the header of a proxy says that the connection is.
+    introduced: Option<Origin>,
     /// Whether a header of the PROXY protocol comes first.
     pub(super) awaits_header: bool,
     /// What it counts as among the connections of its address.
     seat: Option<Seat>,
     /// Whether the seat is that of the client of one request.
     seat_of_request: bool,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Address(SocketAddr),
+    /// Whoever may open the socket.
+    Unix,
+    /// A client that was gone when it was asked, or nobody could be asked.
+    Gone,
+}
+
+impl Peer {
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Unix | Self::Gone => None,
+        }
+    }
 }
 
 /// The client of one request.
@@ -66,14 +85,20 @@ impl Visitor {
     /// connection.
     pub(super) fn is_introduced(
         &mut self,
-        client: Option<SocketAddr>,
+        of: Origin,
         socket: &Socket,
         cx: &mut Context<'_>,
     ) -> bool {
-        self.awaits_header = false;
-        let Some(client) = client else { return true };
-        (self.peer, self.introduced) = (Some(Some(client)), true);
-        self.is_trusted(socket, cx) || self.sits(cx)
+        (self.awaits_header, self.introduced) = (false, Some(of));
+        match of {
+            Origin::Proxy => true,
+            // They count together, as one at the address of their proxy.
+            Origin::Unknown => self.sits(cx),
+            Origin::Client(client) => {
+                self.peer = Some(Peer::Address(client));
+                self.is_trusted(socket, cx) || self.sits(cx)
+            }
+        }
     }
 
     /// The client that a request names, if who brings it is trusted to say so.
@@ -109,10 +134,7 @@ impl Visitor {
 
     /// Who is at the other end of the connection; asked once.
     pub(super) fn peer(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Option<SocketAddr> {
-        if self.peer.is_none() {
-            self.peer = Some(ask_peer(socket, cx));
-        }
-        self.peer.flatten()
+        self.peer.get_or_insert_with(|| ask_peer(socket, cx)).address()
     }
 
     /// Who asks, and by whom that is known.
@@ -127,21 +149,32 @@ impl Visitor {
             return (Some(client.ip()), Via::Trusted);
         }
         let via = match (forwarded, self.introduced) {
-            (true, _) => Via::Unknown,
-            (false, true) => Via::Trusted,
-            (false, false) => Via::Nobody,
+            (true, _) | (_, Some(Origin::Unknown)) => Via::Unknown,
+            (false, Some(Origin::Client(_))) => Via::Trusted,
+            (false, Some(Origin::Proxy) | None) => Via::Nobody,
         };
         (self.peer(socket, cx).map(|peer| peer.ip()), via)
     }
 
+    /// Whether the peer may say for whom it asks. A client that its proxy cannot name may not,
+    /// though it comes from where the proxy is.
     fn is_trusted(&mut self, socket: &Socket, cx: &mut Context<'_>) -> bool {
-        let peer = self.peer(socket, cx);
-        cx.options.bounds.trusted.trusts(peer.map(|peer| peer.ip()))
+        if self.introduced == Some(Origin::Unknown) {
+            return false;
+        }
+        let peer = *self.peer.get_or_insert_with(|| ask_peer(socket, cx));
+        let trusted = &cx.options.bounds.trusted;
+        match peer {
+            Peer::Address(address) => trusted.trusts(Some(address.ip())),
+            Peer::Unix => trusted.trusts(None),
+            Peer::Gone => false,
+        }
     }
 
     /// Takes a seat for the peer; one by a unix socket needs none.
     fn sits(&mut self, cx: &mut Context<'_>) -> bool {
-        let (Some(seats), Some(peer)) = (&cx.options.bounds.seats, self.peer.flatten()) else {
+        let peer = self.peer.and_then(Peer::address);
+        let (Some(seats), Some(peer)) = (&cx.options.bounds.seats, peer) else {
             return true;
         };
         self.seat = seats.take(peer.ip());
@@ -162,10 +195,10 @@ impl Connection {
             proxy_header::Parsed::Bad => {
                 return Next::Rest(Turn::Finished(Farewell::ProxyHeader));
             }
-            proxy_header::Parsed::Header { bytes, client } => {
+            proxy_header::Parsed::Header { bytes, of } => {
                 self.input.consume(bytes);
                 self.request = Request::begun_at(cx.io.now());
-                if !self.visitor.is_introduced(client, &self.socket, cx) {
+                if !self.visitor.is_introduced(of, &self.socket, cx) {
                     return Next::Rest(Turn::Finished(Farewell::AddressTooMany));
                 }
                 if self.input.is_empty() {
@@ -177,12 +210,12 @@ impl Connection {
     }
 }
 
-fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Option<SocketAddr> {
+fn ask_peer(socket: &Socket, cx: &mut Context<'_>) -> Peer {
     match cx.io.start(Op::Peer { socket: socket.clone(), address: None }) {
-        Start::Executed(completion) => match completion.op {
-            Some(Op::Peer { address, .. }) => address,
-            _ => None,
-        },
-        Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => None,
+        Start::Executed(Completion {
+            op: Some(Op::Peer { address, .. }), result: Ok(_), ..
+        }) => address.map_or(Peer::Unix, Peer::Address),
+        // One that has reset is not connected any more (getpeername(2)), whatever its family was.
+        _ => Peer::Gone,
     }
 }

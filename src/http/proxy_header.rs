@@ -27,11 +27,22 @@ pub enum Parsed {
     Header {
         /// Its bytes.
         bytes: usize,
-        /// The client; none where the proxy speaks for itself, or cannot tell.
-        client: Option<SocketAddr>,
+        /// Who it says has connected to the proxy.
+        of: Origin,
     },
     /// No header.
     Bad,
+}
+
+/// Of whom a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Of this client.
+    Client(SocketAddr),
+    /// Of the proxy itself, as a probe of its health.
+    Proxy,
+    /// Of a client of the proxy that it cannot name, or that has no address.
+    Unknown,
 }
 
 /// Reads the header that `bytes` begin with.
@@ -60,10 +71,10 @@ fn line(bytes: &[u8]) -> Parsed {
     };
     let bytes = feed + 1;
     if words == "UNKNOWN" || words.starts_with("UNKNOWN ") {
-        return Parsed::Header { bytes, client: None };
+        return Parsed::Header { bytes, of: Origin::Unknown };
     }
     match written(words) {
-        Some(client) => Parsed::Header { bytes, client: Some(client) },
+        Some(client) => Parsed::Header { bytes, of: Origin::Client(client) },
         None => Parsed::Bad,
     }
 }
@@ -104,8 +115,8 @@ fn binary(bytes: &[u8]) -> Parsed {
     let rest = &header[FIXED_BYTES..];
     // The family of a proxy that speaks for itself is not looked at (section 2.2).
     let (client, addresses) = match (command, family) {
-        (0x20, _) => return Parsed::Header { bytes: length, client: None },
-        (_, 0x00) => return Parsed::Header { bytes: length, client: None },
+        (0x20, _) => return Parsed::Header { bytes: length, of: Origin::Proxy },
+        (_, 0x00) => return Parsed::Header { bytes: length, of: Origin::Unknown },
         (_, 0x11) => (rest.first_chunk().map(|ip: &[u8; 4]| IpAddr::from(*ip)), 12),
         (_, 0x21) => (rest.first_chunk().map(|ip: &[u8; 16]| IpAddr::from(*ip)), 36),
         // A unix socket has no address that anything here goes by.
@@ -118,12 +129,12 @@ fn binary(bytes: &[u8]) -> Parsed {
     if !records_are_sound(header, length - records.len()) {
         return Parsed::Bad;
     }
-    let client = client.map(|ip| {
+    let of = client.map_or(Origin::Unknown, |ip| {
         let at = (addresses - 4, addresses - 3);
         let port = u16::from_be_bytes([of_addresses[at.0], of_addresses[at.1]]);
-        SocketAddr::new(ip.to_canonical(), port)
+        Origin::Client(SocketAddr::new(ip.to_canonical(), port))
     });
-    Parsed::Header { bytes: length, client }
+    Parsed::Header { bytes: length, of }
 }
 
 /// Whether what stands behind the addresses are whole records, and the checksum, if there is one,
@@ -167,8 +178,8 @@ mod tests {
     use super::*;
     use crate::base::Random;
 
-    fn client(text: &str) -> Option<SocketAddr> {
-        Some(text.parse().unwrap())
+    fn client(text: &str) -> Origin {
+        Origin::Client(text.parse().unwrap())
     }
 
     fn header(family: u8, body: &[u8]) -> Vec<u8> {
@@ -194,7 +205,7 @@ mod tests {
     }
 
     /// Every sound header of this test, and who it names.
-    fn sound() -> Vec<(Vec<u8>, Option<SocketAddr>)> {
+    fn sound() -> Vec<(Vec<u8>, Origin)> {
         let mut local = four(&[]);
         local[12] = 0x20;
         let mut checked = four(&[CHECKSUM, 0, 4, 0, 0, 0, 0]);
@@ -204,23 +215,23 @@ mod tests {
         vec![
             (b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n".to_vec(), client("192.0.2.1:4711")),
             (b"PROXY TCP6 2001:db8::7 ::1 9 443\r\n".to_vec(), client("[2001:db8::7]:9")),
-            (b"PROXY UNKNOWN\r\n".to_vec(), None),
-            (b"PROXY UNKNOWN whatever it says\r\n".to_vec(), None),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Origin::Unknown),
+            (b"PROXY UNKNOWN whatever it says\r\n".to_vec(), Origin::Unknown),
             (four(&[]), client("192.0.2.1:4711")),
             (four(&[4, 0, 2, 1, 2]), client("192.0.2.1:4711")),
             (checked, client("192.0.2.1:4711")),
             (six(), client("[2001:db8::7]:9")),
-            (header(0, b"anything"), None),
-            (header(0x31, &[0; 216]), None),
-            (local, None),
+            (header(0, b"anything"), Origin::Unknown),
+            (header(0x31, &[0; 216]), Origin::Unknown),
+            (local, Origin::Proxy),
         ]
     }
 
     #[test]
     fn both_versions_name_the_client() {
-        for (header, client) in sound() {
+        for (header, of) in sound() {
             let bytes = header.len();
-            let expected = Parsed::Header { bytes, client };
+            let expected = Parsed::Header { bytes, of };
             assert_eq!(parse(&header), expected, "{}", header.escape_ascii());
             let mut followed = header.clone();
             followed.extend(b"GET / HTTP/1.1\r\n");

@@ -33,8 +33,17 @@ pub const GIVE_WAY_AFTER: Duration = Duration::from_millis(100);
 /// The same where the connection is lost with it: some round trips around the world.
 pub const GIVE_WAY_FOR_GOOD_AFTER: Duration = Duration::from_secs(1);
 
+/// The same for a request that has begun and does not go on as it should: its client asks again,
+/// and a packet that follows another is there within a round trip around the world.
+pub const GIVE_WAY_HALF_AFTER: Duration = Duration::from_millis(300);
+
 /// How often a worker looks for what is held so, at most: a look passes over all connections.
 pub const GIVE_WAY_LOOK: Duration = Duration::from_millis(10);
+
+const _: () = assert!(
+    GIVE_WAY_AFTER.as_millis() < GIVE_WAY_HALF_AFTER.as_millis()
+        && GIVE_WAY_HALF_AFTER.as_millis() < GIVE_WAY_FOR_GOOD_AFTER.as_millis()
+);
 
 /// Parts of a second's bytes that a limited body is sent in: more often than clocks are told apart
 /// would gain nothing, and clients see it flow.
@@ -45,6 +54,9 @@ pub const RATE_PART_BYTES_MIN: u64 = 1024;
 
 /// How much time a limited connection may catch up: some ticks of the clock for deadlines.
 pub const RATE_CREDIT: Duration = Duration::from_millis(250);
+
+/// How long a limited connection pauses in one step: what it waits for may have changed.
+pub const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long an owner rests whose socket is full and whose peer has ended its side, at first: what
 /// a fast client takes meanwhile is less than a send buffer.

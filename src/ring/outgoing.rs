@@ -90,6 +90,20 @@ impl Outgoing {
         self.start += count as u32;
     }
 
+    /// Takes away its first `count` bytes, which can be sent by themselves; none where they lie in
+    /// a leased buffer, which has one owner.
+    pub fn cut(&mut self, count: usize) -> Option<Self> {
+        assert!(count < self.len(), "a rest has bytes");
+        let source = match &self.source {
+            Source::Leased(_) => return None,
+            Source::Shared(bytes) => Source::Shared(Rc::clone(bytes)),
+            Source::Kept(kept) => Source::Kept(Rc::clone(kept)),
+        };
+        let (start, end) = (self.start, self.start + count as u32);
+        self.start = end;
+        Some(Self { source, start, end })
+    }
+
     /// The leased buffer, to fill it with something else; none if the bytes are shared.
     pub fn into_lease(self) -> Option<Lease> {
         match self.source {

@@ -57,7 +57,7 @@ pub struct Options {
     /// What entity tags are made of.
     pub etag: Etag,
 
-    /// Open connections at most, in all workers.
+    /// Open connections at most, in all workers; each has its equal share.
     pub connections: usize,
     /// What becomes of connections beyond that.
     pub connections_beyond: Beyond,
@@ -102,13 +102,14 @@ pub struct Options {
     /// workers; 0 keeps none. If it is not given, it depends on the engine.
     pub hot_cache: Option<u64>,
 
-    /// Time from the first byte of a request head to its last.
+    /// Time from the first byte of a request head to its last, and to the first byte of the first
+    /// request of a connection.
     pub head_timeout: Duration,
     /// Bytes a second at which a request head must come; 0 is no limit.
     pub head_rate: u64,
-    /// Time for the body of a request to come.
+    /// Time for the body of a request to come, from the end of its head.
     pub body_timeout: Duration,
-    /// Time that a connection may stay without a request.
+    /// Time that a connection may stay without a further request.
     pub idle_timeout: Duration,
     /// Time that an answer may stay without progress.
     pub send_timeout: Duration,

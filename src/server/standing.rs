@@ -99,9 +99,11 @@ pub(super) fn confine(
         }
         tracing::warn!("the broker reads the configuration once only: {why}");
     }
-    // One line for each, however much there is to say.
-    if !confined.partial.is_empty() {
+    // One line for each, however much there is to say. What seccomp does not see is so everywhere.
+    if confined.partial.iter().any(|(layer, _)| *layer != Layer::Seccomp) {
         tracing::warn!("what the sandbox leaves free: {}", listed(&confined.partial));
+    } else if !confined.partial.is_empty() {
+        tracing::info!("what the sandbox leaves free: {}", listed(&confined.partial));
     }
     if !confined.missing.is_empty() {
         tracing::warn!("layers of the sandbox that are not applied: {}", listed(&confined.missing));

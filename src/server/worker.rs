@@ -6,6 +6,7 @@
 
 mod accepting;
 mod draining;
+mod idle;
 mod relief;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use self::idle::Idle;
 use super::control::{Control, State};
 use super::options::Beyond;
 use super::parts::Parts;
@@ -55,6 +57,8 @@ struct Listener {
     starved: bool,
     /// It waits for a connection to end, because there are as many as may be.
     held: bool,
+    /// Meanwhile it is told when somebody waits in its queue.
+    watched: bool,
     /// It accepts for the last time: what is queued, and nothing that comes later.
     last: bool,
 }
@@ -86,6 +90,8 @@ pub struct Worker<K: Kernel> {
     connections_max: usize,
     beyond: Beyond,
     open: usize,
+    /// Those that wait for a request.
+    idle: Idle,
     /// Connections by the listeners for telemetry, beside those.
     open_for_telemetry: usize,
     date: DateLine,
@@ -134,6 +140,7 @@ impl<K: Kernel> Worker<K> {
                 accepting: false,
                 starved: false,
                 held: false,
+                watched: false,
                 last: false,
             })
             .collect();
@@ -174,6 +181,7 @@ impl<K: Kernel> Worker<K> {
             connections_max: parts.connections_max,
             beyond: parts.beyond,
             open: 0,
+            idle: Idle::default(),
             open_for_telemetry: 0,
             drain_timeout: parts.drain_timeout,
             drain_until: None,
@@ -305,11 +313,16 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn step(&mut self, owner: Owner, wake: Wake) {
-        let turn = self.with(owner, |connection, cx| connection.step(wake, cx));
+        let stepped = self.with(owner, |connection, cx| {
+            let turn = connection.step(wake, cx);
+            (turn, connection.awaits_request())
+        });
+        let Some((turn, idles)) = stepped else { return };
+        self.idle.note(owner.index, idles.then(|| self.reactor.now()));
         match turn {
-            None | Some(Turn::Waiting) => {}
-            Some(Turn::Yielded) => self.reactor.wake_next_turn(owner),
-            Some(Turn::Finished(farewell)) => self.end(owner, farewell),
+            Turn::Waiting => {}
+            Turn::Yielded => self.reactor.wake_next_turn(owner),
+            Turn::Finished(farewell) => self.end(owner, farewell),
         }
     }
 
@@ -352,6 +365,7 @@ impl<K: Kernel> Worker<K> {
         let Role::Connection(mut connection) = role else {
             unreachable!("only connections end");
         };
+        self.idle.note(owner.index, None);
         self.reactor.retire(owner);
         match connection.door() {
             Door::Site => self.open -= 1,

@@ -352,7 +352,7 @@ pub const CATALOGUE: &[Figure] = &[
     each!(log_sinks{sink}.bytes = access_log.sinks() SinkStats.bytes:
         Counter Bytes "Bytes that the sink took"),
     each!(log_sinks{sink}.missing = access_log.sinks() SinkStats.missing:
-        Counter Count "Records that found no room on the way to this sink, or that its reader left"),
+        Counter Count "Records that found no room on the way to this sink, or its reader left"),
     each!(log_sinks{sink}.failures = access_log.sinks() SinkStats.failures:
         Counter Count "Openings and writes that failed"),
     each!(log_sinks{sink}.reopened = access_log.sinks() SinkStats.reopened:

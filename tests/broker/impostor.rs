@@ -40,7 +40,7 @@ fn nothing_that_a_predecessor_names_is_removed_but_a_socket_that_it_passed() {
             let name = names[name].as_os_str().as_bytes();
             exchange.send(&[&b"site\0unix\0"[..], name].concat(), &[socket]).unwrap();
             // Another address between two of the same.
-            exchange.send(b"telemetry\0tcp\0127.0.0.1:1", &[tcp.as_fd()]).unwrap();
+            exchange.send(b"telemetry\0tcp\x00127.0.0.1:1", &[tcp.as_fd()]).unwrap();
         }
         let name = names[2].as_os_str().as_bytes();
         exchange.send(&[&b"site\0unix\0"[..], name].concat(), &[unix.as_fd()]).unwrap();
@@ -69,7 +69,7 @@ fn a_hand_over_without_an_end_is_given_up() {
     let endless = std::thread::spawn(move || {
         let exchange = asked(&waiting);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let send = || exchange.send(b"site\0tcp\0127.0.0.1:1", &[socket.as_fd()]);
+        let send = || exchange.send(b"site\0tcp\x00127.0.0.1:1", &[socket.as_fd()]);
         while send().is_ok() {}
     });
     let (ended, told) = site.launch(&[]).refused();

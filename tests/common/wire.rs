@@ -145,6 +145,16 @@ impl Wire {
         Self::over_tcp(socket.into())
     }
 
+    /// A connection from an address of this machine.
+    pub fn from_address(own: std::net::IpAddr, address: SocketAddr) -> Self {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        socket.bind(&SocketAddr::new(own, 0).into()).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::over_tcp(socket.into())
+    }
+
     /// A narrow connection with segments as on a wire. Those of loopback are 64 KiB, and the
     /// kernel lets a sender fill several of them, megabytes in all, before the first is taken: some
     /// thousand such clients use up all memory that there is for TCP (tcp_mem in tcp(7)).

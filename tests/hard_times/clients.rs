@@ -141,13 +141,15 @@ fn five_hundred_connections_come_and_go() {
 fn a_shortage_of_descriptors_passes() {
     for engine in ENGINES {
         let scratch = tree();
-        let server = Launch::new(&["--engine", engine, "--workers", "1"])
+        let arguments = ["--engine", engine, "--workers", "1", "--telemetry-listen", "127.0.0.1:0"];
+        let patient = ["--head-timeout", "10m", "--head-rate", "0"];
+        let server = Launch::new(&[&arguments[..], &patient].concat())
             .root(scratch.path())
             .through(&["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""])
             .start();
         goes_on(&server);
         // It is there before descriptors run out, and asks while they are.
-        let mut asking = server.connect();
+        let mut asking = server.for_telemetry()[0].connect();
         let mut asked = 0;
         let mut ask = |paths: [&[&str]; 2]| {
             asked += 1;
@@ -156,8 +158,11 @@ fn a_shortage_of_descriptors_passes() {
             (paths.map(|path| figure(&told, path)), asked)
         };
         let mut clients: Vec<Wire> = (0..120).map(|_| server.connect()).collect();
+        // Were they idle they would give their places to others.
+        let request = get("/plain.txt", "");
+        let (begun_with, rest) = request.split_at(20);
         for wire in &mut clients {
-            let _ = wire.try_send(&get("/plain.txt", ""));
+            let _ = wire.try_send(begun_with);
         }
         const STARVED: &[&str] = &["connections", "accepts_starved"];
         const ENTERS: &[&str] = &["ring", "enters"];
@@ -189,6 +194,7 @@ fn a_shortage_of_descriptors_passes() {
         let behind = clients.split_off(70);
         drop(clients);
         for (number, mut wire) in behind.into_iter().enumerate() {
+            wire.send(rest);
             let answer = wire.response().unwrap_or_else(|f| panic!("{engine} {number}: {f:?}"));
             match answer.status {
                 200 => assert_eq!(answer.body, b"still here\n"),
@@ -200,6 +206,39 @@ fn a_shortage_of_descriptors_passes() {
         wire.send(&get("/big.bin", ""));
         let (_, got, fault) = wire.hashed().unwrap();
         assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
+    }
+}
+
+/// Idle connections take every place, or every descriptor: those that have waited for the longest
+/// make room, and a newcomer is served.
+#[test]
+fn idle_connections_keep_nobody_out() {
+    for (limit, beyond) in [("40", "refuse"), ("40", "wait"), ("10000", "refuse")] {
+        let scratch = tree();
+        let arguments = ["--workers", "1", "--connections", limit, "--connections-beyond", beyond];
+        let server =
+            Launch::new(&[&arguments[..], &["--telemetry-listen", "127.0.0.1:0"]].concat())
+                .root(scratch.path())
+                .through(&["sh", "-c", "ulimit -n 80; exec \"$0\" \"$@\""])
+                .start();
+        // More than there is room for, half of which were asked something.
+        let mut held = Vec::new();
+        for number in 0..100 {
+            let mut wire = server.connect();
+            if number < 30 && number % 2 == 0 {
+                wire.send(&get("/plain.txt", ""));
+                assert_eq!(wire.response().unwrap().status, 200, "{limit} {beyond}");
+            }
+            held.push(wire);
+        }
+        eventually("newcomers are served", || {
+            let mut wires: Vec<_> = (0..5).map(|_| server.connect()).collect();
+            wires.iter_mut().all(|wire| wire.serves().is_ok()).then_some(())
+        });
+        let mut asking = server.for_telemetry()[0].connect();
+        asking.send(&get("/telemetry", "Accept: application/json\r\n"));
+        let told = serde_json::from_slice(&asking.response().unwrap().body).unwrap();
+        assert!(figure(&told, &["farewells", "crowded"]) > 0, "{limit} {beyond}: {told:#}");
     }
 }
 
@@ -348,4 +387,62 @@ fn a_half_closed_reader_that_stands_still_is_not_polled_without_end() {
         let (_, got, fault) = wire.hashed().unwrap();
         assert_eq!((got, fault), (Pattern::new(21).digest(0, BIG), None), "{engine}");
     }
+}
+
+/// Beyond the connections of an address one is closed without a word, till another one ends; other
+/// addresses have their own.
+#[test]
+fn an_address_has_so_many_connections() {
+    let scratch = tree();
+    let arguments =
+        ["--connections-per-address", "3", "--workers", "2", "--telemetry-listen", "127.0.0.1:0"];
+    let server = Server::start(&arguments, scratch.path());
+    let mut held: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
+    held.iter_mut().for_each(|wire| wire.serves().unwrap());
+    let mut one_more = server.connect();
+    let _ = one_more.try_send(&get("/plain.txt", ""));
+    assert!(one_more.rest().0.is_empty(), "it is served");
+    let mut elsewhere = Wire::from_address("127.0.0.2".parse().unwrap(), server.address());
+    elsewhere.serves().unwrap();
+    let mut asking = server.for_telemetry()[0].connect();
+    asking.send(&get("/telemetry", "Accept: application/json\r\n"));
+    let told = serde_json::from_slice(&asking.response().unwrap().body).unwrap();
+    assert_eq!(figure(&told, &["farewells", "address_too_many"]), 1);
+    held.iter_mut().for_each(|wire| wire.serves().unwrap());
+    drop(held.pop());
+    eventually("a place is free again", || server.connect().serves().ok());
+}
+
+/// A client that takes some bytes again and again makes progress for ever, and is ended by its
+/// rate. That counts over half a minute twice, so only the long form waits for it; the clock of the
+/// simulated kernel does so each time.
+#[test]
+fn a_reader_below_the_rate_is_ended() {
+    if !super::common::long() {
+        return;
+    }
+    std::thread::scope(|scope| {
+        for engine in ENGINES {
+            scope.spawn(move || {
+                let scratch = tree();
+                let arguments = ["--engine", engine, "--workers", "1", "--send-rate", "64KiB"];
+                let server = Server::start(&arguments, scratch.path());
+                let mut slow = Wire::with_receive_buffer(server.address(), 64 << 10);
+                let mut steady = Wire::with_receive_buffer(server.address(), 64 << 10);
+                for wire in [&mut slow, &mut steady] {
+                    wire.send(&get("/big.bin", ""));
+                    wire.head().unwrap();
+                }
+                // 8 kB/s are too few, 80 kB/s are not.
+                for _ in 0..700 {
+                    steady.exact(8_000).unwrap();
+                    let _ = slow.exact(800);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                assert_eq!(server.figure(&["farewells", "send_slow"]), 1, "{engine}");
+                assert!(matches!(slow.rest().1, Fault::Reset(_)), "{engine}");
+                steady.exact(BIG as usize - 700 * 8_000).unwrap();
+            });
+        }
+    });
 }

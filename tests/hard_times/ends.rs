@@ -122,6 +122,39 @@ fn signals_in_numbers_change_no_byte() {
     }
 }
 
+/// A server that is killed under load leaves its port to the next one, which serves at once.
+#[test]
+fn a_server_that_is_killed_under_load_is_started_again_at_its_port() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let mut server = Server::engine(engine, scratch.path());
+        let address = server.address();
+        let mut loaded: Vec<_> = (0..8).map(|_| stalled(&server)).collect();
+        // Some wait in its queue, too.
+        server.signal(Signal::STOP);
+        loaded.extend((0..8).map(|_| server.connect()));
+        server.signal(Signal::KILL);
+        assert!(!server.wait().success(), "{engine}");
+        for (number, wire) in loaded.iter_mut().enumerate() {
+            wire.widen();
+            let body = wire.rest().0;
+            assert!((body.len() as u64) < BIG, "{engine}: {number} is whole");
+        }
+        let listen = address.to_string();
+        let arguments = ["--engine", engine, "--listen", &listen];
+        let mut next = Server::start(&arguments, scratch.path());
+        assert_eq!(next.address(), address);
+        for _ in 0..20 {
+            let mut wire = next.connect();
+            wire.send(&get("/plain.txt", ""));
+            assert_eq!(wire.response().unwrap().body, b"still here\n", "{engine}");
+        }
+        drop(loaded);
+        next.signal(Signal::TERM);
+        assert_eq!(next.wait().code(), Some(0), "{engine}: {}", next.stderr());
+    }
+}
+
 /// Nothing to wait for at all.
 #[test]
 fn a_server_that_was_never_used_ends_cleanly() {

@@ -1,4 +1,4 @@
-//! Networks that carry little at once, and that lose packets.
+//! Networks that carry little at once, that lose packets, and whose sockets have little room.
 //!
 //! Each server has a network of its own, with nothing in it but loopback, and so has the client
 //! that asks it.
@@ -19,6 +19,10 @@ const LOSS: &str = "ip link set lo mtu 1500 gso_max_segs 1 up \
     && nft add table inet loss \
     && nft add chain inet loss arriving '{ type filter hook input priority 0; }' \
     && nft add rule inet loss arriving meta l4proto tcp numgen inc mod 11 7 counter drop";
+
+/// A socket takes a page at once, and is full again and again.
+const SMALL_BUFFERS: &str =
+    "ip link set lo up && echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_wmem";
 
 const BYTES: u64 = 1_234_567;
 
@@ -71,6 +75,15 @@ fn every_engine_is_right(through: &[String], seen: impl Fn(&Server)) {
 fn a_tiny_mtu_changes_no_byte() {
     let Some(through) = network("a tiny MTU", TINY_MTU) else { return };
     every_engine_is_right(&through, |_| {});
+}
+
+#[test]
+fn small_send_buffers_change_no_byte() {
+    let Some(through) = network("small send buffers", SMALL_BUFFERS) else { return };
+    every_engine_is_right(&through, |server| {
+        let told = inside(server, &["cat", "/proc/sys/net/ipv4/tcp_wmem"]);
+        assert_eq!(String::from_utf8_lossy(&told).split_whitespace().next_back(), Some("4096"));
+    });
 }
 
 #[test]

@@ -58,26 +58,41 @@ fn seats(count: u32) -> Option<Arc<Seats>> {
 /// RFC 9110 section 15.5.9: a server may wait no longer than it likes.
 #[test]
 fn a_head_must_come_at_its_rate() {
-    let mut machine = bounded(Kind::Sendfile, Bounds { head_rate: 100, ..Bounds::default() });
-    let mut slow = machine.connect();
-    machine.send(&mut slow, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
-    let mut steady = machine.connect();
-    machine.send(&mut steady, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
-    for second in 0..20 {
+    let bounds = Bounds { head_rate: 100, ..Bounds::default() };
+    // A head has ten seconds in all.
+    let mut machine = Machine::build(Kind::Sendfile, Setup::Hasty, Beyond::Refuse, bounds);
+    let [mut slow, mut steady, mut endless] = std::array::from_fn(|_| {
+        let mut line = machine.connect();
+        machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+        line
+    });
+    for second in 0..12 {
         // 10 bytes a second are too few, 120 are not.
         machine.send(&mut slow, &[b'x'; 10]);
-        machine.send(&mut steady, &[b'x'; 120]);
+        machine.send(&mut endless, &[b'x'; 120]);
+        if second < 8 {
+            machine.send(&mut steady, &[b'x'; 120]);
+        }
         if second == 4 {
             assert_eq!(slow.client.end(), End::Open, "within the first seconds no rate counts");
+        }
+        if second == 8 {
+            assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
+            assert!(steady.received.is_empty());
+            machine.send(&mut steady, b"\r\n\r\n");
+            assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
         }
         machine.pass(SECOND);
     }
     assert!(slow.received.starts_with(b"HTTP/1.1 408 "), "{}", slow.received.escape_ascii());
+    // What still comes is read away for a while.
+    machine.pass(limits::LINGER);
+    machine.take_in(&mut endless);
     assert_eq!(machine.farewells(Farewell::HeadSlow), 1);
-    assert!(steady.received.is_empty());
-    machine.send(&mut steady, b"\r\n\r\n");
-    assert!(steady.received.starts_with(b"HTTP/1.1 200 "));
-    assert_eq!(machine.farewells(Farewell::HeadTimeout), 0);
+    // However fast it comes, its time is over.
+    assert!(endless.received.starts_with(b"HTTP/1.1 408 "), "{}", endless.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::HeadTimeout), 1);
+    machine.serves(&mut steady);
 }
 
 /// RFC 9110 section 15.5.9: so it is with the body of a request, which is read away.
@@ -100,6 +115,21 @@ fn a_body_must_come_in_its_time() {
     assert!(slow.received.starts_with(b"HTTP/1.1 408 "), "{}", slow.received.escape_ascii());
     assert_eq!(machine.farewells(Farewell::BodyTimeout), 1);
     machine.serves(&mut steady);
+}
+
+/// What the head took is not laid to the charge of the body.
+#[test]
+fn the_time_of_a_body_begins_with_it() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Hasty);
+    let mut line = machine.connect();
+    machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\n");
+    machine.pass(SHORT - 2 * SECOND);
+    machine.send(&mut line, b"Content-Length: 10\r\n\r\nhalf ");
+    machine.pass(SHORT - 2 * SECOND);
+    assert_eq!((line.client.end(), line.received.len()), (End::Open, 0));
+    machine.send(&mut line, b"whole");
+    assert!(line.received.starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(machine.farewells(Farewell::BodyTimeout), 0);
 }
 
 /// RFC 9112 section 9.6: the last answer says that it is the last.
@@ -188,6 +218,49 @@ fn a_limit_of_bandwidth_is_kept() {
         // Nobody polls the clock: each pause is a timer.
         assert_eq!(machine.shard.engines.engine(engine).responses.read(), 1, "{engine}");
     }
+}
+
+/// What is sent from memory keeps to it likewise: a listing, and a body that is kept there.
+#[test]
+fn a_limit_of_bandwidth_holds_for_bytes_in_memory() {
+    const RATE: usize = 2000;
+    const HOT_BYTES: usize = 15_000;
+    let bounds = Bounds { rate_limit: RATE as u64, ..Bounds::default() };
+    let mut machine = Machine::build(Kind::Sendfile, Setup::Listing, Beyond::Refuse, bounds);
+    machine.world.file("hot.bin", vec![7; HOT_BYTES]);
+    for number in 0..60 {
+        machine.world.file(&format!("many/{number}.txt"), "x");
+    }
+    machine.pass(4 * SECOND);
+    // A body is kept once it was asked for some times.
+    for _ in 0..4 {
+        let mut line = machine.connect();
+        line.client.write(b"GET /hot.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.pass(10 * SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+        assert!(line.received.len() > HOT_BYTES);
+    }
+    let hits = machine.shard.cache.hot_hits.read();
+    for path in ["/hot.bin", "/many/"] {
+        let mut line = machine.connect();
+        line.client.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let begun = machine.world.now();
+        for _ in 0..60 {
+            machine.pass(Duration::from_millis(50));
+            let took = machine.world.now().since(begun);
+            line.received.extend(line.client.read(usize::MAX));
+            // A part of a kilobyte, and the head, may go ahead.
+            let may = RATE as f64 * (took.as_secs_f64() + 1.0);
+            let came = line.received.len();
+            assert!((came as f64) < may, "{path}: {came} bytes in {took:?}");
+        }
+        machine.pass(10 * SECOND);
+        line.received.extend(line.client.read(usize::MAX));
+        let answer = Wire::past(with_date_of_now(&line.received)).response().unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.len() > 4 * RATE, "{path}: {} bytes", answer.body.len());
+    }
+    assert!(machine.shard.cache.hot_hits.read() > hits, "it was not sent from memory");
 }
 
 #[test]
@@ -323,6 +396,104 @@ fn the_client_behind_a_proxy_counts_while_it_is_answered() {
     assert!(liar.received.starts_with(b"HTTP/1.1 200 "));
 }
 
+/// Where there is no place, who has waited for a request for the longest gives up its own, whether
+/// it was ever asked anything or not; nobody does who has begun one or has waited for a moment.
+#[test]
+fn the_longest_idle_makes_room_for_a_newcomer() {
+    for beyond in [Beyond::Refuse, Beyond::Wait] {
+        let bounds = Bounds::default();
+        let mut machine = Machine::build(Kind::Sendfile, Setup::NoVariants, beyond, bounds);
+        let mut lines: Vec<_> = (0..CONNECTIONS_MAX)
+            .map(|number| {
+                let mut line = machine.connect();
+                machine.settle();
+                if number % 2 == 0 {
+                    machine.serves(&mut line);
+                }
+                machine.world.pass(Duration::from_millis(1));
+                line
+            })
+            .collect();
+        machine.pass(SECOND);
+        machine.serves(&mut lines[0]);
+        let mut newcomer = machine.connect();
+        machine.serves(&mut newcomer);
+        let farewells = [Farewell::Crowded, Farewell::TooMany].map(|one| machine.farewells(one));
+        assert_eq!(farewells, [1, 0], "{beyond:?}");
+        assert_ne!(lines[1].client.end(), End::Open, "{beyond:?}: the longest idle");
+        let others = lines.iter().filter(|line| line.client.end() == End::Open);
+        assert_eq!(others.count(), CONNECTIONS_MAX - 1, "{beyond:?}");
+        // Where all of them are at something nobody makes room.
+        let bounds = Bounds::default();
+        let mut machine = Machine::build(Kind::Sendfile, Setup::NoVariants, beyond, bounds);
+        let mut lines: Vec<_> = (0..CONNECTIONS_MAX).map(|_| machine.narrow(30_000)).collect();
+        for line in &mut lines {
+            line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+            machine.settle();
+        }
+        machine.pass(2 * SECOND);
+        let mut late = machine.connect();
+        machine.send(&mut late, MARKER);
+        assert_eq!(machine.farewells(Farewell::Crowded), 0, "{beyond:?}: nobody is idle");
+        let refused = late.received.starts_with(b"HTTP/1.1 503 ");
+        assert_eq!(refused, beyond == Beyond::Refuse, "{}", late.received.escape_ascii());
+        machine.take_in(&mut lines[0]);
+        assert!(lines[0].received.ends_with(&site::content("data.bin")), "{beyond:?}");
+        if beyond == Beyond::Refuse {
+            late = machine.connect();
+            machine.send(&mut late, MARKER);
+            assert!(late.received.starts_with(b"HTTP/1.1 503 "), "idle for a moment only");
+        }
+        machine.pass(2 * SECOND);
+        if beyond == Beyond::Refuse {
+            late = machine.connect();
+            machine.send(&mut late, MARKER);
+        }
+        machine.take_in(&mut late);
+        assert!(late.received.starts_with(b"HTTP/1.1 200 "), "{}", late.received.escape_ascii());
+        assert_ne!(lines[0].client.end(), End::Open, "{beyond:?}");
+    }
+}
+
+/// The same where there is no descriptor for it.
+#[test]
+fn the_longest_idle_gives_its_descriptor_to_a_newcomer() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut lines: Vec<_> = (0..4).map(|_| machine.connect()).collect();
+    for line in &mut lines {
+        machine.serves(line);
+    }
+    machine.pass(2 * SECOND);
+    let mut begun = lines.pop().unwrap();
+    machine.send(&mut begun, b"GET /plain.txt HTTP/1.1\r\nHo");
+    machine.world.set_bounds(machine.world.descriptors(), 256, 65_536);
+    // Files that are kept open give way before connections do.
+    let mut newcomers: Vec<_> = (0..3).map(|_| machine.connect()).collect();
+    for line in &mut newcomers {
+        machine.send(line, b"HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.take_in(line);
+        assert!(line.received.starts_with(b"HTTP/1.1 "), "{:?}", line.client.end());
+    }
+    assert!(machine.farewells(Farewell::Crowded) >= 1);
+    assert_eq!(begun.client.end(), End::Open);
+    assert!(machine.shard.connections.accepts_starved.read() > 0);
+}
+
+/// A connection that was never asked anything has the time of a head, not that between requests.
+#[test]
+fn a_first_request_must_come_in_the_time_of_a_head() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Hasty);
+    let silent = machine.connect();
+    let mut served = machine.connect();
+    machine.serves(&mut served);
+    machine.pass(SHORT - SECOND);
+    assert_eq!(silent.client.end(), End::Open);
+    machine.pass(2 * SECOND);
+    assert_eq!(silent.client.end(), End::Closed);
+    assert_eq!(machine.farewells(Farewell::Idle), 1);
+    machine.serves(&mut served);
+}
+
 /// So many answers gather, and the next requests wait till these are sent.
 #[test]
 fn so_many_pipelined_answers_gather() {
@@ -339,6 +510,51 @@ fn so_many_pipelined_answers_gather() {
         assert!(sends.contains(&sent), "a depth of {depth}: {sent} sends");
         let answers = line.received.windows(12).filter(|bytes| bytes == b"HTTP/1.1 200").count();
         assert_eq!(answers, 7);
+    }
+}
+
+/// The most that came to a client in one turn of the worker, with room for everything.
+fn growth(machine: &mut Machine, asks: &[u8], whole: usize) -> usize {
+    let client = machine.world.connect(machine.listener, 1 << 20, 64 << 20);
+    client.write(asks);
+    let (mut most, mut before) = (0, 0);
+    for _ in 0..100_000 {
+        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
+        assert!(!machine.worker.turn().unwrap());
+        let now = client.available();
+        most = most.max(now - before);
+        before = now;
+        if now >= whole {
+            break;
+        }
+    }
+    assert!(before >= whole, "{before} bytes of {whole}");
+    client.close();
+    machine.settle();
+    most
+}
+
+/// Many parts of one body, and many answers behind each other, take no more of a turn than one
+/// body does: others go on between.
+#[test]
+fn many_parts_and_pipelines_yield_in_bounded_turns() {
+    const PART: usize = 200_000;
+    for engine in EACH {
+        let mut machine = bounded(engine, Bounds::default());
+        machine.world.file("large.bin", vec![7; 40 * PART]);
+        let ranges: Vec<_> =
+            (0..40).map(|at| format!("{}-{}", at * PART, at * PART + PART - 2)).collect();
+        let parts = format!(
+            "GET /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes={}\r\n\r\n",
+            ranges.join(",")
+        );
+        let one = format!("GET /large.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=0-{PART}\r\n\r\n");
+        for asks in [parts, one.repeat(40)] {
+            let most = growth(&mut machine, asks.as_bytes(), 40 * (PART - 1));
+            // What the ring had taken before may come on top, and a head.
+            let bound = limits::TURN_BYTES as usize + limits::BODY_BUFFER_BYTES + 4096;
+            assert!(most <= bound, "{engine}: {most} bytes in one turn");
+        }
     }
 }
 
@@ -364,6 +580,49 @@ fn half_heads_give_way() {
     machine.send(last, b"st: a\r\n\r\n");
     assert!(last.received.starts_with(b"HTTP/1.1 200 "));
     assert_ne!(half[0].client.end(), End::Open);
+}
+
+/// A head that comes a byte now and then holds up nobody for longer than one that does not go on:
+/// what counts is its rate.
+#[test]
+fn trickled_heads_give_way() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut slow: Vec<_> = (0..12).map(|_| machine.connect()).collect();
+    for line in &mut slow {
+        machine.send(line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+    }
+    let trickle = |machine: &mut Machine, slow: &mut [Line]| {
+        machine.pass(Duration::from_millis(90));
+        slow.iter_mut().for_each(|line| machine.send(line, b"x"));
+    };
+    trickle(&mut machine, &mut slow);
+    let newcomer = machine.connect();
+    newcomer.client.write(MARKER);
+    let begun = machine.world.now();
+    while newcomer.client.available() == 0 {
+        trickle(&mut machine, &mut slow);
+        let waited = machine.world.now().since(begun);
+        assert!(waited < limits::GIVE_WAY_HALF_AFTER, "it waits for {waited:?}");
+    }
+    assert!(machine.farewells(Farewell::Crowded) > 0);
+    // One that comes at its rate keeps its buffer a little longer.
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut steady: Vec<_> = (0..8).map(|_| machine.connect()).collect();
+    let piece = [b'x'; 60];
+    for line in &mut steady {
+        machine.send(line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+        machine.send(line, &piece);
+    }
+    let mut newcomer = machine.connect();
+    newcomer.client.write(MARKER);
+    for _ in 0..4 {
+        machine.pass(Duration::from_millis(50));
+        steady.iter_mut().for_each(|line| machine.send(line, &piece));
+    }
+    assert_eq!(machine.farewells(Farewell::Crowded), 0);
+    machine.pass(SECOND);
+    machine.take_in(&mut newcomer);
+    assert!(newcomer.received.starts_with(b"HTTP/1.1 200 "));
 }
 
 /// Requests that wait behind answers which nobody takes give their buffers back, too: they are

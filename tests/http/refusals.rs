@@ -135,6 +135,12 @@ fn provokes(case: &Case, refusal: Refusal, closes: bool) -> bool {
         && matches!(case.setup, Setup::Usual | Setup::Hasty)
 }
 
+/// What is begun may take as long as it likes.
+const PATIENT: [&str; 4] = ["--head-timeout", "10m", "--head-rate", "0"];
+/// Who has begun a request does not give its place to others, however long it waits.
+const BEGUN: &[u8] = b"GET /telemetry HTTP/1.1\r\nHo";
+const REST: &[u8] = b"st: a\r\nAccept: application/json\r\n\r\n";
+
 /// One more than the limit is told so, and when to come back (RFC 9110 section 10.2.3).
 #[test]
 fn a_connection_too_many_is_told_so() {
@@ -144,10 +150,11 @@ fn a_connection_too_many_is_told_so() {
 
 fn told_so(site: &Site, engine: &str) {
     let flags = ["--engine", engine, "--workers", "1", "--connections", "2"];
-    let server = Server::start(&flags, &site.root());
+    let server = Server::start(&[&flags[..], &PATIENT].concat(), &site.root());
     let mut held: Vec<Wire> = (0..2).map(|_| server.connect()).collect();
     for wire in &mut held {
         wire.serves().unwrap();
+        wire.send(BEGUN);
     }
     let mut third = server.connect();
     let answer = third.response().unwrap();
@@ -156,11 +163,12 @@ fn told_so(site: &Site, engine: &str) {
     assert_eq!(third.end(), End::Closed);
     drop(third);
     // Those within the limit go on, and one of them asks for the figures.
-    held[0].send(&get("/telemetry", ""));
+    held[0].send(REST);
     let told = held[0].response().unwrap();
     let told = serde_json::from_slice(&told.body).unwrap();
     assert_eq!(figure(&told, &["refusals", "connections_too_many"]), 1);
-    held[1].serves().unwrap();
+    held[1].send(REST);
+    assert_eq!(held[1].response().unwrap().status, 200);
     // A place that is free again is taken.
     drop(held.pop());
     eventually("a connection is taken again", || server.connect().serves().ok());
@@ -172,14 +180,15 @@ fn told_so(site: &Site, engine: &str) {
 fn a_connection_too_many_waits_if_it_is_told_to() {
     let site = Site::new();
     let flags = ["--workers", "1", "--connections", "2", "--connections-beyond", "wait"];
-    let server = Server::start(&flags, &site.root());
+    let server = Server::start(&[&flags[..], &PATIENT].concat(), &site.root());
     let mut held: Vec<Wire> = (0..2).map(|_| server.connect()).collect();
     for wire in &mut held {
         wire.serves().unwrap();
+        wire.send(BEGUN);
     }
     let mut third = server.connect();
     third.send(&get("/plain.txt", ""));
-    held[0].send(&get("/telemetry", ""));
+    held[0].send(REST);
     let told = serde_json::from_slice(&held[0].response().unwrap().body).unwrap();
     assert_eq!(figure(&told, &["connections", "open"]), 2);
     assert!(figure(&told, &["connections", "accepts_held"]) > 0);

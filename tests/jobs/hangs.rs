@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use pitcrew::connection::Farewell;
 use pitcrew::engines::Kind;
-use pitcrew::limits::{BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, LOADS_PER_MOUNT_MAX};
+use pitcrew::limits::{
+    BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, GIVE_WAY_FOR_GOOD_AFTER, LOADS_PER_MOUNT_MAX,
+};
 use pitcrew::ring::simulated::{Client, End, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
 use pitcrew::server::State;
@@ -62,6 +64,36 @@ fn a_mount_that_hangs_in_open_delays_nobody_else() {
         assert!(late.iter().all(|client| client.available() == 0), "the hung ones still wait");
         rig.world.hang(SLOW, false);
         all_are_answered(&mut rig, &late);
+    }
+}
+
+/// As many clients as there are buffers for heads, and more, wait for one name on a mount that
+/// hangs: they give their buffers to others, and are told to come again (RFC 9110 section 15.6.4).
+#[test]
+fn clients_of_a_mount_that_hangs_leave_buffers_to_others() {
+    for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+        let mut rig = rig(kind);
+        let first = rig.ask("/open.txt");
+        assert!(is_ok(&rig.first_of(&first), "open"));
+        rig.world.hang(SLOW, true);
+        // The rig has 256 of them.
+        let late: Vec<_> = (0..300).map(|_| rig.ask("/slow/0")).collect();
+        for _ in 0..20 {
+            rig.turn();
+        }
+        let begun = rig.world.now();
+        let client = rig.ask("/other.txt");
+        assert!(is_ok(&rig.first_of(&client), "other"));
+        let waited = rig.world.now().since(begun);
+        assert!(waited < 2 * GIVE_WAY_FOR_GOOD_AFTER, "it waited for {waited:?}");
+        let told: Vec<_> = late.iter().filter(|client| client.available() > 0).collect();
+        assert!(!told.is_empty() && told.len() < 256, "{} gave way", told.len());
+        for client in told {
+            let answer = String::from_utf8_lossy(&client.read(400)).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+            assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+        }
+        rig.world.hang(SLOW, false);
     }
 }
 

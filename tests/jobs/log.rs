@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use pitcrew::access_log::Options;
 use pitcrew::access_log::options::{Full, Place};
+use pitcrew::connection::Farewell;
+use pitcrew::http::refusal::Refusal;
 use pitcrew::limits::LOG_RETRY;
-use pitcrew::ring::simulated::World;
+use pitcrew::ring::simulated::{End, World};
 
 use super::worker::Rig;
 
@@ -14,12 +16,17 @@ const BOUND: Duration = Duration::from_millis(700);
 const SLACK: Duration = Duration::from_millis(5);
 
 fn rig() -> Rig {
+    waiting(BOUND)
+}
+
+/// With requests that wait for room for so long.
+fn waiting(wait: Duration) -> Rig {
     let world = World::new(3);
     world.file("small.txt", "small");
     let options = Options {
         sinks: vec![Place::Stdout],
         full: Full::Wait,
-        wait: BOUND,
+        wait,
         buffer: 400,
         flush: Duration::ZERO,
         ..Options::default()
@@ -91,4 +98,28 @@ fn a_log_that_nobody_reads_holds_a_request_up_for_its_bound_and_no_longer() {
     assert_eq!(lines, records + 1, "{text}");
     assert!(text.contains(&format!("# pitcrew: missing records: {dropped}\n")), "{text}");
     assert_eq!(rig.shard.access_log.waits.read(), 1);
+}
+
+/// Who waits for longer than an answer may stay without progress is told to come again, and is not
+/// reset: its client did nothing wrong (RFC 9110 section 15.6.4).
+#[test]
+fn a_request_that_waits_for_the_log_too_long_is_told_to_come_again() {
+    let mut rig = waiting(Duration::from_secs(3600));
+    let mut asked = 0;
+    let (client, answer) = loop {
+        let client = rig.ask("/small.txt");
+        let answer = rig.first_of(&client);
+        if !answer.starts_with("HTTP/1.1 200 OK") {
+            break (client, answer);
+        }
+        client.close();
+        asked += 1;
+        assert!(asked < 1000, "the log never becomes full");
+    };
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+    assert_ne!(client.end(), End::Reset);
+    let stats = &rig.shard.connections;
+    assert_eq!(stats.farewells(Farewell::SendTimeout).read(), 0);
+    assert_eq!(stats.refusals(Refusal::Overloaded).read(), 1);
 }

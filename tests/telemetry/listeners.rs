@@ -86,6 +86,8 @@ fn a_full_server_still_shows_its_figures_there() {
     let mut only = server.connect();
     only.send(&get("/nothing", ""));
     assert_eq!(only.response().unwrap().status, 404);
+    // Were it idle it would make room.
+    only.send(b"GET /half");
     assert_eq!(status(server.connect(), "/nothing", ""), 503);
     let told: serde_json::Value =
         serde_json::from_slice(&at_telemetry(&server, "/telemetry").body).unwrap();

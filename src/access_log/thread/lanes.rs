@@ -5,9 +5,10 @@
 //! many records it has missed; the others have them. Only then is the piece read into memory, to
 //! count what the sink got.
 //!
-//! Where a full log is waited for, a pipe gets that time once and not for each piece, and the others
-//! have the piece before it begins. Only a pipe that was read empty is given the time anew: a reader
-//! that sleeps, or takes each piece at the last moment, would else hold up every sink each time.
+//! Where a full log is waited for, a pipe gets that time once and not for each piece, and the
+//! others have the piece before it begins. Only a pipe that was read empty is given the time anew:
+//! a reader that sleeps, or takes each piece at the last moment, would else hold up every sink each
+//! time.
 
 use std::io;
 use std::sync::Arc;

@@ -42,7 +42,7 @@ pub(super) const CONNECTIONS: Key = Key::one(
     Section::Limits,
     "connections",
     "COUNT",
-    "Open connections at most, in all workers [default: 16384]",
+    "Open connections at most, in all workers, each of which has an equal share [default: 16384]",
     |all, written, _| {
         all.server.connections = as_usize(written.count(1..=1_000_000)?);
         Ok(())
@@ -135,7 +135,7 @@ pub(super) const HEAD_TIMEOUT: Key = Key::one(
     Section::Limits,
     "head-timeout",
     "TIME",
-    "Time for a request head to come [default: 10s]",
+    "Time for a request head to come, and for a first request to begin [default: 10s]",
     |all, written, _| written.time(PATIENCE).map(|time| all.server.head_timeout = time),
     |all| Value::from(show_time(all.server.head_timeout)),
 );
@@ -154,7 +154,7 @@ pub(super) const BODY_TIMEOUT: Key = Key::one(
     Section::Limits,
     "body-timeout",
     "TIME",
-    "Time for a request body to come [default: 10s]",
+    "Time for a request body to come, from the end of its head [default: 10s]",
     |all, written, _| written.time(PATIENCE).map(|time| all.server.body_timeout = time),
     |all| Value::from(show_time(all.server.body_timeout)),
 );
@@ -163,7 +163,7 @@ pub(super) const IDLE_TIMEOUT: Key = Key::one(
     Section::Limits,
     "idle-timeout",
     "TIME",
-    "Time that a connection may stay without a request [default: 75s]",
+    "Time that a connection may stay without a further request [default: 75s]",
     |all, written, _| written.time(PATIENCE).map(|time| all.server.idle_timeout = time),
     |all| Value::from(show_time(all.server.idle_timeout)),
 );

@@ -1,5 +1,6 @@
 //! How a worker accepts: as fast as connections come, or, where those beyond the limit are to wait
-//! in the kernel's queue, one at a time and none while there are as many as may be.
+//! in the kernel's queue, one at a time and none while there are as many as may be. Who has been
+//! idle for the longest makes room (`idle.rs`).
 
 use std::sync::atomic::Ordering;
 
@@ -14,25 +15,33 @@ use crate::server::options::Beyond;
 impl<K: Kernel> Worker<K> {
     pub(super) fn listen(&mut self, index: usize, wake: Wake) {
         let listener = &mut self.listeners[index];
-        if let Wake::Done(completion) = wake {
-            let Completion { result, handle, more, .. } = completion;
-            listener.accepting = more;
-            match (result, handle) {
-                (Ok(_), Some(handle)) => {
-                    let door = listener.door;
-                    self.welcome(handle, door);
-                }
-                (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
-                    return self.starve(index);
-                }
-                // The client went away before it was accepted, or the listener is being closed.
-                _ => {}
+        let mut somebody_waits = false;
+        match wake {
+            Wake::Done(Completion { op: Some(Op::Readable { .. }), result, .. }) => {
+                listener.watched = false;
+                somebody_waits = result.is_ok();
             }
+            Wake::Done(Completion { result, handle, more, .. }) => {
+                listener.accepting = more;
+                match (result, handle) {
+                    (Ok(_), Some(handle)) => {
+                        let door = listener.door;
+                        self.welcome(handle, door);
+                    }
+                    (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
+                        return self.starve(index);
+                    }
+                    // The client went away before it was accepted, or the listener is being closed.
+                    _ => {}
+                }
+            }
+            _ => {}
         }
         let of_site = self.listeners[index].door == Door::Site;
         let draining = self.drain_until.is_some() && (of_site || self.has_successors());
         let listener = &mut self.listeners[index];
-        (listener.starved, listener.held) = (false, false);
+        listener.starved = false;
+        let was_held = std::mem::take(&mut listener.held);
         if listener.accepting {
             return;
         }
@@ -41,10 +50,13 @@ impl<K: Kernel> Worker<K> {
         }
         let once = self.beyond == Beyond::Wait && listener.door == Door::Site;
         if once && self.open >= self.connections_max {
-            self.shard.connections.accepts_held.add(1);
-            listener.held = true;
-            return;
+            let made_room = somebody_waits && self.end_longest_idle();
+            if !made_room {
+                self.shard.connections.accepts_held.add(u64::from(!was_held));
+                return self.hold(index, somebody_waits);
+            }
         }
+        let listener = &mut self.listeners[index];
         let Some(socket) = listener.socket.clone() else { return };
         let (owner, op) = (listener.owner, Op::Accept { listener: socket, once });
         let started = self.reactor.io(owner).start(op);
@@ -52,12 +64,30 @@ impl<K: Kernel> Worker<K> {
         self.listeners[index].accepting = matches!(started, Start::Submitted(_));
     }
 
+    /// Accepts nothing before a connection ends. Who waits for that in the queue is seen by a poll;
+    /// where nobody is idle for long enough to give up its place, a slow clock looks again.
+    fn hold(&mut self, index: usize, somebody_waits: bool) {
+        let listener = &mut self.listeners[index];
+        listener.held = true;
+        let owner = listener.owner;
+        if somebody_waits {
+            let at = self.reactor.now() + ACCEPT_RETRY;
+            self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
+        } else if !listener.watched
+            && let Some(socket) = listener.socket.clone()
+        {
+            // A busy ring wakes the listener in the next turn, which comes here again.
+            let started = self.reactor.io(owner).start(Op::Readable { socket });
+            self.listeners[index].watched = matches!(started, Start::Submitted(_));
+        }
+    }
+
     /// There is no descriptor for a connection. Files that are only kept open for later give way
-    /// at once; without any, trying again would find the same: whoever frees a descriptor says
-    /// so, and a slow clock is the fall-back.
+    /// at once, then who has been idle for the longest; without any, trying again would find the
+    /// same: whoever frees a descriptor says so, and a slow clock is the fall-back.
     fn starve(&mut self, index: usize) {
         self.shard.connections.accepts_starved.add(1);
-        let gave_way = self.cache.give_way(self.reactor.now());
+        let gave_way = self.cache.give_way(self.reactor.now()) || self.end_longest_idle();
         let listener = &mut self.listeners[index];
         listener.starved = true;
         let owner = listener.owner;
@@ -71,8 +101,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn welcome(&mut self, handle: Descriptor, door: Door) {
-        let stats = &self.shard.connections;
-        stats.accepted.add(1);
+        self.shard.connections.accepted.add(1);
         let fits = match door {
             Door::Site => self.open < self.connections_max + TURNED_AWAY_MAX,
             Door::Telemetry => self.open_for_telemetry < TELEMETRY_CONNECTIONS_MAX,
@@ -80,20 +109,20 @@ impl<K: Kernel> Worker<K> {
         let owner = if fits { self.reactor.register() } else { None };
         let Some(owner) = owner else {
             // So many are being told already that this one gets the close alone.
-            stats.farewells(Farewell::TooMany).add(1);
+            self.shard.connections.farewells(Farewell::TooMany).add(1);
             return;
         };
         // When the listener closes, nobody accepts later what would wait in its queue.
         let waits = self.beyond == Beyond::Wait && self.drain_until.is_none();
-        let over = door == Door::Site && self.open >= self.connections_max;
-        let turned_away = over && !waits;
+        let full = door == Door::Site && self.open >= self.connections_max;
+        let turned_away = full && !waits && !self.end_longest_idle();
         match door {
             Door::Site => self.open += 1,
             Door::Telemetry => self.open_for_telemetry += 1,
         }
         let open = (self.open + self.open_for_telemetry) as u64;
-        stats.open.set(open);
-        stats.open_max.raise(open);
+        self.shard.connections.open.set(open);
+        self.shard.connections.open_max.raise(open);
         let mut connection = Box::new(Connection::new(Socket::from(handle), door));
         // Nothing else is told by it, so no order with anything is needed.
         connection.set_number(self.numbered.fetch_add(1, Ordering::Relaxed) + 1);

@@ -5,7 +5,7 @@ use super::{Role, Worker};
 use crate::base::Instant;
 use crate::connection::{Given, Scarce};
 use crate::limits::GIVE_WAY_LOOK;
-use crate::ring::{Deadline, Io, Kernel, Owner};
+use crate::ring::{Deadline, Io, Kernel, Owner, Wake};
 
 impl<K: Kernel> Worker<K> {
     /// Asks as many connections to give way as wait, the longest idle first.
@@ -36,9 +36,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn idling_with(&self, scarce: Scarce, now: Instant) -> Vec<(Instant, Owner)> {
+        let rate = self.options.bounds.head_rate;
         let idles = |(index, role): (usize, &Role)| {
             let Role::Connection(connection) = role else { return None };
-            let since = connection.idles_with(scarce, now)?;
+            let since = connection.idles_with(scarce, rate, now)?;
             Some((since, self.reactor.owner_at(index as u32)?))
         };
         self.roles.iter().enumerate().filter_map(idles).collect()
@@ -48,6 +49,7 @@ impl<K: Kernel> Worker<K> {
         match self.with(owner, |connection, cx| connection.gives_way(scarce, cx)) {
             None | Some(Given::Done) => {}
             Some(Given::Cancel) => self.reactor.cancel_all(owner),
+            Some(Given::GoesOn) => self.step(owner, Wake::Turn),
             Some(Given::Ends(farewell)) => self.end(owner, farewell),
         }
     }

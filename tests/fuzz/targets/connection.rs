@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use pitcrew::cache::Directory;
-use pitcrew::connection;
+use pitcrew::base::Network;
+use pitcrew::connection::{self, Bounds, Seats};
 use pitcrew::engines::Kind;
+use pitcrew::http::forwarded::Trusted;
 use pitcrew::resource::{self, PageMemory, Site};
 use pitcrew::ring::simulated::{Client, Faults, ListenerId, Random, Simulated, World};
 use pitcrew::ring::{File, Options, Reactor, Socket};
@@ -36,7 +38,27 @@ fn plant(world: &World) {
     world.fifo("fifo");
 }
 
-fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
+/// Whoever asks comes from here.
+const PROXY: &str = "127.0.0.1";
+
+/// Rates, seats and proxies, each on or off by a bit.
+fn bounds(choice: u8) -> Bounds {
+    let on = |bit: u8| choice >> bit & 1 == 1;
+    let network = Network::new(PROXY.parse().expect("an address"), 32).expect("a network");
+    let networks = if on(3) || on(4) { vec![network] } else { Vec::new() };
+    Bounds {
+        head_rate: if on(0) { 500 } else { 0 },
+        send_rate: if on(1) { 1 << 16 } else { 0 },
+        rate_limit: if on(2) { 1 << 20 } else { 0 },
+        trusted: Arc::new(Trusted { unix: false, networks }),
+        proxy_header: on(4),
+        seats: on(5).then(|| Arc::new(Seats::new(1))),
+        pipeline_depth: if on(6) { 2 } else { Bounds::default().pipeline_depth },
+        ..Bounds::default()
+    }
+}
+
+fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, ListenerId) {
     plant(world);
     let shard = Shard::default();
     let options = Options {
@@ -91,7 +113,10 @@ fn worker(world: &World, engine: Kind) -> (Worker<Simulated>, ListenerId) {
             foresees: true,
         },
         listing_memory: Arc::new(PageMemory::new(1 << 20)),
-        connection: connection::Options::patient(engine, PATIENCE),
+        connection: connection::Options {
+            bounds,
+            ..connection::Options::patient(engine, PATIENCE)
+        },
         connections_max: 16,
         beyond: Beyond::Refuse,
         drain_timeout: PATIENCE,
@@ -121,14 +146,14 @@ fn settle(world: &World, worker: &mut Worker<Simulated>, client: &Client, got: &
 }
 
 fuzz_target!(|input: &[u8]| {
-    // Four bytes choose the engine, the seed of the faults and where the input is cut.
-    let Some((choice, input)) = input.split_at_checked(4) else { return };
+    // Five bytes choose the engine, the seed of the faults, where the input is cut, and the bounds.
+    let Some((choice, input)) = input.split_at_checked(5) else { return };
     let engine = Kind::ALL[usize::from(choice[0]) % Kind::ALL.len()];
     let world = World::new(u64::from(choice[1]));
     if choice[2] & 1 != 0 {
         world.set_faults(Faults::gentle(&mut Random::new(u64::from(choice[2]))));
     }
-    let (mut worker, listener) = worker(&world, engine);
+    let (mut worker, listener) = worker(&world, engine, bounds(choice[4]));
     let client = world.connect(listener, 1 << 20, 1 << 20);
     let mut received = Vec::new();
     for piece in input.chunks(1 + usize::from(choice[3]) * 8) {
@@ -137,8 +162,8 @@ fuzz_target!(|input: &[u8]| {
     }
     client.shut();
     settle(&world, &mut worker, &client, &mut received);
-    // Whatever was begun is over by now.
-    for _ in 0..4 {
+    // Whatever was begun is over by now, at the rate that it may have.
+    for _ in 0..8 {
         world.pass(PATIENCE);
         settle(&world, &mut worker, &client, &mut received);
     }
