@@ -395,18 +395,16 @@ impl Connection {
                 // What is owed need not wait for the disk; the request is looked at again after.
                 return self.send(cx);
             }
-            Answered::Waiting => {
-                self.phase = Phase::Resolving;
-                self.set_send_deadline(cx);
-                return WAIT;
-            }
-            Answered::NoBuffer => {
-                self.phase = Phase::Starved;
-                self.set_send_deadline(cx);
-                return WAIT;
-            }
+            Answered::Waiting => return self.waits_in(Phase::Resolving, cx),
+            Answered::NoBuffer => return self.waits_in(Phase::Starved, cx),
         }
         Next::Again
+    }
+
+    fn waits_in(&mut self, phase: Phase, cx: &mut Context<'_>) -> Next {
+        self.phase = phase;
+        self.set_send_deadline(cx);
+        WAIT
     }
 
     /// Reads the body of a request away. It lies behind the head, which stays for the answer.

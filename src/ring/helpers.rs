@@ -1,8 +1,8 @@
 //! The helper threads: a few for the whole process, which do what the ring cannot.
 //!
 //! Every ring puts its jobs into one queue and is told of their ends by its own [`Home`]. Which
-//! goes next is decided by `job/line.rs`: one job at most runs for each mount. While all helpers are
-//! at work and a job of another mount waits, a spare one is started, which ends when it has had
+//! goes next is decided by `job/line.rs`: one job at most runs for each mount. While all helpers
+//! are at work and a job of another mount waits, a spare one is started, which ends when it has had
 //! nothing to do for a while. The queue is as long as what the rings allow together
 //! ([`crate::limits::JOBS_MAX`] each).
 //!
