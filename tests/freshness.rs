@@ -99,3 +99,23 @@ fn without_watches_names_are_good_for_their_time() {
     assert_eq!(body(&server, "/file"), "404");
     assert_eq!(server.figure(&["cache", "watches"]), 0);
 }
+
+/// What is written in place or cut is seen by a look at the open file, which needs no watch.
+#[test]
+fn without_watches_a_file_that_is_written_in_place_is_seen() {
+    let scratch = Scratch::new();
+    let path = scratch.write("file", "one");
+    let options = ["--open-files-valid", "1h", "--watches", "0", "--workers", "1"];
+    let server = Server::start(&options, scratch.path());
+    // Asked for often enough to be kept, by whoever keeps it.
+    for _ in 0..4 {
+        assert_eq!(body(&server, "/file"), "one");
+    }
+    for text in ["another, longer one", "cut", "one again"] {
+        fs::write(&path, text).unwrap();
+        for _ in 0..4 {
+            assert_eq!(body(&server, "/file"), text);
+        }
+    }
+    assert_eq!(server.figure(&["cache", "watches"]), 0);
+}

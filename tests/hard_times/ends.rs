@@ -180,6 +180,30 @@ fn a_unix_socket_is_removed_at_the_end() {
     assert!(!path.exists(), "the socket is left behind");
 }
 
+/// A close of a listener resets who waits in its queue, so it accepts for a last time before.
+#[test]
+fn who_waits_in_the_queue_of_a_full_server_is_told_at_its_end() {
+    let scratch = tree();
+    let flags = ["--workers", "1", "--connections", "1", "--connections-beyond", "wait"];
+    let mut server = Server::start(&flags, scratch.path());
+    let mut held = server.connect();
+    held.serves().unwrap();
+    // What has begun gives its place to nobody.
+    held.send(b"GET /plain.txt HTTP/1.1\r\nHost: test\r\n");
+    let mut waiting: Vec<Wire> = (0..3).map(|_| server.connect()).collect();
+    for wire in &mut waiting {
+        wire.send(&get("/plain.txt", ""));
+    }
+    server.signal(Signal::TERM);
+    for (number, wire) in waiting.iter_mut().enumerate() {
+        let answer = wire.response().unwrap_or_else(|fault| panic!("{number}: {fault:?}"));
+        assert!([200, 503].contains(&answer.status), "{number}: {}", answer.status);
+    }
+    held.send(b"\r\n");
+    assert_eq!(held.response().unwrap().body, b"still here\n");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
 /// A request that was there before the signal is answered, also one whose connection was not yet
 /// accepted: its client could not know.
 #[test]

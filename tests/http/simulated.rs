@@ -534,6 +534,34 @@ fn drains(engine: Kind) {
     }
 }
 
+/// A close of the listener would reset who is queued there when the drain begins.
+#[test]
+fn who_is_queued_as_the_drain_begins_is_answered() {
+    let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+    // The accept that is in flight takes nobody, until it is cancelled.
+    machine.world.script(Technique::Accept, 0, Fault::Late(Duration::from_secs(60)));
+    machine.settle();
+    let lines: Vec<_> = (0..3).map(|_| machine.connect()).collect();
+    for line in &lines {
+        line.client.write(MARKER);
+    }
+    machine.settle();
+    assert_eq!((machine.world.befallen(), machine.worker.open()), (1, 0));
+    machine.control.set(State::Draining);
+    machine.world.add(machine.bell, 1);
+    let mut ended = false;
+    for _ in 0..20 {
+        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
+        ended |= machine.worker.turn().expect("the kernel is entered");
+    }
+    assert!(ended, "the worker has nothing left to do");
+    for mut line in lines {
+        line.received.extend(line.client.read(usize::MAX));
+        let answer = Wire::past(line.received).response().unwrap();
+        assert_eq!((answer.status, answer.says_close()), (200, true));
+    }
+}
+
 /// What a shortage or the disk keeps from being opened is not said to be missing, and may be there
 /// in a moment: 503 with Retry-After, and the connection goes on (RFC 9110 sections 15.6.4 and
 /// 10.2.3).

@@ -251,8 +251,10 @@ impl State {
 
     fn cancel(&mut self, token: u64, events: &mut Vec<Event>) {
         let found = self.active.iter().find(|(_, active)| active.token == token);
-        let Some(order) = found.map(|(order, _)| *order) else { return };
-        if self.random.chance(self.faults.race) {
+        let Some((&order, active)) = found else { return };
+        // The kernel tries an accept as it begins: what was queued then is taken before a cancel.
+        let tried = matches!(active.what, What::Accept { .. }) && active.due <= self.now;
+        if self.random.chance(self.faults.race) || tried {
             self.run(order, events);
         }
         if let Some(active) = self.active.remove(&order) {
