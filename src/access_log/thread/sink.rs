@@ -448,3 +448,24 @@ impl<P: Plumbing> Sink<P> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::real::Real;
+    use super::*;
+
+    #[test]
+    fn a_log_that_ends_says_what_is_missing_behind_its_last_record() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("access.log");
+        let sinks = vec![options::Place::Path(path.clone())];
+        let options = Arc::new(Options { sinks, ..Options::default() });
+        let mut sink = Sink::new(0, &options, &Arc::default(), &Real::new(None, 1));
+        sink.missing = 7;
+        sink.finish();
+        let mut expected = Vec::new();
+        marker::put_marker(&mut expected, options.format.escape(), 7);
+        assert!(std::fs::read(path).unwrap().ends_with(&expected));
+    }
+}
