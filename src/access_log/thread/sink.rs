@@ -432,8 +432,7 @@ impl<P: Plumbing> Sink<P> {
         self.end_batch();
         match self.target.take() {
             Some(Target::Program(program)) => {
-                let left = program.finish();
-                if let (Some(left), Some(unread)) = (left, self.unread.take()) {
+                if let (Some(left), Some(unread)) = (program.finish(), self.unread.take()) {
                     self.lost(unread.lost(left));
                 }
             }
