@@ -75,14 +75,10 @@ impl Request {
 
     /// The number of a message, and the request unless it is none.
     pub(super) fn of_message(message: &[u8]) -> (u32, Option<Self>) {
-        let Some((number, rest)) = message.split_first_chunk::<NUMBER_BYTES>() else {
-            return (0, None);
-        };
-        (u32::from_ne_bytes(*number), Self::of(rest))
+        read(message, Self::of)
     }
 
-    fn of(rest: &[u8]) -> Option<Self> {
-        let (kind, operand) = rest.split_first()?;
+    fn of(kind: u8, operand: &[u8]) -> Option<Self> {
         let path = || {
             let is_path = !operand.is_empty() && !operand.contains(&0);
             is_path.then(|| PathBuf::from(OsStr::from_bytes(operand)))
@@ -135,14 +131,10 @@ impl Answer {
 
     /// The number of a message, and the answer unless it is none.
     pub(super) fn of_message(message: &[u8]) -> (u32, Option<Self>) {
-        let Some((number, rest)) = message.split_first_chunk::<NUMBER_BYTES>() else {
-            return (0, None);
-        };
-        (u32::from_ne_bytes(*number), Self::of(rest))
+        read(message, Self::of)
     }
 
-    fn of(rest: &[u8]) -> Option<Self> {
-        let (kind, operand) = rest.split_first()?;
+    fn of(kind: u8, operand: &[u8]) -> Option<Self> {
         let text = || String::from_utf8_lossy(operand).into_owned();
         match kind {
             b'h' => Some(Self::Greeting(u64::from_ne_bytes(operand.try_into().ok()?))),
@@ -158,6 +150,15 @@ impl Answer {
             _ => None,
         }
     }
+}
+
+/// The number of a message, and what its kind and its operand are.
+fn read<T>(message: &[u8], of: impl FnOnce(u8, &[u8]) -> Option<T>) -> (u32, Option<T>) {
+    let Some((number, rest)) = message.split_first_chunk::<NUMBER_BYTES>() else {
+        return (0, None);
+    };
+    let one = rest.split_first().and_then(|(kind, operand)| of(*kind, operand));
+    (u32::from_ne_bytes(*number), one)
 }
 
 /// As much of a sentence as one message holds behind its number and its kind.
