@@ -4,6 +4,8 @@
 //! that turns from round to round. What the two runs of fio differ by is the noise of the machine
 //! (A/A). A lap agrees when the medians differ by at most a tenth, or by twice that noise.
 
+mod reports;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,8 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::reports::{output, rate_of_fio, rate_of_lab};
 use crate::failure::{Failure, during};
 use crate::machine::{self, Machine};
 use crate::plan::pitcrew_program;
@@ -330,46 +333,6 @@ impl Bench<'_> {
     }
 }
 
-/// What a program says. The inner error is its complaint.
-fn output(command: &mut Command) -> Result<Result<String, String>, Failure> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = during(&format!("run {program}"), command.output())?;
-    if output.status.success() {
-        return Ok(Ok(String::from_utf8_lossy(&output.stdout).into_owned()));
-    }
-    let said = [output.stderr, output.stdout].concat();
-    let said = String::from_utf8_lossy(&said);
-    let line = said.lines().find(|line| !line.is_empty()).unwrap_or("it says nothing");
-    Ok(Err(format!("{program} ended with {}: {line}", output.status)))
-}
-
-/// The bytes a second of the only lap of a report; why not, if it has none.
-fn rate_of_lab(told: &str, name: &str) -> Result<f64, String> {
-    let report: Value = serde_json::from_str(told).map_err(|error| format!("lab: {error}"))?;
-    let laps = report["laps"].as_array().map_or(&[][..], Vec::as_slice);
-    let lap = laps.iter().find(|lap| lap["lap"] == name).ok_or("the lab has no such lap")?;
-    match lap["figures"]["bytes_per_second"]["median"].as_f64() {
-        Some(rate) if lap["verdict"] == "raced" && rate > 0.0 => Ok(rate),
-        _ => {
-            let verdict = lap["verdict"].as_str().unwrap_or("without a verdict");
-            Err(format!("the lap is {verdict}: {}", lap["reason"].as_str().unwrap_or("no reason")))
-        }
-    }
-}
-
-/// The bytes a second of the only job. fio may say something before its report.
-fn rate_of_fio(told: &str, engine: &str) -> Result<f64, String> {
-    let start = told.find('{').ok_or_else(|| format!("fio {engine} made no report"))?;
-    let report: Value =
-        serde_json::from_str(&told[start..]).map_err(|error| format!("fio {engine}: {error}"))?;
-    let job = &report["jobs"][0];
-    match (job["error"].as_i64(), job["read"]["bw_bytes"].as_f64()) {
-        (Some(0), Some(rate)) if rate > 0.0 => Ok(rate),
-        (Some(code), _) if code != 0 => Err(format!("fio {engine}: error {code}")),
-        _ => Err(format!("fio {engine}: no rate in its report")),
-    }
-}
-
 fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "{:<10} {:<9} {:>10} {:>10} {:>7} {:>7}\n",
@@ -473,25 +436,6 @@ mod tests {
         assert!(agrees(115.0, &[90.0, 110.0, 90.0, 110.0, 90.0, 110.0]));
         assert!(!agrees(125.0, &[90.0, 110.0, 90.0, 110.0, 90.0, 110.0]));
         assert_eq!(judge(&[]), None);
-    }
-
-    #[test]
-    fn reports_are_understood() {
-        let report = |verdict: &str| {
-            format!(
-                r#"{{"laps":[{{"lap":"pread","verdict":"{verdict}","reason":"cold",
-                    "figures":{{"bytes_per_second":{{"median":5.5}}}}}}]}}"#
-            )
-        };
-        assert_eq!(rate_of_lab(&report("raced"), "pread"), Ok(5.5));
-        assert_eq!(rate_of_lab(&report("void"), "pread"), Err("the lap is void: cold".into()));
-        assert!(rate_of_lab(&report("raced"), "read").is_err());
-        let fio = r#"note: both iodepth >= 1 and synchronous I/O engine are selected
-            {"jobs":[{"error":0,"read":{"bw_bytes":12}}]}"#;
-        assert_eq!(rate_of_fio(fio, "sync"), Ok(12.0));
-        let failed = r#"{"jobs":[{"error":22,"read":{"bw_bytes":0}}]}"#;
-        assert_eq!(rate_of_fio(failed, "sync"), Err("fio sync: error 22".into()));
-        assert!(rate_of_fio("", "sync").is_err());
     }
 
     #[test]
