@@ -9,11 +9,13 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::{End, Launch, Listening, PATIENCE, Pattern, Scratch, Server, Stop, eventually, get};
+use common::{
+    End, Launch, Listening, Manager, PATIENCE, Pattern, Scratch, Server, Stop, eventually, get,
+};
 use pitcrew::sys::Exchange;
 use pitcrew::sys::hand_over::Waiting;
 use rustix::process::Signal;
@@ -422,16 +424,9 @@ fn connections_of_an_address_count_on_over_a_reload() {
 #[test]
 fn a_service_manager_is_told() {
     let site = Site::new("");
-    let path = site.scratch.join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let heard = || {
-        let mut text = [0; 200];
-        let count = manager.recv(&mut text).unwrap();
-        String::from_utf8(text[..count].to_vec()).unwrap()
-    };
-    let launch = site.launch(&[]).variable("NOTIFY_SOCKET", path.to_str().unwrap());
-    let mut server = launch.start();
+    let manager = Manager::at(site.scratch.join("notify"));
+    let heard = || manager.hears();
+    let mut server = manager.of(site.launch(&[])).start();
     assert_eq!(heard(), "READY=1");
     server.signal(Signal::HUP);
     assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));

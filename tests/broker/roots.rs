@@ -2,13 +2,12 @@
 //! others.
 
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use std::io::{Read, Write};
 
 use crate::common::{
-    PATIENCE, Server, broker_of, children_of, eventually, get, is_running, skipped,
+    Manager, Server, broker_of, children_of, eventually, get, is_running, skipped,
 };
 use crate::{Site, ask, can_confine, kill, reload};
 use rustix::process::Signal;
@@ -199,16 +198,9 @@ fn a_service_manager_is_told_which_process_serves() {
         return;
     }
     let site = Site::new("root = \"../root\"\n");
-    let path = site.scratch.join("conf/notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let heard = || {
-        let mut text = [0; 200];
-        let count = manager.recv(&mut text).unwrap();
-        String::from_utf8(text[..count].to_vec()).unwrap()
-    };
-    let launch = site.launch(&[]).variable("NOTIFY_SOCKET", path.to_str().unwrap());
-    let mut server = launch.start();
+    let manager = Manager::at(site.scratch.join("conf/notify"));
+    let heard = || manager.hears();
+    let mut server = manager.of(site.launch(&[])).start();
     assert_eq!(heard(), "READY=1");
     site.rewrite("root = \"../other\"\n");
     server.signal(Signal::HUP);

@@ -6,6 +6,7 @@
 //! - [`multipart`]: bodies of several parts, read as strictly
 //! - [`Pattern`], [`Digest`]: bytes and their hashes, streamed, so that no large body is held
 //! - [`browser`]: a real browser, by WebDriver
+//! - [`Manager`]: who is told when a server is ready
 //! - [`Scratch`]: a root below the target directory, gone with the value
 //!
 //! No test asserts a time. [`PATIENCE`] only turns a hang into a failure.
@@ -16,6 +17,7 @@
 pub mod browser;
 mod confine;
 mod content;
+mod manager;
 pub mod multipart;
 mod process;
 #[path = "../quarantine/mod.rs"]
@@ -26,6 +28,7 @@ mod wire;
 
 pub use confine::{Group, with_little_memlock, without_io_uring, without_seccomp};
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
+pub use manager::Manager;
 pub use process::{broker_of, children_of, is_running};
 pub use scratch::Scratch;
 pub use server::{Launch, Listening, Server, figure};
