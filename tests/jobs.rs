@@ -1,7 +1,10 @@
-//! What is slow beside the ring, and what it may hold up: helper threads, disks, the log.
+//! What is slow beside the ring, and what it may hold up: helper threads, disks, the log,
+//! clients that take their time.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "jobs/drains.rs"]
+mod drains;
 #[path = "jobs/freshness.rs"]
 mod freshness;
 #[path = "jobs/hangs.rs"]

@@ -90,6 +90,10 @@ impl<K: Kernel> Worker<K> {
         let gave_way = self.cache.give_way(self.reactor.now()) || self.end_longest_idle();
         let listener = &mut self.listeners[index];
         listener.starved = true;
+        // A drain closes no listener that has not taken in its queue: the next try is the last one
+        // in its place. Connections that end make room for it, and the end of the time limit, or of
+        // everything else, is that of the listener.
+        listener.last = false;
         let owner = listener.owner;
         if gave_way {
             // They are closed with the next entry into the kernel.

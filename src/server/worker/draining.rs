@@ -51,19 +51,21 @@ impl<K: Kernel> Worker<K> {
 
     /// Takes in what is queued at a listener, then closes it: a close with connections queued
     /// resets them. A cancelled accept may have left some; one that begins takes all there are
-    /// before its own cancel, which comes right behind it.
+    /// before its own cancel, which comes right behind it. One that finds no descriptor is tried
+    /// again (`accepting.rs`).
     pub(super) fn accept_the_rest(&mut self, index: usize) {
         let listener = &mut self.listeners[index];
         let socket = listener.socket.take_if(|_| listener.last);
         if socket.is_some() {
             return;
         }
-        listener.last = true;
         let Some(socket) = listener.socket.clone() else { return };
         let (owner, op) = (listener.owner, Op::Accept { listener: socket, once: false });
         let started = self.reactor.io(owner).start(op);
-        // A busy ring wakes the listener in the next turn, which then closes it.
-        self.listeners[index].accepting = matches!(started, Start::Submitted(_));
+        let listener = &mut self.listeners[index];
+        listener.accepting = matches!(started, Start::Submitted(_));
+        // A busy ring wakes the listener in the next turn, which tries again.
+        listener.last = !matches!(started, Start::Busy(_));
         self.reactor.cancel_all(owner);
     }
 

@@ -1,0 +1,83 @@
+//! A whole worker over the simulated kernel that is told to end while it has no descriptor for
+//! those who wait in the queue of its listener.
+
+use pitcrew::ring::Technique;
+use pitcrew::ring::simulated::{Client, Fault, World};
+use pitcrew::server::State;
+use rustix::io::Errno;
+
+use super::worker::Rig;
+
+const BYTES: usize = 1 << 20;
+
+/// Two clients that have every descriptor and read nothing, and others behind them.
+fn starved() -> (Rig, [Client; 2], Vec<Client>) {
+    let world = World::new(3);
+    world.file("large.bin", vec![7; BYTES]);
+    let mut rig = Rig::with_mounts(world, Vec::new());
+    let mut slow = || {
+        let client = rig.world.connect(rig.listener, 1 << 16, 4096);
+        client.write(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+        while client.available() == 0 {
+            rig.turn();
+        }
+        client
+    };
+    let slow = [slow(), slow()];
+    rig.world.set_bounds(rig.world.descriptors(), 256, 1 << 16);
+    // An open that finds nothing needs no descriptor.
+    let waiting: Vec<_> = (0..5).map(|_| rig.ask("/none")).collect();
+    while rig.shard.connections.accepts_starved.read() == 0 {
+        rig.turn();
+    }
+    assert_eq!(rig.shard.connections.accepted.read(), 2);
+    (rig, slow, waiting)
+}
+
+fn drain(rig: &Rig) {
+    rig.control.set(State::Draining);
+    rig.world.add(rig.bell, 1);
+}
+
+#[test]
+fn who_waits_for_a_descriptor_at_the_end_is_served_as_connections_end() {
+    for again in [false, true] {
+        let (mut rig, slow, waiting) = starved();
+        drain(&rig);
+        for _ in 0..20 {
+            rig.turn();
+        }
+        assert_eq!(rig.shard.connections.accepted.read(), 2);
+        // Once more in between, as when others of the process are faster.
+        if again {
+            rig.world.script_every(Technique::Accept, 2, Fault::Fail(Errno::MFILE));
+        }
+        let mut taken = [0; 2];
+        let mut ended = false;
+        while !ended {
+            for (client, taken) in slow.iter().zip(&mut taken) {
+                *taken += client.read(BYTES).len();
+            }
+            ended = rig.worker.turn().unwrap();
+        }
+        assert!(taken.iter().all(|taken| *taken > BYTES), "{taken:?}: what had begun was cut");
+        for (number, client) in waiting.iter().enumerate() {
+            let answer = String::from_utf8_lossy(&client.read(400)).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{number}, {again}: {answer:?}");
+        }
+        assert_eq!(rig.shard.connections.accepted.read(), 7);
+    }
+}
+
+#[test]
+fn where_none_ends_the_time_limit_does() {
+    let (mut rig, slow, waiting) = starved();
+    let begun = rig.world.now();
+    drain(&rig);
+    while !rig.worker.turn().unwrap() {}
+    assert!(rig.world.now().since(begun).as_secs() < 2);
+    assert_eq!(rig.shard.connections.accepted.read(), 2);
+    assert!(waiting.iter().all(|client| client.available() == 0));
+    drop((slow, rig.worker));
+    assert_eq!(rig.world.in_flight(), 0);
+}
