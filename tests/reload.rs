@@ -280,6 +280,35 @@ fn a_successor_that_does_not_come_up_changes_nothing() {
     assert_eq!(fs::read(&precious).unwrap(), b"x");
 }
 
+#[test]
+fn of_two_new_processes_one_takes_over_and_the_other_says_why_it_does_not() {
+    let site = Site::new("");
+    let place = site.scratch.join("hand-over");
+    let name = place.display().to_string();
+    let launch = site.launch(&["--hand-over", &name]);
+    let mut server = launch.start();
+    eventually("it waits there", || place.exists().then_some(()));
+    // The first one has the listeners, and is about to serve.
+    let first = Exchange::ask(&place, PATIENCE).unwrap().unwrap();
+    first.send(b"pitcrew hand-over 1", &[]).unwrap();
+    while first.receive().unwrap().0 != b"that is all" {}
+    let (status, told) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| launch.refused());
+        // At that path: who listens, the first one, and the second behind it.
+        eventually("the second one waits", || {
+            let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+            (sockets.lines().filter(|line| line.ends_with(&name)).count() == 3).then_some(())
+        });
+        let own = std::process::id().to_ne_bytes();
+        first.send(&[&b"serving"[..], &own].concat(), &[]).unwrap();
+        second.join().unwrap()
+    });
+    assert_eq!(first.receive().unwrap().0, b"leaving");
+    assert_eq!(status.code(), Some(5), "{told}");
+    assert!(told.contains("another process takes its place; start this one again"), "{told}");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
 /// What a predecessor says, until its successor serves.
 fn hand_to_whoever_asks(
     waiting: &Waiting,

@@ -5,6 +5,7 @@
 //! started, is sent every listener, starts its workers on them, and says that it serves. Only then
 //! does the first one leave the path and drain. Whatever goes wrong before that leaves it serving.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,6 +33,9 @@ const LEAVING: &[u8] = b"leaving";
 const STAYING: &[u8] = b"leaving and staying";
 /// The line to the process that was started, kept by an earlier successor.
 const ELDER: &[u8] = b"elder";
+
+/// What it comes to when the line ends before its time.
+const TAKEN: &str = "it ended, or another process takes its place; start this one again";
 
 /// The server whose place this one takes.
 pub(super) struct Predecessor {
@@ -87,8 +91,13 @@ impl Predecessor {
             Fault::HandOver(path.clone(), format!("the server there does not answer: {error}"))
         };
         let mut elder = None;
-        exchange.send(HELLO, &[]).map_err(|error| failed(&error))?;
-        let (hello, _) = exchange.receive().map_err(|error| failed(&error))?;
+        let hello = exchange.send(HELLO, &[]).and_then(|()| exchange.receive());
+        let hello = match hello {
+            Ok((hello, _)) if hello.is_empty() => return Err(failed(&TAKEN)),
+            // It has closed the place with this one in the queue.
+            Err(error) if has_gone(&error) => return Err(failed(&TAKEN)),
+            told => told.map_err(|error| failed(&error))?.0,
+        };
         if hello != HELLO {
             return Err(failed(&"it speaks another language; stop it and start this one"));
         }
@@ -134,10 +143,18 @@ impl Predecessor {
         match left {
             Ok((message, _)) if message == LEAVING => Ok(self.elder),
             Ok((message, _)) if message == STAYING => Ok(Some(Elder::new(self.exchange))),
+            Ok((message, _)) if message.is_empty() => {
+                Err(Fault::HandOver(self.path, format!("the server there does not leave: {TAKEN}")))
+            }
             Ok(_) => Err(Fault::HandOver(self.path, "the server there does not leave".to_owned())),
             Err(error) => Err(Fault::HandOver(self.path, error.to_string())),
         }
     }
+}
+
+/// Whether an error says that nobody is at the other end any more.
+fn has_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// One address: the kind of its listeners, the address as it was asked for, and all its sockets.
@@ -408,4 +425,71 @@ fn hand_over(
     let (word, _) = exchange.receive()?;
     let number = word.strip_prefix(SERVING).and_then(|rest| rest.try_into().ok());
     Ok(number.map(u32::from_ne_bytes).filter(|process| *process != 0))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn succession() -> Succession {
+        Succession::new(Listeners::default(), None, &ServiceManager::default())
+    }
+
+    /// A successor that was started, and has heard everything but the last word.
+    fn started(succession: &Succession) -> Exchange {
+        let (line, other) = Exchange::pair(PATIENCE).unwrap();
+        succession.hand_to(Exchange::adopt(other, PATIENCE).unwrap()).unwrap();
+        line.send(HELLO, &[]).unwrap();
+        assert_eq!(line.receive().unwrap().0, HELLO);
+        assert_eq!(line.receive().unwrap().0, END);
+        line
+    }
+
+    fn serves(line: &Exchange, process: u32) -> Vec<u8> {
+        line.send(&[SERVING, &process.to_ne_bytes()].concat(), &[]).unwrap();
+        line.receive().unwrap().0
+    }
+
+    fn fails(succession: &Succession) {
+        while !succession.has_failed() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_successor_that_ends_before_it_serves_is_no_success() {
+        let succession = succession();
+        drop(started(&succession));
+        fails(&succession);
+        assert_eq!(succession.was_taken(), None);
+        assert!(!succession.stays().unwrap());
+        // One that ends in the middle of a word, or says another one, neither.
+        for word in [SERVING, &b"serving\0\0\0\0"[..], b"leaving"] {
+            let line = started(&succession);
+            line.send(word, &[]).unwrap();
+            fails(&succession);
+            assert_eq!(succession.was_taken(), None, "{word:?}");
+        }
+        // The next one may take over.
+        let line = started(&succession);
+        assert_eq!(serves(&line, 7), STAYING);
+        assert_eq!(succession.was_taken(), Some(7));
+        assert!(succession.stays().unwrap() && !succession.has_failed());
+    }
+
+    #[test]
+    fn of_two_successors_at_once_one_takes_over_and_the_other_is_let_go() {
+        let succession = succession();
+        let (slow, fast) = (started(&succession), started(&succession));
+        assert_eq!(serves(&fast, 7), STAYING);
+        assert_eq!(serves(&slow, 8), b"", "its line is closed");
+        fails(&succession);
+        assert_eq!(succession.was_taken(), Some(7));
+        assert!(succession.stays().unwrap());
+    }
 }

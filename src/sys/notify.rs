@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The service manager, if there is one that wants to be told.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ServiceManager(Option<(UnixDatagram, SocketAddr)>);
 
 impl ServiceManager {
