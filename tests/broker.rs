@@ -2,6 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+// A part of what it can do is for others.
+#[allow(dead_code)]
+#[path = "cold_disks/disk.rs"]
+mod disk;
+#[path = "broker/hangs.rs"]
+mod hangs;
 #[path = "broker/impostor.rs"]
 mod impostor;
 #[path = "broker/places.rs"]

@@ -121,6 +121,9 @@ fn inside(directory: &Path) {
     let parent = rustix::process::getppid();
     let other = rustix::process::setpriority_process(parent, 19);
     assert_eq!(other, Err(rustix::io::Errno::PERM), "those of another process are not");
+    let other = rustix::process::prlimit(parent, rustix::process::Resource::Nofile, limits);
+    assert_eq!(other, Err(rustix::io::Errno::PERM), "nor are its limits");
+    denied("another process", forked());
     println!("nothing could be opened");
     if std::env::var(DEED).is_ok_and(|deed| deed == "ring") {
         try_a_ring(&outside, &listener, &datagrams);
@@ -161,6 +164,18 @@ fn try_a_ring(outside: &Path, listener: &std::net::TcpListener, datagrams: &std:
     assert_eq!(done(&mut ring, &send.build()), 4);
     let mut heard = [0; 8];
     assert_eq!(datagrams.recv(&mut heard).unwrap(), 4);
+}
+
+/// Makes another process, which ends at once.
+#[allow(unsafe_code)]
+fn forked() -> std::io::Result<()> {
+    // SAFETY: the child does nothing but end, by a call that may be made in it.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()),
+        // SAFETY: nothing of the parent is run down.
+        0 => unsafe { libc::_exit(0) },
+        _ => Ok(()),
+    }
 }
 
 /// What becomes of one operation.

@@ -10,14 +10,20 @@ use pitcrew::sys::Exchange;
 use rustix::process::Signal;
 
 /// A broker of its own, and the line to it.
-fn broker(site: &Site) -> (Child, Exchange) {
+pub(crate) fn broker(site: &Site) -> (Child, Exchange) {
+    let (child, line, _) = greeted(site);
+    (child, line)
+}
+
+/// The same, and the digest of the configuration that it says it has read.
+fn greeted(site: &Site) -> (Child, Exchange, Vec<u8>) {
     let (line, other) = Exchange::pair(PATIENCE).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pitcrew"));
     command.args(["--config", site.file.to_str().unwrap()]).env("_PITCREW_ROLE", "broker");
     let child = command.stdin(Stdio::from(other)).stderr(Stdio::null()).spawn().unwrap();
     let (number, kind, digest, passed) = answer(&line);
     assert_eq!((number, kind, digest.len(), passed), (0, b'h', 8, 0), "it has read it");
-    (child, line)
+    (child, line, digest)
 }
 
 /// The number of a request, the kind of the answer, its text, and how many descriptors came.
@@ -28,10 +34,34 @@ fn answer(line: &Exchange) -> (u32, u8, Vec<u8>, usize) {
 }
 
 fn ask(line: &Exchange, number: u32, request: &[u8]) -> (u8, usize) {
-    line.send(&[&number.to_ne_bytes()[..], request].concat(), &[]).unwrap();
-    let (of, kind, _, passed) = answer(line);
-    assert_eq!(of, number);
+    let (kind, _, passed) = told(line, number, request);
     (kind, passed)
+}
+
+/// The same with the text of the answer.
+pub(crate) fn told(line: &Exchange, number: u32, request: &[u8]) -> (u8, String, usize) {
+    line.send(&[&number.to_ne_bytes()[..], request].concat(), &[]).unwrap();
+    let (of, kind, text, passed) = answer(line);
+    assert_eq!(of, number);
+    (kind, String::from_utf8_lossy(&text).into_owned(), passed)
+}
+
+#[test]
+fn a_greeting_tells_which_configuration_was_read() {
+    let log = |name: &str| format!("root = \"../root\"\naccess-log = [\"/log/{name}\"]\n");
+    let site = Site::new(&log("a"));
+    let greeting = || {
+        let (mut child, line, digest) = greeted(&site);
+        drop(line);
+        assert!(child.wait().unwrap().success());
+        digest
+    };
+    let first = greeting();
+    assert_eq!(greeting(), first, "two processes that read the same agree");
+    site.rewrite(&log("b"));
+    assert_ne!(greeting(), first);
+    site.rewrite(&log("a"));
+    assert_eq!(greeting(), first);
 }
 
 #[test]
@@ -118,7 +148,8 @@ fn a_place_a_path_and_one_successor_are_given_as_they_are_named() {
     line.send(&[&8u32.to_ne_bytes()[..], b"s"].concat(), &[]).unwrap();
     let (message, mut passed) = line.receive().unwrap();
     assert_eq!((message[4], passed.len()), (b'g', 1));
-    assert_eq!(ask(&line, 9, b"s"), (b'f', 0));
+    let second = (b'f', "a successor is starting already".to_owned(), 0);
+    assert_eq!(told(&line, 9, b"s"), second);
     let successor = Exchange::adopt(passed.remove(0), PATIENCE).unwrap();
     assert_eq!(successor.receive().unwrap().0, b"pitcrew hand-over 1");
     drop(successor);
