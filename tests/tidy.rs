@@ -266,6 +266,7 @@ fn every_program_looks_for_writes_to_freed_memory() {
         ("src/main.rs", "#[cfg(debug_assertions)]\n"),
         ("src/lib.rs", "#[cfg(all(test, debug_assertions, not(miri)))]\n"),
         ("tests/quarantine/mod.rs", "#[cfg(debug_assertions)]\n"),
+        ("loadtest/src/main.rs", "#[cfg(all(test, debug_assertions))]\n"),
     ] {
         let text = std::fs::read_to_string(root().join(path)).unwrap();
         assert!(text.contains(&format!("{condition}{allocator}")), "{path} has no allocator");

@@ -59,6 +59,10 @@ use scenario::Scenario;
 use servers::{Contestant, Ground};
 use site::Scratch;
 
+#[cfg(all(test, debug_assertions))]
+#[global_allocator]
+static ALLOCATOR: pitcrew::sys::Quarantine = pitcrew::sys::Quarantine;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let interrupted = Arc::new(AtomicBool::new(false));
