@@ -388,6 +388,19 @@ pub const PIPE_BYTES: u32 = 256 * 1024;
 /// of 1 MiB cost the server 15 % more: two short turns leave more of the transmission to it.
 pub const TURN_BYTES: u32 = 1024 * 1024;
 
+/// Bytes that all large bodies of a worker move in a turn, before those whose turn has not come
+/// wait for the next one: others then wait for this and one turn of a connection at most, a third
+/// of a millisecond.
+pub const SHARED_TURN_BYTES: u32 = 512 * 1024;
+
+/// Turns in a row in which no large body is moved because small requests and answers have just
+/// been started: as many as one takes from its first byte to its last.
+pub const LINE_PUT_OFF_MAX: u32 = 2;
+
+/// A body of at most so many bytes does not wait for its turn: 64 of them at once are less than
+/// what a moment of downloads was before.
+pub const SHORT_BODY_BYTES: u64 = 128 * 1024;
+
 // access log
 
 /// Sinks of the access log: a file, a program, the standard output and one more.

@@ -135,6 +135,12 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
     let before = skipped.len();
     let planned = plan::able(scenarios, plans, scratch.path(), &mut skipped);
     let passed_over = skipped.len() - before;
+    if planned.iter().any(|(scenario, _)| scenario.shares_core()) && !process::may_hurry() {
+        let line = "the priority of oha: chrt(1) may not give it one, so that latencies beside \
+                    others have its waits for its own core in them";
+        eprintln!("SKIPPED {line}");
+        skipped.push(line.to_owned());
+    }
     let series = Series {
         arguments,
         planned: &planned,

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Error};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// How long a process may take to end when it is asked.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+/// What gives a program a priority in real time.
+const CHRT: &str = "chrt";
 /// How often a process is looked at while it is waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
@@ -47,7 +50,9 @@ impl Process {
         doors: &[PathBuf],
         output: &Path,
     ) -> io::Result<Self> {
-        let name = Path::new(command.get_program()).display().to_string();
+        // One that is hurried comes behind the two words that say how.
+        let hurried = (command.get_program() == CHRT).then(|| command.get_args().nth(2)).flatten();
+        let name = Path::new(hurried.unwrap_or(command.get_program())).display().to_string();
         let mut command = through(doors, command);
         let file = File::create(output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
@@ -152,6 +157,25 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// A program that gets its core as soon as it asks for it, before all that is not real-time
+/// (chrt(1)). It is for a generator that takes little of it and shares it with others: else it
+/// waits for their slices, some milliseconds each, and takes that for the server.
+pub(crate) fn hurried(program: &str) -> Command {
+    let mut command = Command::new(CHRT);
+    command.args(["--fifo", "1", program]);
+    command
+}
+
+/// Whether the machine lets this program have that.
+pub(crate) fn may_hurry() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    *MAY.get_or_init(|| {
+        let mut command = hurried("true");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// A command that enters control groups before it becomes the one that is meant.

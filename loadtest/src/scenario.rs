@@ -145,6 +145,11 @@ pub(crate) const BUILT_IN: [(&str, &str); 22] = [
 ];
 
 impl Scenario {
+    /// Whether its generator has to ask at a rate while others use the same core.
+    pub(crate) fn shares_core(&self) -> bool {
+        self.background.is_some() && matches!(self.generator, Generator::Oha)
+    }
+
     /// A scenario by name, or from the file at a path that ends in `.toml`.
     pub(crate) fn find(wanted: &str) -> Result<Self, String> {
         if let Some((name, text)) = BUILT_IN.into_iter().find(|(name, _)| *name == wanted) {

@@ -19,6 +19,7 @@ mod load;
 mod lookup;
 mod open_files;
 mod queue;
+mod residency;
 mod starved;
 mod stats;
 mod tenure;

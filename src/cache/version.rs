@@ -7,10 +7,11 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::hot::Body;
+use super::residency::ResidentParts;
 use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::limits::{RESIDENCY_KEPT, SETTLED_COARSE, SETTLED_FINE};
+use crate::limits::{SETTLED_COARSE, SETTLED_FINE};
 use crate::ring::{Ask, Completion, Facts, File, Io, Op, Start};
 
 /// An open regular file, with facts asked of this very descriptor.
@@ -38,15 +39,7 @@ pub struct Version {
     /// Whether the last block that was read of it was not kept.
     unkept: Cell<bool>,
     /// What of it was last found in the page cache.
-    resident: Cell<Resident>,
-}
-
-/// A part of a file that was in the page cache.
-#[derive(Clone, Copy, Debug, Default)]
-struct Resident {
-    start: u64,
-    end: u64,
-    since: Instant,
+    resident: ResidentParts,
 }
 
 /// The lines of an answer with a file, and a note of who made them.
@@ -103,7 +96,7 @@ impl Version {
             asked: Cell::default(),
             sent: Cell::default(),
             unkept: Cell::default(),
-            resident: Cell::default(),
+            resident: ResidentParts::default(),
         }
     }
 
@@ -228,30 +221,12 @@ impl Version {
     /// Up to where the file was found in the page cache from an offset on, so short a time ago that
     /// it is taken to be there still.
     pub fn resident_until(&self, offset: u64, io: &dyn Io) -> Option<u64> {
-        let Resident { start, end, .. } = self.kept(io)?;
-        (start..end).contains(&offset).then_some(end)
+        self.resident.until(offset, io.now(), io.pressed())
     }
 
-    /// Takes note that a part was found in the page cache just now. Parts that meet are kept as
-    /// one, for as long as the older is good.
+    /// Takes note that a part was found in the page cache just now.
     pub fn note_resident(&self, part: Range<u64>, io: &dyn Io) {
-        let mut now = Resident { start: part.start, end: part.end, since: io.now() };
-        if let Some(kept) = self.kept(io)
-            && kept.start <= now.end
-            && now.start <= kept.end
-        {
-            let whole = now.start <= kept.start && kept.end <= now.end;
-            now.start = now.start.min(kept.start);
-            now.end = now.end.max(kept.end);
-            now.since = if whole { now.since } else { kept.since };
-        }
-        self.resident.set(now);
-    }
-
-    fn kept(&self, io: &dyn Io) -> Option<Resident> {
-        let kept = self.resident.get();
-        let young = io.now().since(kept.since) < RESIDENCY_KEPT && kept.since > io.pressed();
-        (kept.end > 0 && young).then_some(kept)
+        self.resident.note(part, io.now(), io.pressed());
     }
 
     /// The lines that were made for this file under this key, or fresh ones, which are kept.

@@ -143,6 +143,7 @@ mod tests {
             pipes_max: 1,
             pipe_bytes: 4096,
             turn_bytes: 4096,
+            shared_turn_bytes: 4096,
         };
         Reactor::new(World::new(1).kernel(), options, Stats::default().into(), |_, _| None).unwrap()
     }

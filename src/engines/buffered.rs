@@ -191,6 +191,12 @@ impl Buffered {
         }
     }
 
+    /// Whether there is something to start, as far as this body goes.
+    fn has_more_to_start(&self) -> bool {
+        let sends = self.sending.is_none() && (self.rest.is_some() || self.ready.is_some());
+        sends || (!self.reading && self.ready.is_none() && self.read < self.body.count)
+    }
+
     /// The next operation that can be started now.
     fn next_op(&mut self, io: &mut dyn Io) -> Option<Op> {
         if let Some(op) = self.parked.take() {
@@ -236,6 +242,10 @@ impl Engine for Buffered {
             self.forget(io);
         }
         while self.end.is_none() {
+            let moves = self.parked.is_none() && self.has_more_to_start();
+            if moves && io.allowance(self.body.count, self.read > 0) == 0 {
+                return Step::Yielded;
+            }
             let Some(op) = self.next_op(io) else { break };
             match io.start(op) {
                 Start::Submitted(_) => {}

@@ -107,7 +107,12 @@ impl Engine for Copy {
         {
             return step;
         }
-        while let Some(op) = self.next_op(io) {
+        loop {
+            let reads = self.sending.is_none() && self.ready.is_none() && self.parked.is_none();
+            if reads && io.allowance(self.body.count, self.read > 0) == 0 {
+                return Step::Yielded;
+            }
+            let Some(op) = self.next_op(io) else { return Step::Waiting };
             match io.start(op) {
                 Start::Executed(completion) => {
                     if let Some(step) = self.take(completion) {
@@ -125,7 +130,6 @@ impl Engine for Copy {
                 }
             }
         }
-        Step::Waiting
     }
 
     fn progress(&self) -> Progress {

@@ -265,6 +265,10 @@ impl Engine for Direct {
         if self.sending && self.parked.is_none() {
             return Step::Waiting;
         }
+        let begun = self.progress.body > 0;
+        if self.left() > 0 && io.allowance(self.body.count, begun) == 0 {
+            return Step::Yielded;
+        }
         match self.next_op(io) {
             Err(step) => step,
             Ok(op) => match io.start(op) {

@@ -39,11 +39,12 @@ impl Sendfile {
 
     /// Bytes that can be sent now: within the budget, and in the page cache.
     fn next_count(&mut self, io: &mut dyn Io) -> Result<u32, Step> {
-        let count = self.left().min(u64::from(*io.budget())) as u32;
+        let begun = self.progress.body > 0;
+        let count = self.left().min(u64::from(io.allowance(self.body.count, begun))) as u32;
         if count == 0 {
             return Err(Step::Yielded);
         }
-        let (offset, begun) = (self.body.offset + self.progress.body, self.progress.body > 0);
+        let offset = self.body.offset + self.progress.body;
         self.residency.resident(&self.body, offset, count, begun, io)
     }
 
@@ -76,7 +77,7 @@ impl Sendfile {
     }
 
     /// Counts what a transfer did; says how the body ends if it does.
-    fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
+    fn take(&mut self, completion: Completion) -> Option<Step> {
         let Some(Op::Sendfile { head, .. }) = completion.op else {
             unreachable!("the engine starts nothing else")
         };
@@ -88,8 +89,6 @@ impl Sendfile {
                 self.progress.body += u64::from(count);
                 self.progress.not_copied += u64::from(count);
                 assert!(self.progress.body <= self.body.count, "no more is sent than asked");
-                let budget = io.budget();
-                *budget = budget.saturating_sub(count);
                 (self.left() == 0).then_some(Step::Finished)
             }
             // EINVAL, ENOSYS: the file or the socket does not know the call.
@@ -118,7 +117,7 @@ impl Engine for Sendfile {
             match io.start(op) {
                 Start::Executed(completion) => {
                     self.full_in_vain = 0;
-                    if let Some(step) = self.take(completion, io) {
+                    if let Some(step) = self.take(completion) {
                         return self.end(step, io);
                     }
                 }

@@ -71,12 +71,14 @@ impl Splice {
     fn fill(&mut self, empty: Option<PipeLease>, io: &mut dyn Io) -> Result<Op, Step> {
         let capacity = empty.as_ref().map_or(u32::MAX, PipeLease::capacity);
         let left = self.body.count - self.taken_in;
-        let count = left.min(u64::from(capacity.min(*io.budget()))) as u32;
+        let begun = self.taken_in > 0;
+        let allowance = io.allowance(self.body.count, begun);
+        let count = left.min(u64::from(capacity.min(allowance))) as u32;
         if count == 0 {
             self.pipe = empty;
             return Err(Step::Yielded);
         }
-        let (offset, begun) = (self.body.offset + self.taken_in, self.taken_in > 0);
+        let offset = self.body.offset + self.taken_in;
         let count = self.residency.resident(&self.body, offset, count, begun, io)?;
         let pipe = match empty.map_or_else(|| io.pipe(), Ok) {
             Ok(pipe) => pipe,
@@ -100,7 +102,7 @@ impl Splice {
         Step::Waiting
     }
 
-    fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
+    fn take(&mut self, completion: Completion) -> Option<Step> {
         match completion.op {
             Some(Op::SpliceIn { pipe, .. }) => {
                 self.pipe = Some(pipe);
@@ -138,8 +140,6 @@ impl Splice {
                         self.doubled = self.doubled.saturating_sub(count);
                         self.progress.not_copied += u64::from(count);
                         assert!(self.progress.body <= self.taken_in, "out comes what went in");
-                        let budget = io.budget();
-                        *budget = budget.saturating_sub(count);
                         (self.progress.body == self.body.count).then_some(Step::Finished)
                     }
                     Err(errno) => Some(Step::Failed(BodyError::Send(errno))),
@@ -166,7 +166,7 @@ impl Engine for Splice {
             };
             match io.start(op) {
                 Start::Executed(completion) => {
-                    if let Some(step) = self.take(completion, io) {
+                    if let Some(step) = self.take(completion) {
                         return self.end(step, io);
                     }
                 }

@@ -71,8 +71,9 @@ pub trait Io {
     /// Leases a pipe.
     fn pipe(&mut self) -> Result<PipeLease, NoPipe>;
 
-    /// Bytes that the owner may still move inline in this turn.
-    fn budget(&mut self) -> &mut u32;
+    /// Bytes that the owner may still move in this turn, of a body of so many in all; 0 when
+    /// others come first: then it yields, and a turn comes. What it starts is counted.
+    fn allowance(&mut self, body: u64, begun: bool) -> u32;
 
     /// What may be expected of the files of a mount.
     fn mount_kind(&self, mount: u64) -> MountKind;

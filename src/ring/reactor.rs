@@ -18,6 +18,7 @@ mod jobs;
 mod mounts;
 mod rests;
 mod table;
+mod turns;
 mod view;
 
 pub use view::OwnerIo;
@@ -33,6 +34,7 @@ use self::jobs::Jobs;
 use self::mounts::Mounts;
 use self::rests::{Rests, says_writable};
 use self::table::can_be_repeated;
+use self::turns::{Allowance, Turns};
 use super::buffer::BufferPool;
 use super::handle::{Closing, Descriptor};
 use super::io::{Event, Kernel, Pool, Wait};
@@ -55,8 +57,10 @@ pub struct Options {
     pub pipes_max: usize,
     /// Bytes asked for a pipe.
     pub pipe_bytes: u32,
-    /// Bytes that an owner may move inline in a turn.
+    /// Bytes of a body that an owner may move in a turn.
     pub turn_bytes: u32,
+    /// Bytes of large bodies that are moved in a turn before no further one has its own.
+    pub shared_turn_bytes: u32,
 }
 
 /// Names an owner; never used twice.
@@ -93,9 +97,7 @@ struct OwnerState {
     due: bool,
     /// The tick of the owner's valid entry in the wheel.
     wheel: Option<Tick>,
-    budget: u32,
-    /// The turn the budget is for, in its low bits.
-    turn: u32,
+    allowance: Allowance,
     waits_to_write: bool,
     /// How long it rested last in place of a poll that would complete at once.
     rested: Duration,
@@ -125,6 +127,7 @@ pub struct Reactor<K: Kernel> {
     /// Who waits for a buffer, by pool, for a pipe, and for room for a job.
     starved: [VecDeque<Owner>; JOBS + 1],
     again: Vec<Owner>,
+    turns: Turns,
     wakes: VecDeque<(Owner, Wake)>,
     events: Vec<Event>,
     /// What completed when the queue was handed over in the middle of a turn.
@@ -181,6 +184,7 @@ impl<K: Kernel> Reactor<K> {
             transfers: 0,
             starved: Default::default(),
             again: Vec::new(),
+            turns: Turns::default(),
             wakes: VecDeque::new(),
             events: Vec::new(),
             early: Vec::new(),
@@ -260,7 +264,7 @@ impl<K: Kernel> Reactor<K> {
     /// The next wake of this turn.
     pub fn next_wake(&mut self) -> Option<(Owner, Wake)> {
         loop {
-            let (owner, wake) = self.wakes.pop_front()?;
+            let Some((owner, wake)) = self.wakes.pop_front() else { return self.next_in_line() };
             let Some(state) = self.owners.get_mut(owner) else { continue };
             // A deadline that was set anew since it passed is void: what came before it in this
             // turn was what it waited for.
@@ -314,7 +318,8 @@ impl<K: Kernel> Reactor<K> {
         let before = self.kernel.now();
         self.note_turn(before.since(self.now));
         // What still waits to be closed found the table full: an event will make room.
-        let idle = self.again.is_empty() && self.wakes.is_empty() && self.early.is_empty();
+        let nobody_waits = self.again.is_empty() && self.turns.nobody_waits();
+        let idle = nobody_waits && self.wakes.is_empty() && self.early.is_empty();
         let wait = match idle {
             true => {
                 let next = [self.wheel.next(before), self.rests.next(before)];
@@ -334,6 +339,7 @@ impl<K: Kernel> Reactor<K> {
         self.now = self.kernel.now();
         self.wall = self.kernel.wall();
         self.turn = self.turn.wrapping_add(1);
+        self.turns.begin(self.options.shared_turn_bytes);
         for event in events.drain(..) {
             self.take_event(event);
         }
@@ -416,8 +422,7 @@ impl OwnerState {
             deadline: None,
             due: false,
             wheel: None,
-            budget: 0,
-            turn: 0,
+            allowance: Allowance::default(),
             waits_to_write: false,
             rested: Duration::ZERO,
             waits_for_turn: false,

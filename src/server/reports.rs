@@ -175,6 +175,7 @@ mod tests {
                 pipes_max: 1,
                 pipe_bytes: 4096,
                 turn_bytes: 4096,
+                shared_turn_bytes: 4096,
             };
             let kernel = World::new(1).kernel();
             let mut reactor = Reactor::new(kernel, options, Arc::default(), |_, _| None).unwrap();

@@ -321,7 +321,7 @@ impl<K: Kernel> Worker<K> {
         self.idle.note(owner.index, idles.then(|| self.reactor.now()));
         match turn {
             Turn::Waiting => {}
-            Turn::Yielded => self.reactor.wake_next_turn(owner),
+            Turn::Yielded => self.reactor.stand_in_line(owner),
             Turn::Finished(farewell) => self.end(owner, farewell),
         }
     }

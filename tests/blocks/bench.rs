@@ -104,6 +104,7 @@ impl Bench {
             pipes_max: 1,
             pipe_bytes: 4096,
             turn_bytes: 1 << 20,
+            shared_turn_bytes: 1 << 20,
         };
         let kernel = world.kernel();
         let mut reactor = Reactor::new(kernel, options, Arc::clone(&ring), |_, _| Some(0)).unwrap();

@@ -114,6 +114,7 @@ pub(crate) fn options() -> Options {
         pipes_max: 2,
         pipe_bytes: 65_536,
         turn_bytes: TURN_BYTES,
+        shared_turn_bytes: TURN_BYTES,
     }
 }
 
@@ -216,7 +217,10 @@ impl<K: Kernel> Rig<K> {
             assert!(after.head >= before.head && after.body >= before.body, "progress goes on");
             assert!(after.head <= task.head as u64 && after.body <= task.size, "to the end");
             in_this_turn += after.body - before.body;
-            assert!(in_this_turn <= u64::from(TURN_BYTES), "{in_this_turn} bytes in one turn");
+            assert!(
+                in_this_turn <= u64::from(TURN_BYTES),
+                "{kind}, {task:?}: {in_this_turn} bytes in one turn"
+            );
             match step {
                 Step::Finished | Step::Failed(_) => break step,
                 Step::Declined(why) => {
@@ -231,7 +235,7 @@ impl<K: Kernel> Rig<K> {
                     wake = Wake::Begin;
                     continue;
                 }
-                Step::Yielded => self.reactor.wake_next_turn(self.owner),
+                Step::Yielded => self.reactor.stand_in_line(self.owner),
                 Step::Waiting | Step::Blocked => {}
             }
             wake = loop {

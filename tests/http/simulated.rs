@@ -22,6 +22,7 @@ use pitcrew::{cache, config, limits};
 use rustix::io::Errno;
 
 #[path = "faults.rs"]
+mod fairness;
 mod faults;
 #[path = "limits.rs"]
 mod limited;
@@ -118,6 +119,7 @@ impl Machine {
             pipes_max: 4,
             pipe_bytes: limits::PIPE_BYTES,
             turn_bytes: limits::TURN_BYTES,
+            shared_turn_bytes: limits::SHARED_TURN_BYTES,
         };
         let mut reactor =
             Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| registered)

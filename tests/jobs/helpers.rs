@@ -82,6 +82,7 @@ impl Rig {
             pipes_max: 1,
             pipe_bytes: 4096,
             turn_bytes: 1,
+            shared_turn_bytes: 1,
         };
         let stats = Arc::new(Stats::default());
         let mut reactor = Reactor::new(uring, options, Arc::clone(&stats), |_, _| None).unwrap();

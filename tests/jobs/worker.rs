@@ -146,6 +146,7 @@ impl Rig {
             pipes_max: 4,
             pipe_bytes: 65_536,
             turn_bytes: 512 << 10,
+            shared_turn_bytes: 512 << 10,
         };
         let shard = Shard::default();
         let mut reactor =

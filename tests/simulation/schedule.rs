@@ -466,6 +466,7 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
         pipes_max: count(3),
         pipe_bytes: 1 << 18,
         turn_bytes: *random.pick(&[1000, 50_000, 1 << 19]),
+        shared_turn_bytes: *random.pick(&[1000, 50_000, 1 << 19]),
     }
 }
 

@@ -7,12 +7,15 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Load, Task};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::site::Site;
 
 pub(super) fn run(task: &Task<'_>) -> io::Result<Load> {
     let rate = task.scenario.rate.expect("a scenario for this generator has a rate");
-    let mut command = Command::new("oha");
+    let mut command = match task.scenario.shares_core() && process::may_hurry() {
+        true => process::hurried("oha"),
+        false => Command::new("oha"),
+    };
     command.args(["--no-tui", "--output-format", "json", "--latency-correction"]);
     command.args(["-q", &rate.to_string(), "-z", &format!("{}s", task.seconds)]);
     command.args(["-c", &task.scenario.connections.to_string()]);

@@ -25,6 +25,7 @@ impl<K: Kernel> Reactor<K> {
         if !self.mounts.have_room_for(&op) {
             return self.wait_for_mount(owner, op);
         }
+        self.note_submission(owner, &op);
         let operation = InFlight {
             owner,
             op: Some(op),
@@ -83,6 +84,8 @@ impl<K: Kernel> Reactor<K> {
             return Start::Busy(op);
         }
         let sends_file = matches!(op, Op::Sendfile { .. } | Op::SpliceIn { .. });
+        let moves_body =
+            matches!(op, Op::Sendfile { .. } | Op::SpliceOut { .. } | Op::Pread { .. });
         self.transfers += u32::from(sends_file);
         let technique = Technique::of(&op);
         self.inline_count = self.inline_count.wrapping_add(1);
@@ -94,6 +97,9 @@ impl<K: Kernel> Reactor<K> {
             && let Some(state) = self.owners.get_mut(owner)
         {
             state.rested = Duration::ZERO;
+        }
+        if let (Ok(count), true) = (result, moves_body) {
+            self.spend(owner, count);
         }
         let took = timed.then(|| self.kernel.now().since(before));
         self.stats.count(technique, result, took);

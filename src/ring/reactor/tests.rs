@@ -3,6 +3,7 @@
 mod deadlines;
 mod scarcity;
 mod sending;
+mod turns;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ impl Rig {
             pipes_max: 2,
             pipe_bytes: 65_536,
             turn_bytes: 100_000,
+            shared_turn_bytes: 100_000,
         };
         let stats = Arc::new(Stats::default());
         let reactor = Reactor::new(world.kernel(), options, stats, |_, _| Some(0)).unwrap();

@@ -96,15 +96,8 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         Err(NoPipe::Later)
     }
 
-    fn budget(&mut self) -> &mut u32 {
-        let turn = self.reactor.turn;
-        let full = self.reactor.options.turn_bytes;
-        let state = self.reactor.owners.get_mut(self.owner).expect("a view is of a living owner");
-        if state.turn != turn {
-            state.turn = turn;
-            state.budget = full;
-        }
-        &mut state.budget
+    fn allowance(&mut self, body: u64, begun: bool) -> u32 {
+        self.reactor.allow(self.owner, body, begun)
     }
 
     fn mount_kind(&self, mount: u64) -> MountKind {

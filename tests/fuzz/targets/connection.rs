@@ -74,6 +74,7 @@ fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, Li
         pipes_max: 4,
         pipe_bytes: limits::PIPE_BYTES,
         turn_bytes: limits::TURN_BYTES,
+        shared_turn_bytes: limits::SHARED_TURN_BYTES,
     };
     let reactor = Reactor::new(world.kernel(), options, Arc::clone(&shard.ring), |_, _| Some(0));
     let mut reactor = reactor.expect("memory for the pools");
