@@ -340,16 +340,6 @@ impl Op {
             _ => 0,
         }
     }
-
-    /// Bytes of bodies that it copies while the ring is entered, at most.
-    pub(super) fn copies(&self) -> u32 {
-        match self {
-            Self::Read { range, .. } => range.end - range.start,
-            Self::Send { bytes, .. } => bytes.len() as u32,
-            Self::SendMsg { parts, .. } => parts.len() as u32,
-            _ => 0,
-        }
-    }
 }
 
 /// The number of a watched directory, given by the kernel.

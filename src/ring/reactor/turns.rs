@@ -141,7 +141,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn note_submission(&mut self, owner: Owner, op: &Op) {
         match op {
             Op::Read { .. } | Op::Send { .. } | Op::SendMsg { .. } if self.moves_large(owner) => {
-                self.spend(owner, op.copies());
+                self.spend(owner, copies(op));
             }
             Op::ReadHead { .. } | Op::Send { .. } | Op::SendMsg { .. } => {
                 self.turns.hurries = true;
@@ -159,5 +159,15 @@ impl<K: Kernel> Reactor<K> {
         if allowance.shared {
             self.turns.left = self.turns.left.saturating_sub(bytes);
         }
+    }
+}
+
+/// Bytes that an operation copies while the ring is entered, at most.
+fn copies(op: &Op) -> u32 {
+    match op {
+        Op::Read { range, .. } => range.end - range.start,
+        Op::Send { bytes, .. } => bytes.len() as u32,
+        Op::SendMsg { parts, .. } => parts.len() as u32,
+        _ => 0,
     }
 }
