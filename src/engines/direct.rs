@@ -265,20 +265,22 @@ impl Engine for Direct {
         if self.sending && self.parked.is_none() {
             return Step::Waiting;
         }
-        let begun = self.progress.body > 0;
-        if self.left() > 0 && io.allowance(self.body.count, begun) == 0 {
+        let op = match self.next_op(io) {
+            Err(step) => return step,
+            Ok(op) => op,
+        };
+        // What is to be read has been asked for: only the send waits for its turn.
+        if io.allowance(self.body.count, self.progress.body > 0) == 0 {
+            self.parked = Some(op);
             return Step::Yielded;
         }
-        match self.next_op(io) {
-            Err(step) => step,
-            Ok(op) => match io.start(op) {
-                Start::Submitted(_) => Step::Waiting,
-                Start::Busy(op) | Start::Blocked(op, _) => {
-                    self.parked = Some(op);
-                    Step::Waiting
-                }
-                Start::Executed(done) => unreachable!("a send belongs to the ring: {done:?}"),
-            },
+        match io.start(op) {
+            Start::Submitted(_) => Step::Waiting,
+            Start::Busy(op) | Start::Blocked(op, _) => {
+                self.parked = Some(op);
+                Step::Waiting
+            }
+            Start::Executed(done) => unreachable!("a send belongs to the ring: {done:?}"),
         }
     }
 

@@ -5,7 +5,8 @@
 //!   for a page that is still being read; but it looks at one page a step, and FUSE, network file
 //!   systems, overlayfs and tmpfs refuse it. Where cachestat tells nothing, each page is a step
 //! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read;
-//!   so it can only say no. It answers the owner of the file and who may write to it, and knows
+//!   so it can only say no, and leaves everything as it is, while a read that finds nothing has the
+//!   kernel begin to read. It answers the owner of the file and who may write to it, and knows
 //!   nothing of what overlayfs passes on
 //! - a mapping and mincore(2) tell for each page whether it was read; for the owner of the file
 //!   and for who may write to it only, as it says yes to everything else
@@ -32,8 +33,9 @@ pub const STEP_BYTES: u64 = 64 * 1024;
 /// Its number, which is the same on every architecture that Rust knows.
 const SYS_CACHESTAT: libc::c_long = 451;
 
-/// Whether `count` bytes at `offset` can be read without waiting. Where some cannot, this starts
-/// read-ahead on most file systems. What lies after the end of the file is as good as there.
+/// Whether `count` bytes at `offset` can be read without waiting. Where some cannot, and cachestat
+/// does not say so before, this starts read-ahead on most file systems. What lies after the end of
+/// the file is as good as there.
 ///
 /// # Errors
 ///
@@ -54,24 +56,22 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     if count == 0 {
         return Ok(true);
     }
-    // The first page before all: it is the whole of a small file, and tells whether the file
-    // system answers at all.
     let last = offset + count - 1;
     let (mut at, mut step) = (offset, STEP_BYTES);
+    if last / page_bytes() > offset / page_bytes() {
+        match misses(fd, offset, count) {
+            Some(true) => return Ok(false),
+            Some(false) => {}
+            // Nobody else tells of the pages between two steps.
+            None => step = page_bytes(),
+        }
+    }
     loop {
         match positional::probe(fd, at)? {
             Residency::Resident => {}
             Residency::PastEnd => return Ok(true),
             Residency::Cold => return Ok(false),
             Residency::Unknown => return Err(Error::Kernel(Errno::OPNOTSUPP)),
-        }
-        if at == offset && last / page_bytes() > offset / page_bytes() {
-            match misses(fd, offset, count) {
-                Some(true) => return Ok(false),
-                Some(false) => {}
-                // Nobody else tells of the pages between two steps.
-                None => step = page_bytes(),
-            }
         }
         if at == last {
             return Ok(true);
@@ -180,6 +180,8 @@ mod tests {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         if mapped(&file, 100_000, 1) == Ok(false) {
             assert_eq!(read_ahead(&file, 100_000, 100_000), Ok(false));
+            let untouched = misses(&file, 100_000, 1);
+            assert_ne!(untouched, Some(false), "to ask has brought nothing in");
         }
     }
 
