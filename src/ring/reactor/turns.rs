@@ -141,7 +141,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn note_submission(&mut self, owner: Owner, op: &Op) {
         match op {
             Op::Read { .. } | Op::Send { .. } | Op::SendMsg { .. } if self.moves_large(owner) => {
-                self.spend(owner, copies(op));
+                self.spend(owner, moves(op));
             }
             Op::ReadHead { .. } | Op::Send { .. } | Op::SendMsg { .. } => {
                 self.turns.hurries = true;
@@ -162,12 +162,13 @@ impl<K: Kernel> Reactor<K> {
     }
 }
 
-/// Bytes that an operation copies while the ring is entered, at most.
-fn copies(op: &Op) -> u32 {
+/// Bytes that an operation moves while the ring is entered, at most. A send that copies takes as
+/// long as a transfer by reference of twice as much.
+fn moves(op: &Op) -> u32 {
     match op {
         Op::Read { range, .. } => range.end - range.start,
-        Op::Send { bytes, .. } => bytes.len() as u32,
-        Op::SendMsg { parts, .. } => parts.len() as u32,
+        Op::Send { bytes, .. } => 2 * bytes.len() as u32,
+        Op::SendMsg { parts, .. } => 2 * parts.len() as u32,
         _ => 0,
     }
 }
