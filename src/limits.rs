@@ -12,6 +12,7 @@ mod commands;
 mod disks;
 mod lab;
 mod memory;
+mod turns;
 
 pub use blocks::*;
 pub use broker::*;
@@ -20,6 +21,7 @@ pub use commands::*;
 pub use disks::*;
 pub use lab::*;
 pub use memory::*;
+pub use turns::*;
 
 // ring
 
@@ -383,24 +385,6 @@ pub const PIPES_MAX: usize = 512;
 
 /// Bytes asked for a pipe. Each splice then moves enough that its system calls weigh little.
 pub const PIPE_BYTES: u32 = 256 * 1024;
-
-/// Bytes that a connection moves inline in a turn before the others go on. Half of it made a body
-/// of 1 MiB cost the server 15 % more: two short turns leave more of the transmission to it.
-pub const TURN_BYTES: u32 = 1024 * 1024;
-
-/// Bytes that all large bodies of a worker move in a turn, before those whose turn has not come
-/// wait for the next one: others then wait for two turns of a connection at most, half of a
-/// millisecond. Of twice as much the p99 of a small file beside 64 downloads by `uring` was 4.3
-/// times that alone, of half as much the p99 of mixed sizes was twice that of nginx.
-pub const SHARED_TURN_BYTES: u32 = 1024 * 1024;
-
-/// Turns in a row in which no large body is moved because small requests and answers have just
-/// been started. With 2, and half of the bytes, large files came late where small ones never end.
-pub const LINE_PUT_OFF_MAX: u32 = 1;
-
-/// A body of at most so many bytes does not wait for its turn: 64 of them at once are less than
-/// what a moment of downloads was before.
-pub const SHORT_BODY_BYTES: u64 = 128 * 1024;
 
 // access log
 

@@ -21,8 +21,9 @@ use pitcrew::telemetry::Shard;
 use pitcrew::{cache, config, limits};
 use rustix::io::Errno;
 
-#[path = "faults.rs"]
+#[path = "fairness.rs"]
 mod fairness;
+#[path = "faults.rs"]
 mod faults;
 #[path = "limits.rs"]
 mod limited;
