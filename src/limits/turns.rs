@@ -14,6 +14,6 @@ pub const SHARED_TURN_BYTES: u32 = 1024 * 1024;
 /// been started. With 2, and half of the bytes, large files came late where small ones never end.
 pub const LINE_PUT_OFF_MAX: u32 = 1;
 
-/// A body of at most so many bytes does not wait for its turn: it takes some twenty microseconds, no
-/// more than the request for it.
+/// A body of at most so many bytes does not wait for its turn: it takes some twenty microseconds,
+/// no more than the request for it.
 pub const SHORT_BODY_BYTES: u64 = 128 * 1024;
