@@ -97,7 +97,7 @@ impl Connection {
                 Some(Farewell::SendTimeout) => self.gives_up_starved(cx),
                 Some(farewell) => self.throw_out(farewell, cx),
             },
-            (Deadline::Send, Phase::Sending | Phase::Body(..) | Phase::Standing) => {
+            (Deadline::Send, Phase::Sending(_) | Phase::Body(..) | Phase::Standing) => {
                 match self.looks_at_pace(cx) {
                     None => WAIT,
                     Some(Farewell::DiskTimeout) => self.give_up_the_disk(cx),

@@ -3,7 +3,7 @@
 //! They lie in one buffer: the small one, or the large one when they did not fit there. Without
 //! bytes there is no buffer.
 
-use crate::limits::{HEAD_BUFFER_BYTES, READ_BYTES_MIN};
+use crate::limits::READ_BYTES_MIN;
 use crate::ring::{Io, Lease, Pool, Scatter};
 
 /// See the module.
@@ -33,9 +33,7 @@ impl Input {
 
     /// Which pool the buffer is of that holds bytes.
     pub(super) fn holds(&self) -> Option<Pool> {
-        let is_small = |buffer: &Lease| buffer.len() <= HEAD_BUFFER_BYTES;
-        let small = self.buffer.as_ref().map(is_small)?;
-        Some(if small { Pool::Head } else { Pool::LargeHead })
+        self.buffer.as_ref()?.pool()
     }
 
     /// Gives up the first `count` bytes, and the buffer with the last of them.
@@ -125,7 +123,7 @@ impl Input {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::limits::LARGE_HEAD_BUFFER_BYTES;
+    use crate::limits::{HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES};
     use crate::ring::simulated::{Simulated, World};
     use crate::ring::{Options, Reactor, Stats};
 

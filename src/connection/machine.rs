@@ -165,8 +165,8 @@ impl Connection {
             next = match &self.phase {
                 Phase::Awaiting(_) => self.await_input(cx),
                 Phase::Parsing => self.parse(cx),
-                Phase::Reading(_) | Phase::Resolving | Phase::Starved | Phase::Sending => WAIT,
-                Phase::Pausing | Phase::Standing => WAIT,
+                Phase::Reading(_) | Phase::Resolving | Phase::Starved => WAIT,
+                Phase::Sending(_) | Phase::Pausing | Phase::Standing => WAIT,
                 Phase::Body(..) => self.step_body(Wake::Turn, cx),
             };
         }

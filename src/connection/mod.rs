@@ -29,6 +29,6 @@ mod visitor;
 pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question, Via};
 pub use machine::{Connection, Turn};
 pub use options::{Bounds, Options};
-pub use relief::{Given, Scarce};
+pub use relief::Given;
 pub use seats::{Seats, Taken};
 pub use stats::{Farewell, Stage, Stats};

@@ -28,9 +28,18 @@ pub(super) struct Pace {
     /// When the answer made progress, and until when it must have made more.
     progress_at: Instant,
     progress_until: Instant,
+    /// The last look at its client, since bytes last moved.
+    look: Option<Look>,
     window: Option<Window>,
     /// When the next part may be sent.
     free_at: Instant,
+}
+
+/// What a client had not acknowledged, and when.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at: Instant,
+    queued: u32,
 }
 
 /// A time in which a client must take so much.
@@ -48,9 +57,22 @@ impl Pace {
         self.window = None;
     }
 
-    /// Since when the client has taken nothing.
+    /// When bytes last moved. A client that takes some steadily shows nothing of it until a third
+    /// of its socket is free: then looks tell.
     pub(super) fn idle_since(&self) -> Instant {
         self.progress_at
+    }
+
+    /// When its client was last looked at, since bytes last moved.
+    pub(super) fn looked_at(&self) -> Option<Instant> {
+        self.look.map(|look| look.at)
+    }
+
+    /// Looks at the client, which has not acknowledged so much. Whether it has taken nothing of
+    /// what lay ready for it at the look before.
+    pub(super) fn looks(&mut self, queued: u32, now: Instant) -> bool {
+        let before = self.look.replace(Look { at: now, queued });
+        before.is_some_and(|before| before.queued > 0 && queued >= before.queued)
     }
 
     /// When this has to be looked at again.
@@ -70,6 +92,7 @@ impl Connection {
     /// From now on the answer must make progress.
     pub(super) fn set_send_deadline(&mut self, cx: &mut Context<'_>) {
         self.unacknowledged = None;
+        self.pace.look = None;
         self.pace.progress_at = cx.io.now();
         self.pace.progress_until = cx.io.now() + cx.options.send_timeout;
         cx.io.deadline(Some((Deadline::Send, self.pace.next())));

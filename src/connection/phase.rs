@@ -18,6 +18,7 @@
 use super::stats::Stage;
 use crate::engines::{Engine, Kind};
 use crate::http::body::Discard;
+use crate::ring::Pool;
 
 /// Where a connection is.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ pub(super) enum Phase {
     Resolving,
     /// A buffer for an answer is waited for.
     Starved,
-    /// The kernel sends bytes.
-    Sending,
+    /// The kernel sends bytes. With the pool of the buffer that some of them lie in, if they do.
+    Sending(Option<Pool>),
     /// An engine sends a part of a file.
     Body(Box<dyn Engine>, Kind),
     /// The next part of an answer may not be sent yet.
@@ -55,7 +56,7 @@ impl Phase {
             },
             Self::Resolving => Stage::Resolving,
             Self::Starved => Stage::Starved,
-            Self::Parsing | Self::Sending => Stage::Sending,
+            Self::Parsing | Self::Sending(_) => Stage::Sending,
             Self::Body(..) => Stage::Body,
             Self::Pausing => Stage::Paused,
             Self::Standing => Stage::Standing,

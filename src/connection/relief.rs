@@ -9,8 +9,12 @@
 //! a request whose disk does not answer       503, and the connection ends
 //! requests behind an answer on its way       they are dropped; it ends with that answer
 //! a part of a file on its way                it is read again when the socket has room
-//! bytes that are nowhere else on their way   the connection ends, later than the others
+//! bytes that are nowhere else on their way   the connection ends, later than the others, and if
+//!                                            its client has acknowledged nothing between two looks
 //! ```
+//!
+//! Only who holds something of the kind is asked. What is shared or kept elsewhere, as a listing or
+//! a body of the hot cache, is held by nobody who sends it.
 
 use rustix::io::Errno;
 
@@ -20,37 +24,18 @@ use super::pace::time_for;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
 use crate::base::Instant;
-use crate::engines::{BodyError, Kind, Step};
+use crate::engines::{BodyError, Step};
 use crate::http::refusal::Refusal;
 use crate::limits::{GIVE_WAY_AFTER, GIVE_WAY_FOR_GOOD_AFTER, GIVE_WAY_HALF_AFTER, HEAD_RATE};
-use crate::ring::Pool;
-
-/// What others wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scarce {
-    /// A buffer.
-    Buffer(Pool),
-    /// A pipe.
-    Pipe,
-}
-
-impl Scarce {
-    /// All that clients can hold.
-    pub const ALL: [Self; 6] = [
-        Self::Buffer(Pool::Head),
-        Self::Buffer(Pool::LargeHead),
-        Self::Buffer(Pool::Answer),
-        Self::Buffer(Pool::Body),
-        Self::Buffer(Pool::Block),
-        Self::Pipe,
-    ];
-}
+use crate::ring::{Pool, Scarce};
 
 /// How a connection gave way.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// It holds nothing of it any more, or nothing that can be given.
+    /// Not at all: its client is not the one who is waited for, or may be taking what lies ready.
+    Nothing,
+    /// It holds nothing of it any more.
     Done,
     /// What the kernel has of it is to be cancelled: then it does.
     Cancel,
@@ -67,48 +52,53 @@ impl Connection {
     /// A head that comes more slowly than `head_rate` does nothing, however often a byte of it
     /// comes; 0 stands for the usual rate.
     pub fn idles_with(&self, scarce: Scarce, head_rate: u64, now: Instant) -> Option<Instant> {
-        let (since, patience) = match (scarce, &self.phase) {
-            (
-                Scarce::Buffer(pool @ (Pool::Head | Pool::LargeHead)),
-                phase @ (Phase::Awaiting(Purpose::Head | Purpose::Body(_))
-                | Phase::Resolving
-                | Phase::Sending
-                | Phase::Body(..)
-                | Phase::Pausing
-                | Phase::Standing),
-            ) => {
-                if self.input.holds()? != pool {
-                    return None;
-                }
-                let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
-                let patience = match phase {
-                    // It waits for the disk, and its client for us.
-                    Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
-                    Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => {
-                        GIVE_WAY_AFTER
-                    }
-                    _ if silent => GIVE_WAY_AFTER,
-                    Phase::Awaiting(_) => GIVE_WAY_HALF_AFTER,
-                    _ => GIVE_WAY_FOR_GOOD_AFTER,
-                };
-                (self.request.begun, patience)
+        match scarce {
+            Scarce::Buffer(pool @ (Pool::Head | Pool::LargeHead)) => {
+                self.idles_with_input(pool, head_rate, now)
             }
-            (Scarce::Buffer(Pool::Answer | Pool::Body), Phase::Sending) => {
-                (self.pace.idle_since(), GIVE_WAY_FOR_GOOD_AFTER)
+            scarce => self.idles_with_output(scarce, now),
+        }
+    }
+
+    fn idles_with_input(&self, pool: Pool, head_rate: u64, now: Instant) -> Option<Instant> {
+        if self.input.holds()? != pool {
+            return None;
+        }
+        let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
+        let patience = match &self.phase {
+            // It waits for the disk, and its client for us.
+            Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
+            Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => GIVE_WAY_AFTER,
+            Phase::Awaiting(Purpose::Head | Purpose::Body(_)) => {
+                if silent { GIVE_WAY_AFTER } else { GIVE_WAY_HALF_AFTER }
             }
-            (_, Phase::Body(_, kind)) => {
-                // What goes before the body lies nowhere else.
-                if !self.can_begin_anew() {
-                    (self.pace.idle_since(), GIVE_WAY_FOR_GOOD_AFTER)
-                } else if holds(*kind, scarce) {
-                    (self.pace.idle_since(), GIVE_WAY_AFTER)
-                } else {
-                    return None;
-                }
+            Phase::Sending(_) | Phase::Body(..) | Phase::Pausing | Phase::Standing => {
+                if silent { GIVE_WAY_AFTER } else { GIVE_WAY_FOR_GOOD_AFTER }
             }
+            Phase::Awaiting(Purpose::Linger(_))
+            | Phase::Reading(_)
+            | Phase::Parsing
+            | Phase::Starved => return None,
+        };
+        let since = self.request.begun;
+        (now.since(since) >= patience).then_some(since)
+    }
+
+    fn idles_with_output(&self, scarce: Scarce, now: Instant) -> Option<Instant> {
+        let for_good = match &self.phase {
+            Phase::Sending(lie_in) if lie_in.map(Scarce::Buffer) == Some(scarce) => true,
+            // What goes before the body lies nowhere else.
+            Phase::Body(engine, _) if engine.holds(scarce) => !self.can_begin_anew(),
             _ => return None,
         };
-        (now.since(since) >= patience).then_some(since)
+        let since = self.pace.idle_since();
+        let (from, patience) = match self.pace.looked_at() {
+            // The first look ends nothing.
+            None => (since, GIVE_WAY_AFTER),
+            Some(at) if for_good => (at, GIVE_WAY_FOR_GOOD_AFTER),
+            Some(at) => (at, GIVE_WAY_AFTER),
+        };
+        (now.since(from) >= patience).then_some(since)
     }
 
     /// Gives way. Only for who idles with something of the kind.
@@ -130,11 +120,11 @@ impl Connection {
             self.farewell = self.farewell.or(Some(Farewell::Closed));
             return Given::Done;
         }
-        // If nothing lies ready for the client it is not the one who is waited for.
-        if self.ask_unacknowledged(cx).is_none_or(|queued| queued == 0) {
-            return Given::Done;
-        }
+        let queued = self.ask_unacknowledged(cx).unwrap_or(0);
+        let takes_nothing = self.pace.looks(queued, cx.io.now());
         match &self.phase {
+            // If nothing lies ready for the client it is not the one who is waited for.
+            _ if queued == 0 => Given::Nothing,
             Phase::Body(engine, _) if self.can_begin_anew() => {
                 if engine.in_flight() > 0 {
                     self.gives_way = true;
@@ -143,10 +133,11 @@ impl Connection {
                 let _ = self.stand(cx);
                 Given::Done
             }
-            _ => {
+            _ if takes_nothing => {
                 let _ = self.throw_out(Farewell::Crowded, cx);
                 Given::Ends(Farewell::Crowded)
             }
+            _ => Given::Nothing,
         }
     }
 
@@ -196,15 +187,5 @@ impl Connection {
         cx.stats.given_way.add(1);
         cx.io.wait_to_write(self.socket.clone());
         WAIT
-    }
-}
-
-/// Whether an engine may hold something of the kind for a client that takes nothing.
-fn holds(kind: Kind, scarce: Scarce) -> bool {
-    match scarce {
-        Scarce::Buffer(Pool::Body) => matches!(kind, Kind::Uring | Kind::Direct | Kind::Copy),
-        Scarce::Buffer(Pool::Block) => kind.keeps_blocks(),
-        Scarce::Pipe => kind == Kind::Splice,
-        Scarce::Buffer(_) => false,
     }
 }

@@ -38,8 +38,9 @@ impl Connection {
                 let bytes = self.part_of_bytes(bytes, cx);
                 let most = self.gathered_max(cx);
                 let (parts, more) = self.outbox.gather(bytes, most);
+                let lie_in = parts.pool();
                 match cx.io.start(parts.send_to(self.socket.clone(), more)) {
-                    Start::Submitted(_) => self.phase = Phase::Sending,
+                    Start::Submitted(_) => self.phase = Phase::Sending(lie_in),
                     Start::Busy(op) | Start::Blocked(op, _) => {
                         self.outbox.put_back(Gather::of_send(op));
                         self.phase = Phase::Starved;

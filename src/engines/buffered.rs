@@ -15,11 +15,11 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::contract::{Body, BodyError, Decline, Engine, Progress, Step};
+use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_pool};
 use super::left_behind::LeftBehind;
 use super::residency::begins_resident;
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
-use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Wake};
 
 /// What bodies are read from.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ struct Block {
 #[derive(Debug)]
 pub(super) struct Buffered {
     body: Body,
+    /// Which pool the buffer is of that the head came in.
+    head_pool: Option<Pool>,
     /// What is read; none where the file has nothing of the kind.
     source: Option<Source>,
     /// Bytes of the span that were read.
@@ -67,6 +69,7 @@ pub(super) struct Buffered {
 impl Buffered {
     pub(super) fn new(body: Body, source: Option<Source>) -> Self {
         Self {
+            head_pool: head_pool(&body.head),
             body,
             source,
             read: 0,
@@ -277,6 +280,16 @@ impl Engine for Buffered {
     fn in_flight(&self) -> u32 {
         let sending = self.sending.is_some();
         u32::from(self.reading) + u32::from(sending) - u32::from(self.parked.is_some())
+    }
+
+    fn holds(&self, scarce: Scarce) -> bool {
+        // A head that is too long for the room before a block is sent as it came.
+        let sends_head = self.sending.or(self.rest.as_ref().map(|rest| rest.body)) == Some(0);
+        let sends_block = !sends_head && (self.sending.is_some() || self.rest.is_some());
+        let has_block = self.reading || self.ready.is_some() || self.spare.is_some();
+        let has_head = sends_head || self.body.head.is_some();
+        scarce == Scarce::Buffer(Pool::Body) && (sends_block || has_block)
+            || has_head && self.head_pool.map(Scarce::Buffer) == Some(scarce)
     }
 
     fn is_sending(&self) -> bool {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::cache::{BlockReader, Version};
-use crate::ring::{Io, Outgoing, Socket, Tap, Wake};
+use crate::ring::{Io, Outgoing, Pool, Scarce, Socket, Tap, Wake};
 
 /// A span of a file on its way to a socket.
 #[derive(Debug)]
@@ -149,6 +149,9 @@ pub trait Engine: std::fmt::Debug {
     /// Operations in flight.
     fn in_flight(&self) -> u32;
 
+    /// Whether it keeps something of the kind from others, with what the kernel has of it.
+    fn holds(&self, scarce: Scarce) -> bool;
+
     /// Whether the ring has bytes of it to send.
     fn is_sending(&self) -> bool {
         false
@@ -156,6 +159,11 @@ pub trait Engine: std::fmt::Debug {
 
     /// The body, after the engine declined it.
     fn give_back(self: Box<Self>) -> Body;
+}
+
+/// Which pool the buffer is of that a head lies in, if it lies in one.
+pub(super) fn head_pool(head: &Option<Outgoing>) -> Option<Pool> {
+    head.as_ref().and_then(Outgoing::pool)
 }
 
 /// Bytes that a head still has.

@@ -2,13 +2,15 @@
 //!
 //! Reads are inline and block the turn when the disk does. It never declines.
 
-use super::contract::{Body, BodyError, Engine, Progress, Step, head_bytes};
+use super::contract::{Body, BodyError, Engine, Progress, Step, head_bytes, head_pool};
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
-use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Start, Wake};
+use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Wake};
 
 #[derive(Debug)]
 pub(super) struct Copy {
     body: Body,
+    /// Which pool the buffer is of that the head came in.
+    head_pool: Option<Pool>,
     /// Bytes of the span that were read.
     read: u64,
     /// What was read and is to be sent, and how many bytes of it are of the file.
@@ -23,6 +25,7 @@ pub(super) struct Copy {
 impl Copy {
     pub(super) fn new(body: Body) -> Self {
         Self {
+            head_pool: head_pool(&body.head),
             body,
             read: 0,
             ready: None,
@@ -138,6 +141,16 @@ impl Engine for Copy {
 
     fn in_flight(&self) -> u32 {
         u32::from(self.sending.is_some() && self.parked.is_none())
+    }
+
+    fn holds(&self, scarce: Scarce) -> bool {
+        // A head that is too long for the room before a block is sent as it came.
+        let sends_head = self.sending == Some(0);
+        let moves_block = !sends_head && (self.sending.is_some() || self.parked.is_some());
+        let has_block = self.ready.is_some() || self.spare.is_some();
+        let has_head = sends_head || self.body.head.is_some();
+        scarce == Scarce::Buffer(Pool::Body) && (moves_block || has_block)
+            || has_head && self.head_pool.map(Scarce::Buffer) == Some(scarce)
     }
 
     fn is_sending(&self) -> bool {

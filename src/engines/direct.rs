@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::buffered::{Buffered, Source};
-use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
+use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use crate::base::Instant;
 use crate::cache::{Answer, BlockFault, Loan, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
-use crate::ring::{Completion, Gather, Io, MountKind, Op, Outgoing, Start, Wake};
+use crate::ring::{Completion, Gather, Io, MountKind, Op, Outgoing, Pool, Scarce, Start, Wake};
 
 /// What a buffer of any pool is aligned to, in bytes.
 const BUFFER_ALIGNMENT: u32 = 4096;
@@ -30,6 +30,8 @@ pub(super) fn start(body: Body) -> Box<dyn Engine> {
 struct Direct {
     body: Body,
     head_bytes: u64,
+    /// Which pool the buffer is of that the head lies in.
+    head_pool: Option<Pool>,
     progress: Progress,
     /// The block that is being sent, and which it is: larger ones go in several sends.
     held: Option<(u64, Rc<Loan>)>,
@@ -58,6 +60,7 @@ impl Direct {
     fn new(body: Body) -> Self {
         Self {
             head_bytes: head_bytes(&body.head),
+            head_pool: head_pool(&body.head),
             body,
             progress: Progress::default(),
             held: None,
@@ -292,6 +295,20 @@ impl Engine for Direct {
         match &self.alone {
             Some((engine, _)) => engine.in_flight(),
             None => u32::from(self.sending && self.parked.is_none()),
+        }
+    }
+
+    fn holds(&self, scarce: Scarce) -> bool {
+        match (&self.alone, scarce) {
+            (Some((engine, _)), scarce) => engine.holds(scarce),
+            // What is sent has a part of a block behind the head.
+            (None, Scarce::Buffer(Pool::Block)) => {
+                self.held.is_some() || self.sending || !self.rest.is_empty()
+            }
+            (None, Scarce::Buffer(pool)) => {
+                self.progress.head < self.head_bytes && self.head_pool == Some(pool)
+            }
+            (None, Scarce::Pipe) => false,
         }
     }
 

@@ -6,10 +6,10 @@
 
 use rustix::io::Errno;
 
-use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
+use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use super::residency::Residency;
 use crate::limits::FULL_WITHOUT_PROGRESS_MAX;
-use crate::ring::{Completion, Io, Op, Start, Wake};
+use crate::ring::{Completion, Io, Op, Scarce, Start, Wake};
 
 #[derive(Debug)]
 pub(super) struct Sendfile {
@@ -154,6 +154,10 @@ impl Engine for Sendfile {
 
     fn in_flight(&self) -> u32 {
         self.residency.in_flight()
+    }
+
+    fn holds(&self, scarce: Scarce) -> bool {
+        head_pool(&self.body.head).map(Scarce::Buffer) == Some(scarce)
     }
 
     fn give_back(self: Box<Self>) -> Body {

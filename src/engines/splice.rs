@@ -9,9 +9,9 @@
 
 use rustix::io::Errno;
 
-use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes};
+use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use super::residency::Residency;
-use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, PipeLease, Start, Wake};
+use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, PipeLease, Scarce, Start, Wake};
 
 #[derive(Debug)]
 pub(super) struct Splice {
@@ -208,6 +208,18 @@ impl Engine for Splice {
 
     fn in_flight(&self) -> u32 {
         self.residency.in_flight()
+    }
+
+    fn holds(&self, scarce: Scarce) -> bool {
+        let head = match &self.parked {
+            Some(Op::SpliceOut { head, .. }) => head,
+            _ => &self.body.head,
+        };
+        match scarce {
+            // Whatever is parked has it.
+            Scarce::Pipe => self.pipe.is_some() || self.parked.is_some(),
+            Scarce::Buffer(pool) => head_pool(head) == Some(pool),
+        }
     }
 
     fn give_back(self: Box<Self>) -> Body {

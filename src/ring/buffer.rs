@@ -25,6 +25,8 @@ use std::rc::Rc;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use super::io::Pool;
+
 /// What freed buffers are filled with in builds with debug assertions.
 const PATTERN: u8 = 0xdb;
 /// Freed buffers that wait before they are leased again, in builds with debug assertions.
@@ -66,6 +68,8 @@ pub struct BufferPool {
     most_leased: Cell<usize>,
     /// The index under which the first region is registered with the ring.
     registered: Cell<Option<u16>>,
+    /// Which one it is of a reactor, if it is one of those.
+    which: Cell<Option<Pool>>,
 }
 
 impl BufferPool {
@@ -87,6 +91,7 @@ impl BufferPool {
             free: RefCell::new((0..count as u32).collect()),
             most_leased: Cell::new(0),
             registered: Cell::new(None),
+            which: Cell::new(None),
         }))
     }
 
@@ -148,6 +153,10 @@ impl BufferPool {
 
     pub(crate) fn set_registered(&self, index: Option<u16>) {
         self.registered.set(index);
+    }
+
+    pub(crate) fn set_which(&self, pool: Pool) {
+        self.which.set(Some(pool));
     }
 }
 
@@ -228,6 +237,11 @@ impl Lease {
     /// Whether it is a buffer of this pool.
     pub(crate) fn is_of(&self, pool: &Rc<BufferPool>) -> bool {
         Rc::ptr_eq(&self.pool, pool)
+    }
+
+    /// Which pool of a reactor it is of, if it is of one.
+    pub fn pool(&self) -> Option<Pool> {
+        self.pool.which.get()
     }
 
     /// The index of the registered region that this buffer lies in.

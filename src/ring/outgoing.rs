@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::buffer::Lease;
 use super::handle::Socket;
+use super::io::Pool;
 use super::op::Op;
 use crate::limits::GATHER_PARTS_MAX;
 
@@ -104,6 +105,14 @@ impl Outgoing {
         Some(Self { source, start, end })
     }
 
+    /// Which pool the buffer is of that it keeps from others; none if the bytes are shared.
+    pub fn pool(&self) -> Option<Pool> {
+        match &self.source {
+            Source::Leased(lease) => lease.pool(),
+            Source::Shared(_) | Source::Kept(_) => None,
+        }
+    }
+
     /// The leased buffer, to fill it with something else; none if the bytes are shared.
     pub fn into_lease(self) -> Option<Lease> {
         match self.source {
@@ -191,6 +200,11 @@ impl Gather {
     /// Whether all was sent.
     pub fn is_empty(&self) -> bool {
         self.parts().is_empty()
+    }
+
+    /// Which pool the buffer is of that a part of it keeps from others: one has one at most.
+    pub fn pool(&self) -> Option<Pool> {
+        self.parts().iter().find_map(Outgoing::pool)
     }
 
     /// Takes note that the kernel took `count` bytes, and lets go of the parts that are through.

@@ -157,6 +157,9 @@ impl<K: Kernel> Reactor<K> {
             let [a, b, c, d, e] = options.pools.map(|(bytes, count)| BufferPool::new(bytes, count));
             [a?, b?, c?, d?, e?]
         };
+        for (which, pool) in Pool::ALL.into_iter().zip(&pools) {
+            pool.set_which(which);
+        }
         let (body, block) = (&pools[Pool::Body as usize], &pools[Pool::Block as usize]);
         let regions: Vec<_> = body.regions().chain(block.regions()).collect();
         if let Some(first) = register(&mut kernel, &regions) {

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pitcrew::cache::{BlockOptions, Blocks, Direct, Version};
-use pitcrew::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
+use pitcrew::engines::{self, Body, BodyError, Decline, Engine, Kind, Progress, Step};
 use pitcrew::http::negotiate::Coding;
 use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
 use pitcrew::ring::simulated::{Client, End, Simulated, World};
 use pitcrew::ring::{
-    Ask, File, How, Io, Kernel, MountKind, Op, Options, Outgoing, Owner, Pool, Reactor, Socket,
-    Start, Stats, Wake,
+    Ask, File, How, Io, Kernel, MountKind, Op, Options, Outgoing, Owner, Pool, Reactor, Scarce,
+    Socket, Start, Stats, Wake,
 };
 
 /// Bytes that an owner may move in one turn.
@@ -238,6 +238,7 @@ impl<K: Kernel> Rig<K> {
                 Step::Yielded => self.reactor.stand_in_line(self.owner),
                 Step::Waiting | Step::Blocked => {}
             }
+            self.assert_says_what_it_holds(&*engine, task);
             wake = loop {
                 if let Some(wake) = self.next_wake() {
                     break wake;
@@ -259,6 +260,23 @@ impl<K: Kernel> Rig<K> {
         progress.head += engine.progress().head;
         progress.body += engine.progress().body;
         Course { end, by: kind, declined, progress, turns }
+    }
+
+    /// What is out is held by the engine, and it says so; blocks are kept by their cache, too.
+    fn assert_says_what_it_holds(&self, engine: &dyn Engine, task: &Task) {
+        let (buffers, pipes) = self.reactor.leased();
+        for scarce in Scarce::ALL {
+            let out = match scarce {
+                Scarce::Buffer(pool) => buffers[pool as usize],
+                Scarce::Pipe => pipes,
+            };
+            let holds = engine.holds(scarce);
+            let is_kept = scarce == Scarce::Buffer(Pool::Block);
+            assert!(
+                holds == (out > 0) || is_kept && !holds,
+                "{task:?}: {scarce:?} are out: {out}, and {engine:?} says {holds}"
+            );
+        }
     }
 
     /// Sends what follows a body; false when the connection is gone.

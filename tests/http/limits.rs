@@ -7,6 +7,9 @@ use pitcrew::ring::{Pool, Technique};
 
 use super::*;
 
+#[path = "scarce.rs"]
+mod scarce;
+
 const SECOND: Duration = Duration::from_secs(1);
 const EACH: [Kind; 5] = [Kind::Sendfile, Kind::Splice, Kind::Uring, Kind::Direct, Kind::Copy];
 

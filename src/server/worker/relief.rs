@@ -3,9 +3,9 @@
 
 use super::{Role, Worker};
 use crate::base::Instant;
-use crate::connection::{Given, Scarce};
+use crate::connection::Given;
 use crate::limits::GIVE_WAY_LOOK;
-use crate::ring::{Deadline, Io, Kernel, Owner, Wake};
+use crate::ring::{Deadline, Io, Kernel, Owner, Scarce, Wake};
 
 impl<K: Kernel> Worker<K> {
     /// Asks as many connections to give way as wait, the longest idle first.
@@ -22,8 +22,13 @@ impl<K: Kernel> Worker<K> {
         for (scarce, waiting) in all.into_iter().filter(|(_, waiting)| *waiting > 0) {
             let mut idle = self.idling_with(scarce, now);
             idle.sort_unstable_by_key(|(since, owner)| (*since, owner.index));
-            for (_, owner) in idle.into_iter().take(waiting) {
-                self.take_from(owner, scarce);
+            // Who gives nothing is passed over, and not asked again for a while.
+            let mut idle = idle.into_iter();
+            let mut left = waiting;
+            while left > 0
+                && let Some((_, owner)) = idle.next()
+            {
+                left -= usize::from(self.take_from(owner, scarce));
             }
         }
     }
@@ -45,12 +50,15 @@ impl<K: Kernel> Worker<K> {
         self.roles.iter().enumerate().filter_map(idles).collect()
     }
 
-    fn take_from(&mut self, owner: Owner, scarce: Scarce) {
+    /// Asks one; whether it gives something.
+    fn take_from(&mut self, owner: Owner, scarce: Scarce) -> bool {
         match self.with(owner, |connection, cx| connection.gives_way(scarce, cx)) {
-            None | Some(Given::Done) => {}
+            None | Some(Given::Nothing) => return false,
+            Some(Given::Done) => {}
             Some(Given::Cancel) => self.reactor.cancel_all(owner),
             Some(Given::GoesOn) => self.step(owner, Wake::Turn),
             Some(Given::Ends(farewell)) => self.end(owner, farewell),
         }
+        true
     }
 }

@@ -1,0 +1,154 @@
+//! Buffers and pipes that somebody waits for: who is asked to give way, and who is left alone.
+
+use pitcrew::ring::{Io, Lease, PipeLease};
+
+use super::*;
+
+impl Machine {
+    /// Takes every buffer of a pool that is free, for somebody who waits for one more.
+    fn takes_all(&mut self, pool: Pool) -> Vec<Lease> {
+        let reactor = self.worker.reactor();
+        let owner = reactor.register().expect("there is room for one more");
+        let mut io = reactor.io(owner);
+        std::iter::from_fn(|| io.lease(pool)).collect()
+    }
+
+    /// The same with pipes.
+    fn takes_all_pipes(&mut self) -> Vec<PipeLease> {
+        let reactor = self.worker.reactor();
+        let owner = reactor.register().expect("there is room for one more");
+        let mut io = reactor.io(owner);
+        std::iter::from_fn(|| io.pipe().ok()).collect()
+    }
+}
+
+/// A listing and a body of the hot cache lie in no buffer of a pool: who sends them has nothing to
+/// give, however slowly its client takes them.
+#[test]
+fn who_sends_what_is_kept_elsewhere_is_left_alone() {
+    let bounds = Bounds::default();
+    let mut machine = Machine::build(Kind::Sendfile, Setup::Listing, Beyond::Refuse, bounds);
+    machine.world.file("hot.bin", vec![7; 15_000]);
+    for number in 0..60 {
+        machine.world.file(&format!("many/{number}.txt"), "x");
+    }
+    machine.pass(4 * SECOND);
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    // A body is kept once it was asked for some times.
+    for _ in 0..4 {
+        let mut line = machine.connect();
+        machine.send(&mut line, ask("/hot.bin").as_bytes());
+        machine.pass(SECOND);
+    }
+    let hits = machine.shard.cache.hot_hits.read();
+    let mut slow: Vec<_> = ["/hot.bin", "/many/"]
+        .into_iter()
+        .map(|path| {
+            let line = machine.narrow(1000);
+            line.client.write(ask(path).as_bytes());
+            machine.pass(SECOND / 10);
+            assert_eq!(line.client.available(), 1000, "{path} is on its way");
+            line
+        })
+        .collect();
+    assert_eq!(machine.shard.cache.hot_hits.read(), hits + 1, "it is sent from memory");
+    let leased = machine.worker.reactor().leased().0;
+    assert_eq!(leased[..4], [0; 4], "nothing is held");
+    let _answers = machine.takes_all(Pool::Answer);
+    let _bodies = machine.takes_all(Pool::Body);
+    machine.pass(3 * SECOND);
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "it frees nothing");
+    for line in &mut slow {
+        machine.take_in(line);
+        let answer = Wire::past(with_date_of_now(&line.received)).response().unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.len() > 3000, "{} bytes", answer.body.len());
+    }
+}
+
+/// A head that is not out yet lies nowhere else, so its connection is lost with it: only where it
+/// is the buffer of this head that is waited for, and only if the client takes nothing. The socket
+/// of one that takes a little now and then shows room for long whiles in vain.
+#[test]
+fn a_head_that_is_not_out_is_lost_with_who_takes_nothing() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut line = machine.narrow(100);
+    line.client.write(b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    machine.settle();
+    assert_eq!(line.client.available(), 100);
+    let leased = machine.worker.reactor().leased();
+    assert_eq!(leased, ([0, 0, 1, 0, 0], 0), "the head is held");
+    let others = [Pool::Body, Pool::Block].map(|pool| machine.takes_all(pool));
+    let pipes = machine.takes_all_pipes();
+    machine.pass(3 * SECOND);
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "it holds none of these");
+    let _answers = machine.takes_all(Pool::Answer);
+    for _ in 0..8 {
+        machine.pass(SECOND * 2 / 5);
+        line.received.extend(line.client.read(10));
+    }
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "its client takes what it is sent");
+    assert_eq!(machine.worker.reactor().leased().0[Pool::Answer as usize], 8, "it holds it still");
+    machine.pass(3 * SECOND);
+    assert_eq!(machine.farewells(Farewell::Crowded), 1);
+    drop((others, pipes));
+    line.client.read(usize::MAX);
+    assert_eq!(line.client.end(), End::Reset);
+}
+
+/// Bytes from memory that lie in a buffer go likewise.
+#[test]
+fn an_answer_in_a_buffer_is_lost_with_who_takes_nothing() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let line = machine.narrow(100);
+    line.client.write(b"HEAD /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    machine.settle();
+    let bodies = machine.takes_all(Pool::Body);
+    machine.pass(3 * SECOND);
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "it holds none of these");
+    let answers = machine.takes_all(Pool::Answer);
+    assert_eq!((bodies.len(), answers.len()), (8, 7));
+    machine.pass(SECOND / 2);
+    assert_eq!(machine.farewells(Farewell::Crowded), 0, "it may be a moment's");
+    machine.pass(2 * SECOND);
+    assert_eq!(machine.farewells(Farewell::Crowded), 1);
+}
+
+/// Whose disk does not answer has taken all there was: others are asked in its place.
+#[test]
+fn who_waits_for_the_disk_is_passed_over() {
+    let mut machine = bounded(Kind::Uring, Bounds::default());
+    let ask = b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n";
+    machine.world.script(Technique::ReadFixed, 0, Fault::Late(60 * SECOND));
+    let mut waits = machine.connect();
+    waits.client.write(ask);
+    machine.settle();
+    assert_eq!((machine.world.befallen(), waits.client.available()), (1, 0));
+    // The last of them finds one, the others two.
+    let mut slow: Vec<_> = (0..4)
+        .map(|_| {
+            machine.pass(Duration::from_millis(10));
+            let line = machine.narrow(30_000);
+            line.client.write(ask);
+            machine.settle();
+            line
+        })
+        .collect();
+    assert_eq!(machine.worker.reactor().leased().0[Pool::Body as usize], 8, "all are held");
+    machine.pass(SECOND / 2);
+    let mut line = machine.connect();
+    machine.send(&mut line, ask);
+    machine.pass(SECOND / 2);
+    machine.take_in(&mut line);
+    assert!(line.received.ends_with(&site::content("data.bin")), "it waits");
+    assert!(machine.shard.connections.given_way.read() > 0);
+    machine.pass(60 * SECOND);
+    for line in slow.iter_mut().chain([&mut waits]) {
+        for _ in 0..12 {
+            machine.take_in(line);
+            machine.pass(SECOND / 2);
+        }
+        assert!(line.received.ends_with(&site::content("data.bin")), "{:?}", line.client.end());
+    }
+    assert_eq!(machine.farewells(Farewell::Crowded), 0);
+}
