@@ -7,6 +7,7 @@ mod listing;
 mod made;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::context::{Answer as FromEndpoint, Context, Door, Question};
 use super::outbox::{Ended, NoRoom, Outbox};
@@ -37,6 +38,9 @@ pub(super) struct Request {
     pub(super) begun: Instant,
     /// Since when its body is waited for: its head was whole then.
     pub(super) body_begun: Instant,
+    /// For how long it waited for a buffer to be read to, which is laid to nobody's charge but the
+    /// server's.
+    pub(super) held_up: Duration,
     /// Whether its first bytes lay in the buffer behind another request.
     pub(super) behind_another: bool,
     /// How often it waited for the cache.
@@ -135,6 +139,11 @@ impl Request {
     /// A request whose first byte has come, or is about to.
     pub(super) fn begun_at(begun: Instant) -> Self {
         Self { begun, ..Self::default() }
+    }
+
+    /// Its head is whole, and its body has a time of its own.
+    pub(super) fn begins_body(&mut self, now: Instant) {
+        (self.body_begun, self.held_up) = (now, Duration::ZERO);
     }
 
     /// Whether a body that was announced with `Expect` may be read now.

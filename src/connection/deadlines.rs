@@ -1,9 +1,9 @@
 //! The deadlines of a connection: how long each phase may last, and what follows when it is over.
 
 use super::context::{Context, Door};
-use super::machine::{Connection, Next, Poll, Turn, WAIT};
+use super::machine::{Connection, Next, Turn, WAIT};
 use super::pace::time_for;
-use super::phase::{Phase, Purpose};
+use super::phase::{Phase, Poll, Purpose};
 use super::stats::Farewell;
 use crate::base::Instant;
 use crate::http::refusal::Refusal;
@@ -18,7 +18,7 @@ impl Connection {
         self.door() == Door::Site
             && matches!(self.phase, Phase::Awaiting(Purpose::Head))
             && self.input.is_empty()
-            && self.poll != Poll::Fired
+            && !self.poll.has_fired()
     }
 
     /// The time that what comes next has.
@@ -26,7 +26,8 @@ impl Connection {
         let now = cx.io.now();
         let deadline = match &self.phase {
             Phase::Awaiting(Purpose::Body(_)) => {
-                (Deadline::Body, self.request.body_begun + cx.options.body_timeout)
+                let until = self.request.body_begun + cx.options.body_timeout;
+                (Deadline::Body, until + self.request.held_up)
             }
             // Set once, when lingering began: the client does not prolong it.
             Phase::Awaiting(Purpose::Linger(_)) => return,
@@ -51,7 +52,33 @@ impl Connection {
             0 => cx.options.head_timeout,
             rate => HEAD_RATE_GRACE + time_for(self.input.bytes().len() as u64, rate),
         };
-        self.request.begun + by_rate.min(cx.options.head_timeout)
+        self.head_begun() + by_rate.min(cx.options.head_timeout)
+    }
+
+    /// When the head began to come, without the time in which nobody could read it.
+    pub(super) fn head_begun(&self) -> Instant {
+        self.request.begun + self.request.held_up
+    }
+
+    /// There is something to read, and no buffer to read it to: whoever waits for it is not idle,
+    /// and not slow. From the first time on it has the time of one that is starved.
+    pub(super) fn waits_for_room(&mut self, cx: &mut Context<'_>) -> Next {
+        // What is read away has a time of its own.
+        let lingers = matches!(self.phase, Phase::Awaiting(Purpose::Linger(_)));
+        if !lingers && !self.poll.is_starved() {
+            let now = cx.io.now();
+            self.poll = Poll::Starved(now);
+            cx.io.deadline(Some((Deadline::Send, now + cx.options.send_timeout)));
+        }
+        WAIT
+    }
+
+    /// What there is to read is being read.
+    pub(super) fn finds_room(&mut self, now: Instant) {
+        if let Poll::Starved(since) = self.poll {
+            self.request.held_up += now.since(since);
+        }
+        self.poll = Poll::No;
     }
 
     /// What it waits for did not come: an answer that has begun ends short, and who was told
@@ -72,7 +99,7 @@ impl Connection {
                 Next::Rest(Turn::Finished(why))
             }
             (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
-                let over = cx.io.now() >= self.request.begun + cx.options.head_timeout;
+                let over = cx.io.now() >= self.head_begun() + cx.options.head_timeout;
                 let farewell = if over { Farewell::HeadTimeout } else { Farewell::HeadSlow };
                 self.refuse_unasked(Refusal::HeadTimeout, farewell, cx);
                 Next::Again
@@ -90,6 +117,12 @@ impl Connection {
             (Deadline::Pace, Phase::Pausing) => {
                 self.phase = Phase::Parsing;
                 self.send(cx)
+            }
+            (Deadline::Send, Phase::Awaiting(Purpose::Head | Purpose::Body(_)))
+                if self.poll.is_starved() =>
+            {
+                self.unread = true;
+                self.gives_up_starved(cx)
             }
             (Deadline::Send, Phase::Starved) => match self.looks_at_pace(cx) {
                 None => WAIT,

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::notice;
 use super::outbox::{Outbox, Span};
 use super::pace::Pace;
-use super::phase::{Phase, Purpose};
+use super::phase::{Phase, Poll, Purpose};
 use super::recording::note;
 use super::stats::{Farewell, Stage, Stats};
 use super::visitor::{Named, Visitor};
@@ -30,14 +30,6 @@ pub enum Turn {
     Yielded,
     /// It has ended; its owner may be retired.
     Finished(Farewell),
-}
-
-/// Whether the socket is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Poll {
-    No,
-    Armed,
-    Fired,
 }
 
 /// See the module.
@@ -137,7 +129,7 @@ impl Connection {
     /// Goes on as far as it can.
     pub fn step(&mut self, wake: Wake, cx: &mut Context<'_>) -> Turn {
         let turn = self.go_on(wake, cx);
-        let stage = Some(self.phase.stage(self.input.is_empty()));
+        let stage = Some(self.phase.stage(self.poll, self.input.is_empty()));
         if self.stage != stage {
             cx.stats.moves(self.stage, stage);
             self.stage = stage;
@@ -234,12 +226,12 @@ impl Connection {
 
     /// Whether it has been served, and nothing of a further request has come.
     fn is_idle(&self) -> bool {
-        self.served > 0 && self.input.is_empty() && self.poll != Poll::Fired
+        self.served > 0 && self.input.is_empty() && !self.poll.has_fired()
     }
 
     /// Waits for bytes, then has them read.
     fn await_input(&mut self, cx: &mut Context<'_>) -> Next {
-        if self.poll != Poll::Fired {
+        if !self.poll.has_fired() {
             self.set_input_deadline(cx);
             if self.poll == Poll::No {
                 // A busy ring wakes the owner in the next turn, which comes here again.
@@ -251,10 +243,10 @@ impl Connection {
             }
             return WAIT;
         }
-        let Some(parts) = self.input.room(cx.io) else { return WAIT };
+        let Some(parts) = self.input.room(cx.io) else { return self.waits_for_room(cx) };
         match cx.io.start(Op::ReadHead { socket: self.socket.clone(), parts }) {
             Start::Submitted(_) => {
-                self.poll = Poll::No;
+                self.finds_room(cx.io.now());
                 let phase = std::mem::replace(&mut self.phase, Phase::Parsing);
                 let Phase::Awaiting(purpose) = phase else {
                     unreachable!("only who waits for input comes here")
@@ -262,7 +254,10 @@ impl Connection {
                 self.phase = Phase::Reading(purpose);
             }
             Start::Busy(Op::ReadHead { parts, .. })
-            | Start::Blocked(Op::ReadHead { parts, .. }, _) => self.input.put(parts, 0),
+            | Start::Blocked(Op::ReadHead { parts, .. }, _) => {
+                self.input.put(parts, 0);
+                return self.waits_for_room(cx);
+            }
             other => unreachable!("a read belongs to the ring: {other:?}"),
         }
         WAIT
@@ -387,7 +382,7 @@ impl Connection {
             }
             Answered::ReadBody(_) if gathering => return self.send(cx),
             Answered::ReadBody(framing) => {
-                self.request.body_begun = cx.io.now();
+                self.request.begins_body(cx.io.now());
                 return self.discard(Discard::new(framing), cx);
             }
             Answered::Continue | Answered::SendFirst => return self.send(cx),

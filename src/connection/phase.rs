@@ -16,6 +16,7 @@
 //! Every phase may end the connection; the reason is a [`super::Farewell`].
 
 use super::stats::Stage;
+use crate::base::Instant;
 use crate::engines::{Engine, Kind};
 use crate::http::body::Discard;
 use crate::ring::Pool;
@@ -46,8 +47,9 @@ pub(super) enum Phase {
 impl Phase {
     /// What the connection is counted as waiting for; `idle` says that nothing of a request has
     /// come.
-    pub(super) fn stage(&self, idle: bool) -> Stage {
+    pub(super) fn stage(&self, poll: Poll, idle: bool) -> Stage {
         match self {
+            Self::Awaiting(Purpose::Head | Purpose::Body(_)) if poll.is_starved() => Stage::Starved,
             Self::Awaiting(purpose) | Self::Reading(purpose) => match purpose {
                 Purpose::Head if idle => Stage::Idle,
                 Purpose::Head => Stage::Head,
@@ -61,6 +63,27 @@ impl Phase {
             Self::Pausing => Stage::Paused,
             Self::Standing => Stage::Standing,
         }
+    }
+}
+
+/// Whether the socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Poll {
+    No,
+    Armed,
+    /// There is something to read.
+    Fired,
+    /// The same, and since then no buffer to read it to.
+    Starved(Instant),
+}
+
+impl Poll {
+    pub(super) fn has_fired(self) -> bool {
+        matches!(self, Self::Fired | Self::Starved(_))
+    }
+
+    pub(super) fn is_starved(self) -> bool {
+        matches!(self, Self::Starved(_))
     }
 }
 

@@ -66,6 +66,8 @@ impl Connection {
         }
         let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
         let patience = match &self.phase {
+            // It waits for another buffer, and its client for us.
+            Phase::Awaiting(_) if self.poll.is_starved() => return None,
             // It waits for the disk, and its client for us.
             Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
             Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => GIVE_WAY_AFTER,
@@ -80,7 +82,7 @@ impl Connection {
             | Phase::Parsing
             | Phase::Starved => return None,
         };
-        let since = self.request.begun;
+        let since = self.head_begun();
         (now.since(since) >= patience).then_some(since)
     }
 
@@ -144,7 +146,7 @@ impl Connection {
     /// Whether the head that is waited for comes more slowly than it may.
     fn trickles(&self, head_rate: u64, now: Instant) -> bool {
         let rate = if head_rate > 0 { head_rate } else { HEAD_RATE };
-        now.since(self.request.begun) > time_for(self.input.bytes().len() as u64, rate)
+        now.since(self.head_begun()) > time_for(self.input.bytes().len() as u64, rate)
     }
 
     /// Whether what an engine was given and has not sent can be had again.

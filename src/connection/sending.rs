@@ -5,10 +5,10 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::context::Context;
-use super::machine::{Connection, Next, Poll, Turn, WAIT};
+use super::machine::{Connection, Next, Turn, WAIT};
 use super::notice;
 use super::outbox::{Outbox, Span};
-use super::phase::{Phase, Purpose};
+use super::phase::{Phase, Poll, Purpose};
 use super::recording;
 use super::stats::Farewell;
 use crate::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};

@@ -152,3 +152,114 @@ fn who_waits_for_the_disk_is_passed_over() {
     }
     assert_eq!(machine.farewells(Farewell::Crowded), 0);
 }
+
+/// A worker with short times for its clients, and a longer one for what it lacks itself.
+fn hasty() -> Machine {
+    let bounds = Bounds::default();
+    let (engine, setup) = (Kind::Sendfile, Setup::Hasty);
+    Machine::fitted(engine, setup, Beyond::Refuse, bounds, Some(0), |_, parts| {
+        parts.connection.idle_timeout = SHORT;
+        parts.connection.send_timeout = 2 * SHORT;
+    })
+}
+
+/// A request that finds no buffer to be read to is not idle, new or behind another one: it waits
+/// for as long as one that waits for any other buffer, and is told to come again (RFC 9110 section
+/// 15.6.4).
+#[test]
+fn a_request_that_no_buffer_is_free_for_waits_and_is_told_so() {
+    let mut machine = hasty();
+    let mut served = machine.connect();
+    machine.serves(&mut served);
+    let mut lines = [served, machine.connect()];
+    let answered = lines[0].received.len();
+    let taken = machine.takes_all(Pool::Head);
+    for line in &mut lines {
+        machine.send(line, MARKER);
+    }
+    machine.pass(SHORT + SECOND);
+    let came = lines.each_mut().map(|line| {
+        machine.take_in(line);
+        (line.received.len(), line.client.end())
+    });
+    assert_eq!(came, [(answered, End::Open), (0, End::Open)]);
+    drop(taken);
+    for line in &mut lines {
+        machine.take_in(line);
+    }
+    assert!(lines[0].received[answered..].starts_with(b"HTTP/1.1 200 "));
+    assert!(lines[1].received.starts_with(b"HTTP/1.1 200 "));
+    // Its own times begin anew: nothing of the wait is laid to its charge.
+    machine.pass(SHORT - SECOND);
+    let _taken = machine.takes_all(Pool::Head);
+    let answered = lines.each_ref().map(|line| line.received.len());
+    for line in &mut lines {
+        machine.send(line, MARKER);
+    }
+    machine.pass(2 * SHORT + SECOND / 2);
+    for (line, answered) in lines.iter_mut().zip(answered) {
+        machine.take_in(line);
+        let told = String::from_utf8_lossy(&line.received[answered..]).into_owned();
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\r\nRetry-After: "), "{told}");
+        assert_eq!(line.client.end(), End::Closed, "it can be read");
+    }
+    machine.pass(limits::LINGER + SECOND);
+    let of = |farewell| machine.shard.connections.farewells(farewell).read();
+    let ends = [Farewell::Closed, Farewell::Idle, Farewell::HeadTimeout, Farewell::Crowded];
+    assert_eq!(ends.map(of), [2, 0, 0, 0]);
+    assert_eq!(machine.shard.connections.refusals(Refusal::Overloaded).read(), 2);
+    assert_eq!(machine.worker.open(), 0);
+}
+
+/// So it is with a head that needs the larger buffer: it is not the client that is slow.
+#[test]
+fn a_head_that_finds_no_larger_buffer_is_not_slow() {
+    let mut machine = hasty();
+    let taken = machine.takes_all(Pool::LargeHead);
+    let [mut line, mut late] = std::array::from_fn(|_| {
+        let mut line = machine.connect();
+        machine.send(&mut line, b"GET /plain.txt HTTP/1.1\r\nHost: a\r\nX: ");
+        machine.send(&mut line, &[b'x'; 5000]);
+        line
+    });
+    // Somebody waits for a smaller one, too, which it is no idle holder of.
+    let _heads = machine.takes_all(Pool::Head);
+    machine.pass(SHORT + SECOND);
+    machine.take_in(&mut line);
+    assert_eq!((line.client.end(), line.received.len()), (End::Open, 0));
+    drop(taken);
+    machine.settle();
+    machine.send(&mut line, b"\r\n\r\n");
+    assert!(line.received.starts_with(b"HTTP/1.1 200 "), "{}", line.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::Crowded), 0);
+    // What was held up is added to its time, and no more than that.
+    machine.pass(SHORT + SECOND);
+    machine.take_in(&mut late);
+    assert!(late.received.starts_with(b"HTTP/1.1 408 "), "{}", late.received.escape_ascii());
+    assert_eq!(machine.farewells(Farewell::HeadTimeout), 0, "it lingers");
+    machine.pass(limits::LINGER + SECOND);
+    assert_eq!(machine.farewells(Farewell::HeadTimeout), 1);
+}
+
+/// Nor is it idle when the server drains.
+#[test]
+fn a_request_that_no_buffer_is_free_for_is_answered_in_a_drain() {
+    let mut machine = hasty();
+    let taken = machine.takes_all(Pool::Head);
+    let mut line = machine.connect();
+    machine.send(&mut line, MARKER);
+    machine.control.set(State::Draining);
+    machine.world.add(machine.bell, 1);
+    machine.pass(SHORT + SECOND);
+    assert_eq!(line.client.end(), End::Open);
+    drop(taken);
+    let mut ended = false;
+    for _ in 0..20 {
+        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
+        ended |= machine.worker.turn().expect("the kernel is entered");
+    }
+    assert!(ended, "the worker has nothing left to do");
+    line.received.extend(line.client.read(usize::MAX));
+    let answer = Wire::past(line.received).response().unwrap();
+    assert_eq!((answer.status, answer.says_close()), (200, true));
+}
