@@ -1,0 +1,66 @@
+//! Bounds of what is known and kept of files.
+
+use std::time::Duration;
+
+use super::JOBS_PER_MOUNT_MAX;
+
+/// Times that opens are tried again when a rename got in their way, for a name and all of its
+/// neighbours together: some for each of them.
+pub const OPEN_TRIES_MAX: u32 = 32;
+
+/// Bytes of a file whose entity tag is made of its content: 64 MiB take some tens of
+/// milliseconds out of memory and a second from a slow disk, during which no other file of the
+/// mount is hashed. A larger file is known by its time of change and its size.
+pub const CONTENT_TAG_BYTES_MAX: u64 = 64 << 20;
+
+/// Files of one mount that one worker has at the helpers to be hashed: the next is there when one
+/// is done, and other jobs find room.
+pub const DIGESTS_AT_ONCE: usize = 4;
+
+const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
+
+/// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
+/// ask for names that are not known in one moment. Each holds one to eight descriptors.
+pub const LOADS_MAX: usize = 4096;
+
+/// Of these, names on one mount, so that one that hangs leaves room for those of others. Who asks
+/// beyond that is told to come again later.
+pub const LOADS_PER_MOUNT_MAX: usize = LOADS_MAX / 4;
+
+/// How long a name whose directories are watched is trusted without being looked up: nothing tells
+/// of a file system that is mounted over one of them.
+pub const WATCHED_VALID: Duration = Duration::from_secs(60);
+
+/// Watches that one worker has helpers set up at once, and how many of them on one mount, so that
+/// one that hangs leaves the rest.
+pub const WATCH_JOBS_MAX: usize = 16;
+/// See [`WATCH_JOBS_MAX`].
+pub const WATCH_JOBS_PER_MOUNT_MAX: usize = WATCH_JOBS_MAX / 2;
+
+/// How long nothing more is watched when the helpers had no room or a watch failed.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(100);
+
+/// Notices of watched directories that a turn takes: as many as the kernel keeps by default
+/// (fs.inotify.max_queued_events), in some milliseconds.
+pub const NOTICES_MAX: usize = 16_384;
+
+const _: () = assert!(WATCH_JOBS_MAX < JOBS_PER_MOUNT_MAX);
+
+/// Bytes of a body that is kept in memory: sent with its head it costs less than a system call of
+/// its own, and some thousand fit a small budget.
+pub const HOT_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of such a body that is copied behind its head: both find room in the buffer of an answer,
+/// and several of them in one send. Larger ones are gathered by the kernel from where they are.
+pub const HOT_COPIED_BYTES_MAX: usize = 3 * 1024;
+
+/// Bodies that one worker reads at once to keep them; of one mount half of what others leave.
+pub const HOT_READS_MAX: usize = 16;
+
+/// How long after its last change what was read of a file may be kept in memory: file systems tell
+/// times in whole seconds, some in steps of two, and a change within the same step would not be
+/// seen.
+pub const SETTLED_COARSE: Duration = Duration::from_secs(3);
+
+/// The same where the time has a fraction of a second: then its steps are ticks, of 10 ms at most.
+pub const SETTLED_FINE: Duration = Duration::from_millis(100);
