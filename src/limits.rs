@@ -330,6 +330,23 @@ pub const PIPE_BYTES: u32 = 256 * 1024;
 /// Sinks of the access log: a file, a program, the standard output and one more.
 pub const LOG_SINKS_MAX: usize = 4;
 
+/// One of so many answers is recorded by default: each, as a log is counted on to be whole.
+pub const LOG_SAMPLE: u64 = 1;
+
+/// One of so many bodies that match is mirrored by default: each, as paths narrow them down.
+pub const MIRROR_SAMPLE: u64 = 1;
+
+/// How long a request waits for room in the log by default: as long as its pipe takes at full speed
+/// to fill, so a sink that stands still for a moment loses nothing.
+pub const LOG_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes of records that a worker keeps by default: some 300, of which half go in one write.
+pub const LOG_BUFFER: usize = 64 << 10;
+
+/// How long a record stays there by default: whoever reads along sees it at once, and a write for
+/// each ten times in a second costs nothing.
+pub const LOG_FLUSH: Duration = Duration::from_millis(100);
+
 /// Buffers of a worker that fill with records while requests wait for room: answers that have
 /// begun still end.
 pub const LOG_WAITING_BUFFERS: usize = 4;

@@ -545,6 +545,34 @@ fn an_option_that_nothing_reads_is_seen() {
     assert_eq!(found, ["src/ring/options.rs:4: nothing reads Options.unused"]);
 }
 
+/// The files with the options that an operator sets.
+const WITH_DEFAULTS: &[&str] = &["access_log/options.rs", "server/options.rs"];
+
+#[test]
+fn every_default_has_its_reason_in_limits() {
+    let sources: Vec<_> =
+        tree().into_iter().filter(|one| WITH_DEFAULTS.contains(&one.path.as_str())).collect();
+    assert_eq!(sources.len(), WITH_DEFAULTS.len(), "the options are not where they were");
+    nothing("a default is a bare number", sources.iter().flat_map(figures::bare_defaults).collect());
+}
+
+#[test]
+fn a_bare_default_is_seen() {
+    let found = |text: &str| figures::bare_defaults(&Source::new("server/options.rs", text)).len();
+    let with = |value: &str| {
+        found(&format!("impl Default for Options {{ fn default() -> Self {{ {value} }} }}"))
+    };
+    for (value, count) in [
+        ("Self { connections: 16_384, rate: 0 }", 2),
+        ("Self { memory: 64 << 20 }", 2),
+        ("Self { time: Duration::from_secs(10) }", 1),
+        ("Self { time: HEAD_TIMEOUT, path: \"/1\".into(), on: true, at: None }", 0),
+    ] {
+        assert_eq!(with(value), count, "{value}");
+    }
+    assert_eq!(found("impl Options { fn f() { 1 } } impl Default for Other { fn f() { 2 } }"), 1);
+}
+
 // --- bad times ---------------------------------------------------------------------------------
 
 /// The rows of the table of faults whose last cell names no file with such a test in it.

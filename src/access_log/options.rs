@@ -8,6 +8,7 @@ pub use super::template::{Template, TemplateError};
 pub use crate::http::glob::Glob;
 use crate::http::status::Status;
 pub use crate::limits::LOG_SINKS_MAX as SINKS_MAX;
+use crate::limits::{LOG_BUFFER, LOG_FLUSH, LOG_SAMPLE, LOG_WAIT, MIRROR_SAMPLE};
 
 /// Everything about the access log. Without sinks there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,13 @@ impl Default for Options {
         Self {
             sinks: Vec::new(),
             format: Template::named("combined").expect("it is built in"),
-            sample: 1,
+            sample: LOG_SAMPLE,
             statuses: Vec::new(),
             paths: Vec::new(),
             full: Full::Drop,
-            wait: Duration::from_secs(1),
-            buffer: 64 << 10,
-            flush: Duration::from_millis(100),
+            wait: LOG_WAIT,
+            buffer: LOG_BUFFER,
+            flush: LOG_FLUSH,
             durability: Durability::None,
             rotation: Rotation::default(),
             mirror: Mirror::default(),
@@ -239,7 +240,7 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        Self { paths: Vec::new(), sample: 1, digest: Digest::Blake3, store: None }
+        Self { paths: Vec::new(), sample: MIRROR_SAMPLE, digest: Digest::Blake3, store: None }
     }
 }
 

@@ -2,6 +2,38 @@
 
 use std::time::Duration;
 
+/// Connections that may be open by default: those of 2,700 browsers with the six that each opens,
+/// and little of the 524,288 descriptors that systemd lets a service have.
+pub const CONNECTIONS: usize = 16_384;
+
+/// Requests of one connection by default: 0 is no limit, as each one more costs less than another
+/// connection would.
+pub const REQUESTS_PER_CONNECTION: u64 = 0;
+
+/// How long a head may take by default, and the first request to begin: a packet that is lost is
+/// sent again after one, two and four seconds (RFC 6298), three times within this.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the body of a request may take by default: [`super::DISCARD_BYTES_MAX`] of it are read
+/// away, for which 52 kbit/s are enough.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection stays without a further request by default: longer than the minute for
+/// which proxies and balancers usually keep theirs, so that they close first and no request of
+/// theirs meets a close.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long an answer may stay without progress by default: a mobile client that passes through a
+/// tunnel is back.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes a second that a connection is sent by default: 0 is no limit, as the network is one.
+pub const RATE_LIMIT: u64 = 0;
+
+/// How long connections get to finish at the end by default: a third of the time after which
+/// systemd kills what it has asked to end.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Bytes of a header of the PROXY protocol: the addresses of a unix socket, and records of a few
 /// kilobytes, as those with a certificate.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4096;

@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use super::JOBS_PER_MOUNT_MAX;
 
+/// Names whose files are kept open by default: a site of some thousand files stays open as a whole,
+/// and two descriptors of each, as `direct` has, fit the limits that services are given.
+pub const OPEN_FILES: usize = 4096;
+
+/// How long a file that is kept open is served by default where nothing tells of changes: whoever
+/// replaces it sees the new one at the next look, and a thousand requests in that time cost one.
+pub const OPEN_FILES_VALID: Duration = Duration::from_secs(1);
+
+/// Directories that are watched by default: half of the 8192 watches that every kernel gives a user
+/// (fs.inotify.max_user_watches), so that other programs have some.
+pub const WATCHES: usize = 4096;
+
+/// Bytes from which a file is large by default, for what the page cache is to keep: parts of pages
+/// are smaller and are asked for again soon, while films and archives are larger and push them out.
+pub const PAGE_CACHE_DROP_FROM: u64 = 16 << 20;
+
 /// Times that opens are tried again when a rename got in their way, for a name and all of its
 /// neighbours together: some for each of them.
 pub const OPEN_TRIES_MAX: u32 = 32;

@@ -1,5 +1,21 @@
 //! Bounds of what the budgets of memory take.
 
+/// Memory for heads by default, in bytes: 2048 heads at one moment, one for each eighth connection,
+/// 170 of the greatest size, and 1024 small answers.
+pub const HEAD_BUFFERS: usize = 16 << 20;
+/// Memory for bodies by default, in bytes: 480 bodies at once that are read into one buffer while
+/// another is sent.
+pub const BODY_BUFFERS: usize = 64 << 20;
+/// Memory for blocks of files by default, in bytes: a thousand of them, and with the other budgets
+/// no more than half of a machine of 1 GiB.
+pub const DIRECT_CACHE: usize = 256 << 20;
+/// Bytes of such a block by default: so many that a disk spends most of a read on moving bytes, and
+/// so few that the rest of a block which nobody asks for costs little.
+pub const DIRECT_BLOCK: usize = 256 << 10;
+/// Memory for listings by default, in bytes: three of the most entries that one may have, or
+/// thousands of a common size.
+pub const LISTING_MEMORY: u64 = 64 << 20;
+
 /// Memory for heads that one worker needs at least, in bytes: four heads of the greatest size.
 pub const HEAD_SHARE_MIN: u64 = 64 << 10;
 /// Memory for bodies that one worker needs at least, in bytes: a few buffers of a useful size.

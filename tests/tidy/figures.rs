@@ -205,6 +205,29 @@ fn without_own_methods(code: &[Token], owner: &str) -> Vec<Token> {
     kept
 }
 
+/// Numbers that stand in the defaults of options: they belong to `limits`, with their unit and
+/// their reason.
+pub(crate) fn bare_defaults(source: &Source) -> Vec<String> {
+    let code = &source.code;
+    let begins = |at: &usize| {
+        let words = ["impl", "Default", "for"];
+        words
+            .iter()
+            .enumerate()
+            .all(|(ahead, word)| code.get(at + ahead).is_some_and(|token| token.is(word)))
+    };
+    let mut found = Vec::new();
+    for at in (0..code.len()).filter(begins) {
+        let Some(open) = (at..code.len()).find(|at| code[*at].sign('{')) else { continue };
+        let block = &code[open..group_end(code, open)];
+        let numbers = block.iter().filter(|token| token.kind == Kind::Number);
+        found.extend(numbers.map(|token| {
+            format!("src/{}:{}: a default without a reason", source.path, token.line)
+        }));
+    }
+    found
+}
+
 fn room_of(path: &str) -> &str {
     path.split(['/', '.']).next().unwrap_or(path)
 }

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     /// One sign; `::` alone is kept together, because every path needs it.
     Sign(char),
     PathSign,
+    Number,
+    /// Any other one.
     Literal,
 }
 
@@ -189,7 +191,7 @@ impl Lexer<'_> {
             }
             (digit, _) if digit.is_ascii_digit() => {
                 self.number();
-                self.push(Kind::Literal, line);
+                self.push(Kind::Number, line);
             }
             (first, _) if first.is_alphabetic() || first == '_' => self.word(line),
             (space, _) if space.is_whitespace() => self.advance(1),
