@@ -106,7 +106,7 @@ pub(super) fn answer(
         return reply.refuse(refusal, request);
     }
     if asking.named.too_many {
-        return reply.refuse(Refusal::Overloaded, request);
+        return reply.refuse(Refusal::AddressTooMany, request);
     }
     let resolution = match reply.resolve(request, &mut asking) {
         Ok(resolution) => resolution,

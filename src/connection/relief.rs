@@ -65,23 +65,28 @@ impl Connection {
             return None;
         }
         let silent = now.since(self.heard) >= GIVE_WAY_AFTER;
-        let patience = match &self.phase {
-            // It waits for another buffer, and its client for us.
-            Phase::Awaiting(_) if self.poll.is_starved() => return None,
-            // It waits for the disk, and its client for us.
-            Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
-            Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => GIVE_WAY_AFTER,
-            Phase::Awaiting(Purpose::Head | Purpose::Body(_)) => {
-                if silent { GIVE_WAY_AFTER } else { GIVE_WAY_HALF_AFTER }
-            }
-            Phase::Sending(_) | Phase::Body(..) | Phase::Pausing | Phase::Standing => {
-                if silent { GIVE_WAY_AFTER } else { GIVE_WAY_FOR_GOOD_AFTER }
-            }
-            Phase::Awaiting(Purpose::Linger(_))
-            | Phase::Reading(_)
-            | Phase::Parsing
-            | Phase::Starved => return None,
-        };
+        let patience =
+            match &self.phase {
+                // It waits for another buffer, and its client for us.
+                Phase::Awaiting(_) if self.poll.is_starved() => return None,
+                // It waits for the disk, and its client for us.
+                Phase::Resolving => GIVE_WAY_FOR_GOOD_AFTER,
+                Phase::Awaiting(Purpose::Head) if self.trickles(head_rate, now) => GIVE_WAY_AFTER,
+                Phase::Awaiting(Purpose::Head | Purpose::Body(_)) => {
+                    if silent {
+                        GIVE_WAY_AFTER
+                    } else {
+                        GIVE_WAY_HALF_AFTER
+                    }
+                }
+                Phase::Sending(_) | Phase::Body(..) | Phase::Pausing | Phase::Standing => {
+                    if silent { GIVE_WAY_AFTER } else { GIVE_WAY_FOR_GOOD_AFTER }
+                }
+                Phase::Awaiting(Purpose::Linger(_))
+                | Phase::Reading(_)
+                | Phase::Parsing
+                | Phase::Starved => return None,
+            };
         let since = self.head_begun();
         (now.since(since) >= patience).then_some(since)
     }
@@ -111,7 +116,7 @@ impl Connection {
             }
             if matches!(self.phase, Phase::Resolving) {
                 // What the disk says later finds nobody.
-                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Closed, cx);
+                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Crowded, cx);
                 self.input.consume(self.input.bytes().len());
                 self.unread = true;
                 return Given::GoesOn;
@@ -119,7 +124,7 @@ impl Connection {
             // What was asked behind this answer may be asked again (RFC 9112 section 9.3.1).
             self.input.consume(self.input.bytes().len());
             self.unread = true;
-            self.farewell = self.farewell.or(Some(Farewell::Closed));
+            self.farewell = self.farewell.or(Some(Farewell::Crowded));
             return Given::Done;
         }
         let queued = self.ask_unacknowledged(cx).unwrap_or(0);

@@ -206,8 +206,10 @@ impl Connection {
         while let Some(owed) = self.outbox.next_done() {
             let begun = owed.answer.begun;
             cx.stats.latency.record(cx.io.now().since(begun).as_nanos() as u64);
-            // A refusal that ends the connection was the answer to what its farewell names.
-            let farewell = self.farewell.filter(|farewell| !farewell.is_orderly());
+            // A refusal that ends the connection was the answer to what its farewell names. Any
+            // other answer is whole, though what was asked behind it may have had to give way.
+            let refused = owed.answer.status.is_error();
+            let farewell = self.farewell.filter(|farewell| refused && !farewell.is_orderly());
             self.end_answer(owed, farewell.unwrap_or(Farewell::Complete), cx);
         }
     }

@@ -242,6 +242,9 @@ refusals! {
     /// More connections than the limit.
     ConnectionsTooMany: ServiceUnavailable, closes, "connections_too_many",
         "There are too many connections just now.";
+    /// More connections of a client whom a trusted proxy names than its address may have.
+    AddressTooMany: ServiceUnavailable, keeps, "address_too_many",
+        "There are too many connections of this client just now.";
     /// The queue of a slow file system or of the helpers is full.
     Overloaded: ServiceUnavailable, keeps, "overloaded",
         "There is too much to do just now.";

@@ -383,6 +383,9 @@ fn the_client_behind_a_proxy_counts_while_it_is_answered() {
     machine.send(&mut one, &ask("/data.bin", "192.0.2.1"));
     machine.send(&mut two, &ask("/plain.txt", "192.0.2.1"));
     assert!(two.received.starts_with(b"HTTP/1.1 503 "), "{}", two.received.escape_ascii());
+    let causes = [Refusal::AddressTooMany, Refusal::Overloaded];
+    let told = causes.map(|cause| machine.shard.connections.refusals(cause).read());
+    assert_eq!(told, [1, 0]);
     let answered = two.received.len();
     machine.pass(2 * SECOND);
     machine.send(&mut two, &ask("/plain.txt", "192.0.2.2"));
@@ -657,6 +660,8 @@ fn requests_behind_an_answer_give_way() {
     }
     let whole = |line: &&Line| line.received.len() > 70_001;
     assert_eq!(slow.iter().filter(whole).count(), 8, "each answer that had begun is whole");
+    let told = [Farewell::Crowded, Farewell::Closed].map(|one| machine.farewells(one));
+    assert!(told[0] > 0 && told[1] == 0, "who gave way is told apart: {told:?}");
 }
 
 /// Clients that take nothing of bodies through memory or pipes hold up nobody: what is held for

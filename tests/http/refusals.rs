@@ -77,6 +77,7 @@ const EXPECTED: &[(Refusal, u16, bool, Provoked)] = {
         (HeadTimeout, 408, true, Case),
         (BodyTimeout, 408, true, Case),
         (ConnectionsTooMany, 503, true, Here),
+        (AddressTooMany, 503, false, No("a proxy names its client, see tests/http/limits.rs")),
         (Overloaded, 503, false, No("every entry of the cache must be in flight at once")),
         (StorageUnavailable, 503, false, Here),
         (OwnFault, 500, true, No("it stands for what cannot happen")),

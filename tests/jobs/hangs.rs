@@ -6,7 +6,7 @@ use std::time::Duration;
 use pitcrew::connection::Farewell;
 use pitcrew::engines::Kind;
 use pitcrew::limits::{
-    BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, GIVE_WAY_FOR_GOOD_AFTER, LOADS_PER_MOUNT_MAX,
+    BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, GIVE_WAY_FOR_GOOD_AFTER, LINGER, LOADS_PER_MOUNT_MAX,
 };
 use pitcrew::ring::simulated::{Client, End, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
@@ -93,6 +93,13 @@ fn clients_of_a_mount_that_hangs_leave_buffers_to_others() {
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
             assert!(answer.contains("\r\nRetry-After: "), "{answer}");
         }
+        rig.world.pass(2 * LINGER);
+        for _ in 0..20 {
+            rig.turn();
+        }
+        let of = |farewell| rig.shard.connections.farewells(farewell).read();
+        assert!(of(Farewell::Crowded) > 0, "they are told apart");
+        assert_eq!(of(Farewell::Closed), 0);
         rig.world.hang(SLOW, false);
     }
 }
