@@ -10,6 +10,8 @@ mod figures;
 mod layers;
 #[path = "tidy/licences.rs"]
 mod licences;
+#[path = "tidy/operations.rs"]
+mod operations;
 #[path = "tidy/paths.rs"]
 mod paths;
 mod quarantine;
@@ -572,6 +574,58 @@ fn a_bare_default_is_seen() {
         assert_eq!(with(value), count, "{value}");
     }
     assert_eq!(found("impl Options { fn f() { 1 } } impl Default for Other { fn f() { 2 } }"), 1);
+}
+
+// --- operations --------------------------------------------------------------------------------
+
+#[test]
+fn every_operation_is_started_by_somebody() {
+    nothing("an operation of the ring is idle", operations::unstarted(&tree()));
+}
+
+#[test]
+fn a_ring_is_permitted_what_it_is_asked_for() {
+    let sources = tree();
+    let file = |path: &str| sources.iter().find(|one| one.path == path).expect(path);
+    let asks = [file("ring/uring.rs"), file("ring/entry.rs")];
+    let found = operations::wrongly_permitted(file("ring/restrictions.rs"), &asks);
+    nothing("the restrictions of a ring are not what it does", found);
+}
+
+#[test]
+fn an_idle_operation_and_a_wrong_permission_are_seen() {
+    let op = "pub enum Op {
+            /// Said.
+            Send { socket: Socket, more: bool },
+            SendZc { #[doc(hidden)] socket: Socket },
+            Stat { file: File },
+            Job(Job),
+        }
+        impl Op { fn stat(file: File) -> Self { Self::Stat { file } } }";
+    let code = "fn f(op: Op) {
+            start(Op::Send { socket, more: 0..1 == x });
+            match op { Op::SendZc { socket } => 1, Op::SendZc { .. } | Op::Job(_) => 2, _ => 3 }
+            if let Op::Job(job) = op {}
+            let _ = matches!(done.op, Some(Op::SendZc { .. }));
+        }";
+    let kernel = "fn f() { g(Op::SendZc { socket }, Op::Job(job)) }";
+    let sources = [
+        Source::new("ring/op.rs", op),
+        Source::new("connection/sending.rs", code),
+        Source::new("ring/simulated/state.rs", kernel),
+        Source::new("ring/other.rs", "#[cfg(test)] mod tests { fn f() { g(Op::Job(job)) } }"),
+    ];
+    let found = operations::unstarted(&sources);
+    assert_eq!(found, ["nobody starts Op::SendZc", "nobody starts Op::Job"]);
+    let permits = Source::new("ring/restrictions.rs", "f(opcode::Send::CODE, opcode::Nop::CODE)");
+    let asks = Source::new("ring/uring.rs", "f(opcode::Send::new(fd), opcode::AcceptMulti::new())");
+    assert_eq!(
+        operations::wrongly_permitted(&permits, &[&asks]),
+        [
+            "opcode::Nop is permitted and never asked for",
+            "opcode::Accept is asked for and not permitted",
+        ]
+    );
 }
 
 // --- bad times ---------------------------------------------------------------------------------

@@ -208,7 +208,6 @@ impl Connection {
             }
             Wake::Ready | Wake::Turn | Wake::Begin | Wake::Writable => {}
             Wake::Done(completion) => unreachable!("{completion:?} was not started here"),
-            Wake::Released(op) => unreachable!("{op:?} was not started here"),
         }
         match self.phase {
             // Ready, or a turn later: what was waited for may be there.

@@ -90,7 +90,7 @@ impl Desk {
 
     /// Appends the events of jobs that have ended.
     pub(super) fn take_events(&mut self, events: &mut Vec<Event>) {
-        let event = |token, result| Event { token, result, more: false, notification: false };
+        let event = |token, result| Event { token, result, more: false };
         events.extend(self.at_once.drain(..).map(|(token, errno)| event(token, Err(errno))));
         let Some((home, heard)) = &self.home else { return };
         if !std::mem::take(&mut self.rang) {

@@ -117,8 +117,6 @@ pub struct Event {
     pub result: Result<u32, Errno>,
     /// Whether more events with this token follow.
     pub more: bool,
-    /// Whether this only says that the memory of a zero-copy send is free.
-    pub notification: bool,
 }
 
 /// The submission queue has no room.

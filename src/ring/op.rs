@@ -122,16 +122,6 @@ pub enum Op {
         /// Whether more follows at once.
         more: bool,
     },
-    /// Send bytes of a registered buffer by the ring without copying them; completes twice.
-    /// Result: bytes.
-    SendZc {
-        /// The connection.
-        socket: Socket,
-        /// What is sent.
-        bytes: Outgoing,
-        /// Whether more follows at once.
-        more: bool,
-    },
     /// Send a head (held back so that it shares a segment), then a part of a file by
     /// sendfile(2), inline. Result: bytes of the file.
     Sendfile {
@@ -415,8 +405,6 @@ pub enum Wake {
     Turn,
     /// An operation has completed.
     Done(Completion),
-    /// The operands of a zero-copy send are free.
-    Released(Op),
     /// The deadline has passed.
     Deadline(Deadline),
     /// What was waited for may be there: a buffer, room for a job, an answer of the cache.

@@ -120,13 +120,6 @@ impl Outgoing {
             Source::Shared(_) | Source::Kept(_) => None,
         }
     }
-
-    pub(crate) fn registered(&self) -> Option<u16> {
-        match &self.source {
-            Source::Leased(lease) => lease.registered(),
-            Source::Shared(_) | Source::Kept(_) => None,
-        }
-    }
 }
 
 /// Bytes from several places that leave in one send, in their order. One part takes no memory of

@@ -365,19 +365,12 @@ impl<K: Kernel> Reactor<K> {
         let took = self.now.since(operation.started);
         let op = operation.op.as_mut().expect("an operation in flight has its operands");
         self.kernel.complete(&event, op);
-        if event.notification {
-            let op = self.take_out(key).op.expect("the kernel kept the operands till now");
-            self.wakes.push_back((owner, Wake::Released(op)));
-            return self.free_if_idle(owner);
-        }
         if event.result == Err(Errno::INTR) && !operation.cancelled && can_be_repeated(op) {
             return self.queue(key);
         }
         self.stats.count(Technique::of(op), event.result, Some(took));
         match op {
-            Op::Send { socket, .. } | Op::SendMsg { socket, .. } | Op::SendZc { socket, .. } => {
-                socket.send_ends();
-            }
+            Op::Send { socket, .. } | Op::SendMsg { socket, .. } => socket.send_ends(),
             Op::Job(job) => self.jobs.ends(job),
             _ => {}
         }

@@ -19,7 +19,6 @@ pub const OPERATIONS: &[(&str, u8, &str)] = &[
     ("readv", opcode::Readv::CODE, "5.1"),
     ("send", opcode::Send::CODE, "5.6"),
     ("sendmsg", opcode::SendMsg::CODE, "5.3"),
-    ("send_zc", opcode::SendZc::CODE, "6.0"),
     ("shutdown", opcode::Shutdown::CODE, "5.11"),
     ("statx", opcode::Statx::CODE, "5.6"),
 ];

@@ -45,7 +45,6 @@ techniques! {
     Forget "forget" "Parts of files dropped from the page cache by the ring",
     Send "send" "Sends of bytes from memory, by the ring or ahead of a file",
     SendMsg "sendmsg" "Gather sends of a head and the bytes behind it, by the ring",
-    SendZc "send_zc" "Sends by the ring that do not copy the bytes",
     Sendfile "sendfile" "Bytes of a file sent by sendfile(2), inline",
     SpliceIn "splice_in" "Bytes of a file moved into a pipe by splice(2), inline",
     SpliceOut "splice_out" "Bytes of a pipe moved to a socket by splice(2), inline",
@@ -87,7 +86,6 @@ impl Technique {
             Op::Forget { .. } => (Self::Forget, 0),
             Op::Send { bytes, .. } => (Self::Send, bytes.len() as u64),
             Op::SendMsg { parts, .. } => (Self::SendMsg, parts.len() as u64),
-            Op::SendZc { bytes, .. } => (Self::SendZc, bytes.len() as u64),
             Op::Sendfile { count, .. } => (Self::Sendfile, u64::from(*count)),
             Op::SpliceIn { count, .. } => (Self::SpliceIn, u64::from(*count)),
             Op::SpliceOut { count, .. } => (Self::SpliceOut, u64::from(*count)),
@@ -118,7 +116,7 @@ impl Technique {
         match self {
             Self::Read | Self::ReadFixed | Self::Pread => Some(true),
             Self::Send | Self::SendMsg => Some(true),
-            Self::Sendfile | Self::SpliceOut | Self::SendZc => Some(false),
+            Self::Sendfile | Self::SpliceOut => Some(false),
             Self::DirectRead | Self::SpliceIn => None,
             // A mirror of what goes to the client, and the log: neither is a part of an answer.
             Self::Tee | Self::PutIn => None,

@@ -226,15 +226,6 @@ impl Uring {
                     .flags(send_flags(*more) as u32)
                     .build()
             }
-            Op::SendZc { socket, bytes, more } => {
-                let fd = types::Fd(socket.as_raw_fd());
-                let registered = bytes.registered();
-                let bytes = bytes.bytes();
-                opcode::SendZc::new(fd, bytes.as_ptr(), bytes.len() as u32)
-                    .flags(send_flags(*more))
-                    .buf_index(registered)
-                    .build()
-            }
             Op::Open { root, path, how } => {
                 scratch.how = open_how(*how);
                 let how = std::ptr::from_ref(&scratch.how);
@@ -382,7 +373,6 @@ impl Kernel for Uring {
                 token: entry.user_data(),
                 result,
                 more: io_uring::cqueue::more(entry.flags()),
-                notification: io_uring::cqueue::notif(entry.flags()),
             });
         }
         self.desk.take_events(events);

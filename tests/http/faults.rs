@@ -53,11 +53,9 @@ enum Scene {
 }
 
 /// Operations that no course here starts, each with who has it meet its faults.
-const ELSEWHERE: [Technique; 4] = [
+const ELSEWHERE: [Technique; 3] = [
     // Asked of a socket that was full in vain: tests/contract.
     Technique::Unacknowledged,
-    // Where the network does not copy: tests/contract.
-    Technique::SendZc,
     // A descriptor that is closed is gone, whatever close(2) says.
     Technique::Close,
     // Told to the kernel with the close.

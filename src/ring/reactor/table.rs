@@ -46,9 +46,7 @@ impl<K: Kernel> Reactor<K> {
         let operation = self.operations.get_mut(key).expect("it was just put in");
         let op = operation.op.as_mut().expect("it was just put there");
         match op {
-            Op::Send { socket, .. } | Op::SendMsg { socket, .. } | Op::SendZc { socket, .. } => {
-                socket.send_begins();
-            }
+            Op::Send { socket, .. } | Op::SendMsg { socket, .. } => socket.send_begins(),
             Op::Job(job) => self.jobs.begins(job),
             _ => {}
         }
@@ -281,7 +279,6 @@ pub(super) fn can_be_repeated(op: &Op) -> bool {
             | Op::Warm { .. }
             | Op::Send { .. }
             | Op::SendMsg { .. }
-            | Op::SendZc { .. }
     )
 }
 

@@ -98,7 +98,7 @@ impl Memory {
 /// What an operation sends.
 fn outgoing(op: &Op) -> &[Outgoing] {
     match op {
-        Op::Send { bytes, .. } | Op::SendZc { bytes, .. } => std::slice::from_ref(bytes),
+        Op::Send { bytes, .. } => std::slice::from_ref(bytes),
         Op::SendMsg { parts, .. } => parts.parts(),
         _ => &[],
     }

@@ -33,7 +33,7 @@ pub(super) enum What {
     Stat(RawFd),
     Warm { fd: RawFd, offset: u64, count: u32 },
     Forget { fd: RawFd, offset: u64, count: u32 },
-    Send { fd: RawFd, more: bool, zero_copy: bool },
+    Send { fd: RawFd, more: bool },
     Open { fd: RawFd, path: Vec<u8>, how: How },
     Shutdown(RawFd),
     Close(RawFd),
@@ -98,14 +98,8 @@ impl What {
             Op::Accept { listener, once } => Self::Accept { fd: listener.as_raw_fd(), once: *once },
             Op::ReadHead { socket, .. } => Self::ReadHead(socket.as_raw_fd()),
             Op::Read { file, offset, .. } => Self::Read { fd: file.as_raw_fd(), offset: *offset },
-            Op::Send { socket, more, .. } => {
-                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: false }
-            }
-            Op::SendMsg { socket, more, .. } => {
-                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: false }
-            }
-            Op::SendZc { socket, more, .. } => {
-                Self::Send { fd: socket.as_raw_fd(), more: *more, zero_copy: true }
+            Op::Send { socket, more, .. } | Op::SendMsg { socket, more, .. } => {
+                Self::Send { fd: socket.as_raw_fd(), more: *more }
             }
             Op::Open { root, path, how } => {
                 Self::Open { fd: root.as_raw_fd(), path: path.to_bytes().to_vec(), how: *how }
@@ -287,12 +281,7 @@ impl State {
                 self.end_job(order);
                 return self.tell(active, outcome, events);
             }
-            let event = Event {
-                token: active.token,
-                result: outcome.result,
-                more: true,
-                notification: false,
-            };
+            let event = Event { token: active.token, result: outcome.result, more: true };
             self.told.entry(active.token).or_default().push_back(Told::default());
             events.push(event);
         }
@@ -302,22 +291,13 @@ impl State {
     /// The end of an operation.
     fn tell(&mut self, active: Active, outcome: Outcome, events: &mut Vec<Event>) {
         let Active { token, what, memory, .. } = active;
-        let mut zero_copy_sent = false;
-        if let What::Send { fd, zero_copy, .. } = what {
+        if let What::Send { fd, .. } = what {
             self.stream(fd).sends -= 1;
-            zero_copy_sent = zero_copy && outcome.result.is_ok();
         }
         let Outcome { result, bytes, entries, steps, facts, .. } = outcome;
         let queue: &mut VecDeque<Told> = self.told.entry(token).or_default();
-        if zero_copy_sent {
-            queue.push_back(Told::default());
-            events.push(Event { token, result, more: true, notification: false });
-            queue.push_back(Told { memory, bytes, entries, steps, facts });
-            events.push(Event { token, result: Ok(0), more: false, notification: true });
-        } else {
-            queue.push_back(Told { memory, bytes, entries, steps, facts });
-            events.push(Event { token, result, more: false, notification: false });
-        }
+        queue.push_back(Told { memory, bytes, entries, steps, facts });
+        events.push(Event { token, result, more: false });
     }
 
     /// The reactor has found the operation of an event.

@@ -172,7 +172,7 @@ impl State {
             }
             T::Pread | T::SpliceIn => (&[(io_error, disk)], short_read),
             T::Readv => (&[(reset, network), (interrupted, Errno::INTR)], short_read),
-            T::Send | T::SendMsg | T::SendZc => {
+            T::Send | T::SendMsg => {
                 (&[(reset, network), (reset, Errno::PIPE), (interrupted, Errno::INTR)], short_send)
             }
             T::Sendfile => {

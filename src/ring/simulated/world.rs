@@ -334,7 +334,7 @@ impl World {
 
     /// Tells an event that belongs to no operation, as a kernel with a fault might.
     pub fn inject(&self, token: u64, result: Result<u32, Errno>) {
-        let event = Event { token, result, more: false, notification: false };
+        let event = Event { token, result, more: false };
         self.state().injected.push(event);
     }
 

@@ -82,26 +82,6 @@ fn a_head_does_not_stay_corked_when_nothing_follows() {
 }
 
 #[test]
-fn a_send_without_copy_brings_its_operands_home_at_the_second_event() {
-    let mut rig = Rig::new();
-    let owner = rig.owner();
-    let (socket, client) = rig.pair(100);
-    let mut lease = rig.reactor.io(owner).lease(Pool::Body).unwrap();
-    lease[..5].copy_from_slice(b"bytes");
-    let bytes = Outgoing::leased(lease, 0..5);
-    rig.submit(owner, Op::SendZc { socket, bytes, more: false });
-    let wakes = rig.turn();
-    let [(_, Wake::Done(done)), (_, Wake::Released(Op::SendZc { bytes, .. }))] = &wakes[..] else {
-        panic!("{wakes:?}")
-    };
-    assert!(done.more && done.op.is_none() && done.result == Ok(5));
-    assert_eq!(bytes.bytes(), b"bytes");
-    assert_eq!(client.read(99), b"bytes");
-    drop(wakes);
-    assert_eq!(rig.reactor.leased(), ([0; 5], 0));
-}
-
-#[test]
 fn a_gather_send_takes_what_the_socket_takes_and_keeps_the_order() {
     let mut rig = Rig::new();
     let owner = rig.owner();
