@@ -15,6 +15,11 @@ mod histogram;
 mod network;
 mod random;
 mod shares;
+// The one that the test programs have.
+#[cfg(test)]
+#[path = "../../tests/common/skip.rs"]
+#[allow(unreachable_pub)]
+mod skip;
 mod slab;
 
 pub use aligned::AlignedBuffer;
@@ -26,4 +31,6 @@ pub use network::Network;
 pub(crate) use network::ip;
 pub use random::Random;
 pub use shares::{Shares, half_of_rest};
+#[cfg(test)]
+pub(crate) use skip::skipped;
 pub use slab::{Key, Slab};

@@ -424,14 +424,17 @@ pub(super) fn register_regions(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::base::skipped;
 
     #[test]
     fn a_ring_refuses_what_the_server_never_asks_for() {
-        let Ok(mut ring) = Uring::new() else {
-            return eprintln!("SKIPPED: no io_uring here");
+        const WHAT: &str = "the restrictions of a ring";
+        let mut ring = match Uring::new() {
+            Ok(ring) => ring,
+            Err(fault) => return skipped(WHAT, &format!("no io_uring here: {}", fault.0)),
         };
         if let Some(error) = ring.unrestricted() {
-            return eprintln!("SKIPPED: no restrictions of rings here: {error}");
+            return skipped(WHAT, &format!("this kernel has none: {error}"));
         }
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         let fd = types::Fd(one.as_raw_fd());

@@ -127,6 +127,7 @@ fn by_mincore(file: BorrowedFd<'_>, start: u64, end: u64, page: u64) -> Result<u
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::base::skipped;
 
     #[test]
     fn a_file_just_written_is_in_memory_by_both_calls() {
@@ -142,8 +143,7 @@ mod tests {
     #[test]
     fn of_a_file_of_another_user_nothing_is_told() {
         if !geteuid().is_root() {
-            println!("SKIPPED a file of another user: only root can give one away");
-            return;
+            return skipped("a file of another user", "only root can give one away");
         }
         // Capabilities are a thread's own.
         let asking = std::thread::spawn(|| {

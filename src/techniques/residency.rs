@@ -152,6 +152,7 @@ fn pages(offset: u64, count: u64, page: u64) -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::base::skipped;
 
     #[test]
     fn what_was_written_is_there_until_it_is_dropped() {
@@ -161,8 +162,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let file = std::fs::File::open(&path).unwrap();
         let Ok(true) = read_ahead(&file, 0, 300_000) else {
-            eprintln!("SKIPPED: this file system does not answer RWF_NOWAIT");
-            return;
+            return skipped("residency by reads", "this file system does not answer RWF_NOWAIT");
         };
         assert_eq!(mapped(&file, 0, 300_000), Ok(true));
         assert_eq!(mapped(&file, 299_999, 1), Ok(true));

@@ -128,6 +128,7 @@ fn said(blocked: &Blocked, filtered: Option<bool>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::skipped;
 
     #[test]
     fn the_blocker_is_said_as_exactly_as_it_can_be_known() {
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn a_ring_that_lacks_nothing_is_good_and_an_old_way_to_set_it_up_is_noted() {
         if probe::io_uring().is_err() {
-            return;
+            return skipped("what a ring can do", "no io_uring here");
         }
         assert!(there(Setup::Deferred).facts["operations"].as_u64().is_some_and(|n| n > 10));
         let plain = there(Setup::Plain);
