@@ -189,7 +189,9 @@ impl State {
             T::Warm => (&[(io_error, disk), (interrupted, Errno::INTR)], short_read),
             T::Residency | T::Forget | T::Mount => (&[], 0),
             T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
-            T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
+            // No kernel has a reason to refuse it yet.
+            T::Unacknowledged => (&[(reset, Errno::INVAL)], 0),
+            T::Peer | T::Reset => (&[], 0),
         };
         for (chance, errno) in fails {
             if self.random.chance(*chance) {
