@@ -404,7 +404,8 @@ impl server::Reload for Again<'_> {
 fn code(fault: &Fault) -> Exit {
     match fault {
         Fault::Root(_) => Exit::Root,
-        Fault::Sandbox(_) | Fault::Exposed(_) | Fault::Outside(_) => Exit::Configuration,
+        Fault::Sandbox(_) | Fault::NoBroker(_) => Exit::Configuration,
+        Fault::Exposed(_) | Fault::Outside(_) => Exit::Configuration,
         Fault::Listen(_) | Fault::Inherited(_) | Fault::HandOver(..) => Exit::Listen,
         Fault::Ring(_) | Fault::NoRing(_) => Exit::Ring,
         Fault::System(..) | Fault::Worker(_) | Fault::Lost => Exit::Internal,

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use common::{
     ENGINES, Launch, Pattern, Scratch, Server, children_of, eventually, get, skipped,
-    without_seccomp,
+    without_landlock, without_lines, without_restrictions, without_seccomp,
 };
 use pitcrew::sandbox::landlock_abi;
 use rustix::process::Signal;
@@ -60,7 +60,7 @@ fn every_engine_serves_confined_and_every_thread_is() {
         assert_eq!(ask(&server, "/inside.txt").text(), "inside\n");
         assert_eq!(ask(&server, "/escape.txt").status, 404);
         let told = server.telemetry();
-        for layer in ["no-new-privileges", "landlock", "seccomp", "broker"] {
+        for layer in ["no-new-privileges", "landlock", "seccomp", "broker", "rings"] {
             assert_eq!(told["server"]["sandbox"][layer]["applied"], true, "{layer}: {told:#}");
         }
         // What README says of rings that somebody else makes, no operator has to read there.
@@ -123,6 +123,55 @@ fn what_cannot_be_applied_is_told_or_refused() {
     let (ended, told) = launch.refused();
     assert_eq!(ended.code(), Some(3), "{told}");
     assert!(told.contains("is nobody's number"), "{told}");
+}
+
+/// What a filter of a container may refuse: each is told by itself, and shown, or refused.
+#[test]
+fn each_layer_that_is_refused_is_told_and_on_means_all_of_them() {
+    if !can_confine() {
+        return;
+    }
+    let scratch = tree();
+    for (layer, prefix, said, refused) in [
+        (
+            "landlock",
+            without_landlock(),
+            "not applied: landlock: ",
+            "sandbox: landlock cannot be applied",
+        ),
+        (
+            "rings",
+            without_restrictions(),
+            "takes no restrictions of a ring",
+            "sandbox: rings cannot be applied",
+        ),
+        ("broker", without_lines(), "there is no broker", "sandbox: there is no broker"),
+    ] {
+        let Some(prefix) = prefix else {
+            return skipped("a machine without layers", "no filter can be installed here");
+        };
+        let launch = Launch::new(&["--sandbox", "auto", "--workers", "1"]);
+        let server = launch.root(&scratch.join("root")).through(&prefix).start();
+        eventually(&format!("{said:?} is said"), || server.stderr().contains(said).then_some(()));
+        assert_eq!(ask(&server, "/inside.txt").text(), "inside\n");
+        let figures = server.telemetry();
+        let held = figures["server"]["sandbox"].as_object().unwrap();
+        for (name, row) in held {
+            assert_eq!(row["applied"] == false, name == layer, "{layer}: {name}: {row}");
+            assert_eq!(row["why"].is_string(), name == layer, "{layer}: {name}: {row}");
+        }
+        assert!(held.contains_key(layer), "{held:?}");
+        let launch = Launch::new(&["--sandbox", "on"]).root(&scratch.join("root"));
+        let (ended, told) = launch.through(&prefix).refused();
+        assert_eq!(ended.code(), Some(3), "{told}");
+        assert!(told.contains(refused), "{told}");
+    }
+    // Rings have nothing to do with the rest: they are restricted whatever is asked for.
+    let off = Server::start(&["--sandbox", "off"], &scratch.join("root"));
+    let figures = off.telemetry();
+    let held = figures["server"]["sandbox"].as_object().unwrap();
+    assert_eq!(held.keys().collect::<Vec<_>>(), ["rings"]);
+    assert_eq!(held["rings"]["applied"], true);
 }
 
 #[test]

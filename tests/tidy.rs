@@ -15,6 +15,9 @@ mod operations;
 #[path = "tidy/paths.rs"]
 mod paths;
 mod quarantine;
+#[allow(unreachable_pub)] // other test programs pass it on
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -41,6 +44,11 @@ const UNSAFE_FILES: &[&str] = &[
     "techniques/residency.rs",
 ];
 
+/// The same outside of `src`: tests do what a program that was taken over would do, or one that has
+/// a bug.
+const UNSAFE_TESTS: &[&str] =
+    &["tests/confined.rs", "tests/freed_memory.rs", "tests/techniques.rs"];
+
 /// Lines of a file before its tests. STYLE asks for about 400; this is where it has to be split.
 const LINES_MAX: usize = 450;
 
@@ -53,6 +61,19 @@ fn root() -> PathBuf {
 
 fn tree() -> Vec<Source> {
     read_tree(&root().join("src"))
+}
+
+/// What else is written in Rust: tests, fuzz targets, the load test.
+fn others() -> Vec<Source> {
+    let trees = ["tests", "loadtest/src"].into_iter();
+    let sources = trees.flat_map(|directory| {
+        let sources = read_tree(&root().join(directory)).into_iter();
+        sources.map(move |mut one| {
+            one.path = format!("{directory}/{}", one.path);
+            one
+        })
+    });
+    sources.collect()
 }
 
 /// Fails with every finding, one a line.
@@ -210,38 +231,72 @@ fn a_started_thread_is_seen_in_every_form() {
 
 #[test]
 fn unsafe_stands_in_the_named_files_only() {
-    nothing("unsafe code outside of the named files", tree().iter().flat_map(unsafe_in).collect());
+    let in_src = tree().iter().flat_map(|one| unsafe_beside(UNSAFE_FILES, one)).collect();
+    nothing("unsafe code outside of the named files of src", in_src);
+    let others = others();
+    assert!(others.len() > 100, "tests and load test are not where they were");
+    let elsewhere = others.iter().flat_map(|one| unsafe_beside(UNSAFE_TESTS, one)).collect();
+    nothing("unsafe code outside of the named tests", elsewhere);
 }
 
 #[test]
 fn every_file_named_for_unsafe_has_some() {
-    let sources = tree();
-    let idle = UNSAFE_FILES.iter().filter(|name| {
-        !sources.iter().any(|one| one.path == **name && one.all.iter().any(|t| t.is("unsafe")))
-    });
-    nothing(
-        "a file is on the list of unsafe ones for nothing",
-        idle.map(ToString::to_string).collect(),
-    );
+    let idle = |names: &[&str], sources: &[Source]| -> Vec<String> {
+        let has_some = |name: &&&str| {
+            sources.iter().any(|one| one.path == **name && !unsafe_beside(&[], one).is_empty())
+        };
+        names.iter().filter(|name| !has_some(name)).map(ToString::to_string).collect()
+    };
+    nothing("a file is on the list of unsafe ones for nothing", idle(UNSAFE_FILES, &tree()));
+    nothing("a test is on the list of unsafe ones for nothing", idle(UNSAFE_TESTS, &others()));
 }
 
-fn unsafe_in(source: &Source) -> Vec<String> {
-    if UNSAFE_FILES.contains(&source.path.as_str()) {
+/// The compiler asks for them where the lints of this workspace hold, as they do not in the fuzz
+/// targets.
+#[test]
+fn every_unsafe_block_of_a_test_has_its_reason() {
+    nothing("an unsafe block without its reason", others().iter().flat_map(unreasoned).collect());
+}
+
+/// The places of unsafe code in a file, unless it is one of those named.
+fn unsafe_beside(named: &[&str], source: &Source) -> Vec<String> {
+    if named.contains(&source.path.as_str()) {
         return Vec::new();
     }
     let tokens = source.all.iter().filter(|token| token.is("unsafe"));
-    tokens.map(|token| format!("src/{}:{}", source.path, token.line)).collect()
+    tokens.map(|token| format!("{}:{}", source.path, token.line)).collect()
+}
+
+/// The places of unsafe code without a comment right above that says why it is right.
+fn unreasoned(source: &Source) -> Vec<String> {
+    let lines: Vec<_> = source.text.lines().map(str::trim).collect();
+    let has_reason = |line: usize| {
+        let mut above = lines[..line - 1].iter().rev().take_while(|line| line.starts_with("//"));
+        above.any(|line| line.starts_with("// SAFETY: "))
+    };
+    let tokens = source.all.iter().filter(|token| token.is("unsafe") && !has_reason(token.line));
+    tokens.map(|token| format!("{}:{}", source.path, token.line)).collect()
 }
 
 #[test]
 fn unsafe_is_seen_in_code_and_not_in_words() {
-    let found = |text: &str| unsafe_in(&Source::new("http/mod.rs", text)).len();
+    let found = |text: &str| unsafe_beside(&["a.rs"], &Source::new("http/mod.rs", text)).len();
+    assert!(unsafe_beside(&["a.rs"], &Source::new("a.rs", "unsafe {}")).is_empty());
     assert_eq!(found("fn f() { unsafe { g() } }\nunsafe impl Send for T {}"), 2);
     assert_eq!(found("#[cfg(test)] mod tests { fn f() { unsafe { g() } } }"), 1);
     assert_eq!(
         found("// unsafe\n/// unsafe\nconst A: &str = \"unsafe\"; const unsafe_b: u8 = 1;"),
         0
     );
+}
+
+#[test]
+fn an_unsafe_block_without_its_reason_is_seen() {
+    let found = |text: &str| unreasoned(&Source::new("tests/a.rs", text));
+    assert!(found("// SAFETY: it is\n// long.\nlet x = unsafe { f() };").is_empty());
+    let without = "// SAFETY: of another\nlet y = 1;\n// Plain.\nlet x = unsafe { f() };";
+    assert_eq!(found(without), ["tests/a.rs:4"]);
+    assert_eq!(found("unsafe { f() }"), ["tests/a.rs:1"]);
 }
 
 /// Test programs without the allocator that finds writes to freed memory.

@@ -11,7 +11,7 @@ pub(super) const USER: Key = Key::one(
     "user",
     "USER",
     "User that the server becomes once it listens, for a server that root starts: a name, or \
-     UID:GID; off stays who starts it [default: off]",
+     UID:GID; off, as no name is right everywhere, stays who starts it [default: off]",
     |all, written, _| {
         let text = written.text("a name in quotes, or \"UID:GID\"")?;
         if text.is_empty() {
@@ -29,8 +29,9 @@ pub(super) const SANDBOX: Key = Key::one(
     "sandbox",
     "HOW",
     "Give up, once it listens, what the server does not need: no-new-privileges, Landlock, \
-     seccomp; auto (what the kernel allows), on (all, or it does not start) or off. A small \
-     broker does what is needed later [default: auto]",
+     seccomp; auto (what the kernel allows), on (all of it, with restricted rings and the \
+     broker, or it does not start) or off. A small broker does what is needed later [default: \
+     auto]",
     |all, written, _| {
         all.server.sandbox = written.choice("sandbox", &Sandbox::ALL, Sandbox::name)?;
         Ok(())

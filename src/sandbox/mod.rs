@@ -39,6 +39,8 @@ pub enum Layer {
     Landlock,
     /// Only some calls of the kernel work.
     Seccomp,
+    /// A ring does nothing but what the server asks of it; `ring` sees to that.
+    Rings,
 }
 
 impl Layer {
@@ -49,6 +51,7 @@ impl Layer {
             Self::NoNewPrivileges => "no-new-privileges",
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
+            Self::Rings => "rings",
         }
     }
 }

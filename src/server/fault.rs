@@ -32,6 +32,8 @@ pub enum Fault {
     Lost,
     /// The process cannot be confined as it was asked to.
     Sandbox(Refused),
+    /// Nobody does what a confined server cannot.
+    NoBroker(String),
     /// The configuration lies where the server may write.
     Exposed(String),
     /// A later configuration needs what the process has given up.
@@ -53,6 +55,11 @@ impl fmt::Display for Fault {
                  says why",
             ),
             Self::Sandbox(refused) => refused.fmt(out),
+            Self::NoBroker(why) => write!(
+                out,
+                "sandbox: there is no broker: {why}; with sandbox = \"auto\" the server starts \
+                 without one, and keeps the right to bind addresses and what a log program needs"
+            ),
             Self::Exposed(why) => write!(
                 out,
                 "sandbox: {why}; with sandbox = \"auto\" the server starts, and takes nothing from \

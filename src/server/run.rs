@@ -69,7 +69,7 @@ pub fn run(
     // Where nobody but the main thread counts, and whoever asks the broker.
     let own = shards.take();
     // Early: it reads the configuration meanwhile.
-    let broker = standing::broker(options, &own.broker);
+    let broker = standing::broker(options, &own.broker)?;
     let manager = ServiceManager::from_environment()
         .map_err(|e| Fault::System("NOTIFY_SOCKET names no socket", e))?;
     let descriptors = sys::descriptors::raise();
@@ -85,7 +85,7 @@ pub fn run(
     note_descriptors(options, descriptors);
     let standing = standing::confine(options, &reload.files(), broker)?;
     let sandbox = standing::told(&standing);
-    let Standing { confined, broker, exposed } = standing;
+    let Standing { confined, broker, exposed, .. } = standing;
     let house = House { shards, started: Instant::now(), broker, sandbox };
     let serving = Generation::start(options, &listeners, &house);
     let serving = serving.map_err(|(fault, _)| fault)?;

@@ -9,7 +9,8 @@ use super::options::{Options, Sandbox};
 use crate::access_log::options::{Durability, Place};
 use crate::broker::{self, Broker, Stats};
 use crate::resource::Site;
-use crate::sandbox::{self, Confined, Ground, Layer, Plan, is_root};
+use crate::ring::Uring;
+use crate::sandbox::{self, Confined, Ground, Layer, Plan, Refused, is_root};
 use crate::sys::{self, Listen};
 use crate::techniques::synchronous::Durability as Waits;
 use crate::telemetry::Held;
@@ -57,19 +58,39 @@ fn exposed(options: &Options, files: &[PathBuf]) -> Option<String> {
 }
 
 /// Starts the broker, where something is going to be given up. The process has one thread.
-pub(super) fn broker(options: &Options, stats: &Arc<Stats>) -> Option<Arc<Broker>> {
+pub(super) fn broker(options: &Options, stats: &Arc<Stats>) -> Result<Option<Arc<Broker>>, Fault> {
     if options.sandbox == Sandbox::Off && options.user.is_none() {
-        return None;
+        return Ok(None);
     }
-    let started = Broker::start(Arc::clone(stats));
-    started.map(Arc::new).map_err(|error| without_broker(&error)).ok()
+    match Broker::start(Arc::clone(stats)) {
+        Ok(broker) => Ok(Some(Arc::new(broker))),
+        Err(error) => without_broker(options, &error).map(|()| None),
+    }
 }
 
-fn without_broker(why: &dyn std::fmt::Display) {
+/// Less is given up without a broker: that is told, or refused.
+fn without_broker(options: &Options, why: &dyn std::fmt::Display) -> Result<(), Fault> {
+    if options.sandbox == Sandbox::On {
+        return Err(Fault::NoBroker(why.to_string()));
+    }
     tracing::warn!(
         "there is no broker: {why}; the server cannot open log files in a directory that is made \
          again, bind privileged ports later, or serve other directories after a reload"
     );
+    Ok(())
+}
+
+/// Why rings do more than what the server asks of them; none if they do not. A worker that is
+/// refused the restrictions of its own ring says so itself.
+fn unrestricted(options: &Options) -> Result<Option<String>, Fault> {
+    // Where there is no ring at all, a worker says why.
+    let Ok(ring) = Uring::new() else { return Ok(None) };
+    let Some(error) = ring.unrestricted() else { return Ok(None) };
+    let why = format!("this kernel takes no restrictions of a ring: {error}");
+    match options.sandbox {
+        Sandbox::On => Err(Fault::Sandbox(Refused { layer: Layer::Rings, why })),
+        Sandbox::Auto | Sandbox::Off => Ok(Some(why)),
+    }
 }
 
 /// Waits for the broker, and confines the process, which has one thread, to what the options need.
@@ -82,8 +103,8 @@ pub(super) fn confine(
     sys::mounts::keep();
     let ground = ground(options, files);
     let brokered = options.brokered(files);
-    let broker =
-        broker.filter(|one| one.greet(&brokered).map_err(|denied| without_broker(&denied)).is_ok());
+    let greeted = broker.map(|one| one.greet(&brokered).map(|()| one)).transpose();
+    let broker = greeted.or_else(|denied| without_broker(options, &denied).map(|()| None))?;
     let confined = sandbox::confine(&Plan {
         mode: options.sandbox,
         user: options.user.as_deref(),
@@ -92,6 +113,7 @@ pub(super) fn confine(
         binds: broker.is_none(),
     });
     let confined = confined.map_err(Fault::Sandbox)?;
+    let unrestricted = unrestricted(options)?;
     let exposed = brokered.exposed.filter(|_| broker.is_some());
     if let Some(why) = &exposed {
         if options.sandbox == Sandbox::On {
@@ -123,7 +145,7 @@ pub(super) fn confine(
         // What root may do, its user need not (kernel.io_uring_disabled=1).
         sys::probe::io_uring().map_err(Fault::Ring)?;
     }
-    Ok(Standing { confined, broker, exposed })
+    Ok(Standing { confined, broker, exposed, unrestricted })
 }
 
 fn listed(told: &[(Layer, String)]) -> String {
@@ -137,6 +159,8 @@ pub(super) struct Standing {
     pub(super) broker: Option<Arc<Broker>>,
     /// Why the broker reads no other configuration than the first.
     pub(super) exposed: Option<String>,
+    /// Why its rings do whatever they are asked for, if they do.
+    unrestricted: Option<String>,
 }
 
 /// What the telemetry tells of it.
@@ -159,6 +183,8 @@ pub(super) fn told(standing: &Standing) -> Arc<[Held]> {
             free: standing.exposed.iter().cloned().collect(),
         });
     }
+    let (layer, missing) = (Layer::Rings.name(), standing.unrestricted.clone());
+    all.push(Held { layer, missing, free: Vec::new() });
     all.into()
 }
 

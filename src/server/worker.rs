@@ -59,7 +59,7 @@ struct Listener {
     held: bool,
     /// Meanwhile it is told when somebody waits in its queue.
     watched: bool,
-    /// It accepts for the last time: what is queued, and nothing that comes later.
+    /// It has begun to take in what is queued, and nothing that comes later.
     last: bool,
 }
 

@@ -20,7 +20,8 @@
 //! | `workers` | how many threads serve |
 //! | `memory_limit_bytes` | memory that the process may have; 0 where that is not known |
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
-//! | `sandbox` | each layer that was wanted: `applied`, `why` not, and what it leaves `free` |
+//! | `sandbox` | each layer that was wanted: `applied`, `why` not, and what it leaves `free`; the
+//! | | `broker`, where one was, and the `rings` have rows there, too |
 //!
 //! `laps` has the techniques that were raced on this machine, those that the server does not use
 //! among them, each with `bytes_per_second`, `measured_at` (seconds since 1970) and `machine`; it

@@ -68,7 +68,7 @@ pub struct About {
     pub memory_limit: u64,
     /// Time since the start.
     pub uptime: Duration,
-    /// What the process gave up, layer by layer; empty if it was to give up nothing.
+    /// What the process gave up, layer by layer, and what its rings did.
     pub sandbox: Arc<[Held]>,
     /// What the techniques did when they were last raced on this machine.
     pub laps: Arc<[Lap]>,

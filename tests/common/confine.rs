@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io};
 
 /// A filter that answers the call of a number with EPERM, as containers do; behind it another
-/// program. Ends with 77 where no filter can be installed.
+/// program. The number may be followed by the place of an argument, and what it has to be for that,
+/// with colons between. Ends with 77 where no filter can be installed.
 const FORBID: &str = r"
 import ctypes, os, struct, sys
-number = int(sys.argv[1])
+number, *argument = map(int, sys.argv[1].split(':'))
 libc = ctypes.CDLL(None, use_errno=True)
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+code = [(0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+if argument:
+    code = [(0x20, 0, 0, 16 + 8 * argument[0]), (0x15, 0, 1, argument[1])] + code
+code = [(0x20, 0, 0, 0), (0x15, 0, len(code) - 1, number)] + code
 text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in code))
 class Program(ctypes.Structure):
     _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
@@ -25,25 +29,44 @@ if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) 
 os.execv(sys.argv[2], sys.argv[2:])
 ";
 
+/// What stands before a command line to forbid a call; none where no filter can be installed.
+fn without(call: &'static str) -> Option<[&'static str; 4]> {
+    let prefix = ["python3", "-c", FORBID, call];
+    works(&prefix).then_some(prefix)
+}
+
+/// A call that has another number on each machine.
+const fn either(here: &'static str, elsewhere: &'static str) -> &'static str {
+    if cfg!(target_arch = "x86_64") { here } else { elsewhere }
+}
+
 /// What stands before a command line to forbid io_uring by a seccomp filter; none where no filter
 /// can be installed.
 pub fn without_io_uring() -> Option<[&'static str; 4]> {
     // io_uring_setup(2) has one number everywhere.
-    let prefix = ["python3", "-c", FORBID, "425"];
-    works(&prefix).then_some(prefix)
+    without("425")
 }
 
-/// What stands before a command line to forbid seccomp(2), so that no filter can follow; none
-/// where none can be installed.
-#[cfg(target_arch = "x86_64")]
-pub fn without_seccomp() -> Option<[&'static str; 4]> {
-    let prefix = ["python3", "-c", FORBID, "317"];
-    works(&prefix).then_some(prefix)
+/// The same for restrictions of rings alone.
+pub fn without_restrictions() -> Option<[&'static str; 4]> {
+    // io_uring_register(2) with IORING_REGISTER_RESTRICTIONS.
+    without("427:1:11")
 }
-#[cfg(not(target_arch = "x86_64"))]
+
+/// The same for Landlock.
+pub fn without_landlock() -> Option<[&'static str; 4]> {
+    // landlock_create_ruleset(2).
+    without("444")
+}
+
+/// The same for seccomp(2), so that no filter can follow.
 pub fn without_seccomp() -> Option<[&'static str; 4]> {
-    let prefix = ["python3", "-c", FORBID, "277"];
-    works(&prefix).then_some(prefix)
+    without(either("317", "277"))
+}
+
+/// The same for socketpair(2), without which a process has no line to another that it starts.
+pub fn without_lines() -> Option<[&'static str; 4]> {
+    without(either("53", "199"))
 }
 
 /// What stands before a command line to have only so many bytes of memory that may be locked;

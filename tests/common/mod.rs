@@ -27,7 +27,10 @@ mod server;
 mod skip;
 mod wire;
 
-pub use confine::{Group, with_little_memlock, without_io_uring, without_seccomp};
+pub use confine::{
+    Group, with_little_memlock, without_io_uring, without_landlock, without_lines,
+    without_restrictions, without_seccomp,
+};
 pub use content::{Digest, Pattern, digest_of_bytes, digest_of_file};
 pub use manager::Manager;
 pub use process::{broker_of, children_of, is_running};

@@ -1,14 +1,19 @@
 //! Starts that cannot succeed say why in one line; sockets of the file system come and go.
 
-use std::fs;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{fs, thread};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 
 use super::common::{
-    ENGINES, Launch, Listening, Pattern, Scratch, Server, Wire, get, skipped, without_io_uring,
+    ENGINES, Launch, Listening, PATIENCE, Pattern, Scratch, Server, Stop, Wire, eventually, get,
+    skipped, without_io_uring,
 };
 
 fn tree() -> Scratch {
@@ -189,11 +194,19 @@ os.environ['LISTEN_PID'] = str(os.getpid())
 os.execv(sys.argv[1], sys.argv[1:])
 ";
 
+/// Whether there is somebody to pass sockets.
+fn can_pass() -> bool {
+    let there = std::process::Command::new("python3").arg("--version").output().is_ok();
+    if !there {
+        skipped("a socket that was passed", "python3 is not there to pass one");
+    }
+    there
+}
+
 #[test]
 fn a_socket_that_was_passed_is_served_by_all_workers() {
     let scratch = tree();
-    if std::process::Command::new("python3").arg("--version").output().is_err() {
-        skipped("a socket that was passed", "python3 is not there to pass one");
+    if !can_pass() {
         return;
     }
     let pass = ["python3", "-c", PASS_A_SOCKET];
@@ -207,4 +220,78 @@ fn a_socket_that_was_passed_is_served_by_all_workers() {
     let pass = ["env", "PASSED=2", "python3", "-c", PASS_A_SOCKET];
     let refused = Launch::new(&[]).root(scratch.path()).through(&pass).refused();
     says("a descriptor that is none", refused, &["LISTEN_FDS", "4", "not a socket"]);
+    // What was passed to a process that is gone is nobody's.
+    let stale = Launch::new(&[]).variable("LISTEN_FDS", "1").variable("LISTEN_PID", "1");
+    stale.root(scratch.path()).start().connect().serves().unwrap();
+}
+
+/// Passes on a descriptor that it was started with.
+const PASS_ON: &str = "
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ['LISTEN_FDS'] = '1'
+os.environ['LISTEN_PID'] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+/// One connection with one request, whose answer has to be whole.
+fn ask(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&get("/plain.txt", "Connection: close\r\n"))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let whole = answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nstill here\n");
+    if whole { Ok(()) } else { Err(io::Error::other(format!("{answer:?}"))) }
+}
+
+/// A service manager keeps the socket that it passes: whoever connects between two servers waits
+/// in its queue.
+#[test]
+fn servers_come_and_go_at_a_passed_socket_under_load_and_no_connection_fails() {
+    if !can_pass() {
+        return;
+    }
+    let scratch = tree();
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = kept.local_addr().unwrap();
+    // Whoever is started has it, too.
+    fcntl_setfd(&kept, FdFlags::empty()).unwrap();
+    let number = kept.as_raw_fd().to_string();
+    let pass = ["python3", "-c", PASS_ON, &number];
+    let launch = Launch::new(&["--workers", "2"]).root(scratch.path()).through(&pass);
+    let mut serving = launch.start();
+    assert_eq!(serving.address(), address);
+    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let more = || {
+        let before = asked.load(Ordering::Relaxed);
+        eventually("the load goes on", || {
+            (asked.load(Ordering::Relaxed) > before + 20).then_some(())
+        });
+    };
+    let load = || {
+        let mut failed = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            failed.extend(ask(address).err().map(|error| error.to_string()));
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        failed
+    };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        let stopping = Stop(&stop);
+        // One after the other, and the next beside the last.
+        for beside in [false, true, false] {
+            more();
+            let next = beside.then(|| launch.start());
+            serving.signal(Signal::TERM);
+            assert_eq!(serving.wait().code(), Some(0), "{}", serving.stderr());
+            serving = next.unwrap_or_else(|| launch.start());
+        }
+        more();
+        drop(stopping);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    assert_eq!(failed, Vec::<String>::new(), "of {} requests", asked.load(Ordering::Relaxed));
+    drop(kept);
 }

@@ -2,7 +2,8 @@
 //!
 //! `tests/contract` does so with the engines alone and knows the cause that each fault must have.
 //! Here it is the worker around them: accepting, reading heads, opening, asking for facts, looking
-//! at the page cache, listing, hashing, watching, sending, recording, shutting.
+//! at the page cache, listing, hashing, watching, sending, asking what a client has not taken,
+//! recording, shutting.
 //!
 //! A failing play names its course. `PITCREW_COURSE=<course>` plays that one alone.
 
@@ -18,7 +19,7 @@ use super::*;
 use crate::common::Fault as Broken;
 
 /// What may befall any operation; an errno that its call never gives, a later kernel may give.
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 19] = [
     Fault::Fail(Errno::IO),
     Fault::Fail(Errno::INVAL),
     Fault::Fail(Errno::NOMEM),
@@ -35,10 +36,16 @@ const FAULTS: [Fault; 16] = [
     Fault::Short(1),
     Fault::Short(513),
     Fault::Late(Duration::from_millis(70)),
+    Fault::Shrink(0),
+    Fault::Shrink(5000),
+    Fault::Ends,
 ];
 
-/// Operations that pass before the fault.
-const PASSES: [u32; 2] = [0, 2];
+/// How long an answer to the narrow client may stand still.
+const STANDS_FOR: Duration = Duration::from_secs(2);
+/// How often it takes a little, and how much: too little for more to be sent at once.
+const BITES: usize = 15;
+const BITE: usize = 3000;
 
 /// How the worker is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +57,13 @@ enum Scene {
     /// With room for little, on a mount that is not known, for a client that reads slowly, and with
     /// an access log that mirrors bodies.
     Scarce,
+    /// For a client whose socket stays full, while others wait for what its answer holds, and for
+    /// longer than an answer may stand still.
+    Narrow,
 }
 
 /// Operations that no course here starts, each with who has it meet its faults.
-const ELSEWHERE: [Technique; 3] = [
-    // Asked of a socket that was full in vain: tests/contract.
-    Technique::Unacknowledged,
+const ELSEWHERE: [Technique; 2] = [
     // A descriptor that is closed is gone, whatever close(2) says.
     Technique::Close,
     // Told to the kernel with the close.
@@ -93,6 +101,7 @@ fn course(scene: Scene) -> Vec<Asked> {
         ask("GET /plain.txt HTTP/1.1\r\n\r\n", 400, None),
     ];
     match scene {
+        Scene::Narrow => all.truncate(3),
         Scene::Listing => {
             all.insert(1, ask("GET /bare/ HTTP/1.1\r\nHost: a\r\n\r\n", 200, None));
         }
@@ -135,9 +144,15 @@ fn every_operation_of_every_engine_meets_every_fault() {
     let tried: Vec<_> = Technique::ALL.iter().filter(|one| !ELSEWHERE.contains(one)).collect();
     let mut all = Vec::new();
     for engine in Kind::ALL {
-        for scene in [Scene::Listing, Scene::Hashed, Scene::Scarce] {
+        for scene in [Scene::Listing, Scene::Hashed, Scene::Scarce, Scene::Narrow] {
             let used = scene.used(engine);
-            for technique in tried.iter().filter(|one| used.contains(one)) {
+            // Of the narrow client it is what is asked of its socket.
+            let plays = |one: Technique| {
+                let asks = one == Technique::Unacknowledged;
+                assert!(!asks || scene != Scene::Narrow || used.contains(&one), "{engine}");
+                used.contains(&one) && (asks || scene != Scene::Narrow)
+            };
+            for technique in tried.iter().filter(|one| plays(***one)) {
                 let faults = FAULTS.iter().filter(|fault| concerns(**fault, **technique));
                 all.extend(faults.map(|fault| (engine, scene, **technique, *fault)));
             }
@@ -149,7 +164,7 @@ fn every_operation_of_every_engine_meets_every_fault() {
         while let Some(&(engine, scene, technique, fault)) =
             all.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            for pass in PASSES {
+            for pass in passes(technique, fault) {
                 let play = Play { engine, scene, technique, fault, pass };
                 if alone.as_ref().is_some_and(|alone| *alone != play.to_string()) {
                     continue;
@@ -188,10 +203,32 @@ fn every_operation_of_every_engine_meets_every_fault() {
     }
 }
 
-/// Whether a fault can befall it: what goes before a body goes with two operations only.
+/// Operations that pass before the fault.
+fn passes(technique: Technique, fault: Fault) -> impl Iterator<Item = u32> {
+    // What a full socket is asked for differs from question to question, and all errors are one.
+    let each = technique == Technique::Unacknowledged && fault == Fault::Fail(Errno::INVAL);
+    let (count, step) = if each { (24, 1) } else { (2, 2) };
+    (0..count).map(move |number| number * step)
+}
+
+/// Whether a fault can befall it.
 fn concerns(fault: Fault, technique: Technique) -> bool {
-    let of_head = matches!(fault, Fault::FailHead(_) | Fault::ShortHead(_));
-    !of_head || matches!(technique, Technique::Sendfile | Technique::SpliceOut)
+    use Technique as T;
+    match fault {
+        Fault::Fail(_) => true,
+        Fault::Short(_) | Fault::Late(_) => technique != T::Unacknowledged,
+        // What goes before a body goes with two operations only.
+        Fault::FailHead(_) | Fault::ShortHead(_) => {
+            matches!(technique, T::Sendfile | T::SpliceOut)
+        }
+        // What reads a file, and what has it read.
+        Fault::Shrink(_) => {
+            let into_memory = [T::Read, T::ReadFixed, T::DirectRead, T::Pread];
+            let others = [T::SpliceIn, T::Sendfile, T::Warm, T::Digest];
+            into_memory.contains(&technique) || others.contains(&technique)
+        }
+        Fault::Ends => technique == T::Accept,
+    }
 }
 
 /// A log of which nobody reads anything, with room for everything.
@@ -218,8 +255,11 @@ impl Scene {
                 line = self.connect(&mut machine);
             }
             line.client.write(one.request.as_bytes());
-            settle(&mut machine, &mut line);
+            self.settle(&mut machine, &mut line);
         }
+        let given_way = machine.shard.connections.given_way.read();
+        let holds = matches!(engine, Kind::Splice | Kind::Uring | Kind::Copy);
+        assert!(given_way > 0 || self != Self::Narrow || !holds, "{engine} gives no way");
         let count = |one: &Technique| machine.shard.ring.technique(*one).operations.read();
         Technique::ALL.iter().copied().filter(|one| count(one) > 0).collect()
     }
@@ -230,11 +270,11 @@ impl Scene {
         let setup = match self {
             Self::Listing => Setup::Listing,
             Self::Hashed => Setup::ContentTags,
-            Self::Scarce => Setup::Usual,
+            Self::Scarce | Self::Narrow => Setup::Usual,
         };
-        let scarce = self == Self::Scarce;
-        let bounds =
-            connection::Bounds { send_rate: u64::from(scarce), ..connection::Bounds::default() };
+        let (scarce, narrow) = (self == Self::Scarce, self == Self::Narrow);
+        let send_rate = u64::from(scarce || narrow);
+        let bounds = connection::Bounds { send_rate, ..connection::Bounds::default() };
         let registered = (!scarce).then_some(0);
         let machine =
             Machine::fitted(engine, setup, Beyond::Refuse, bounds, registered, |world, parts| {
@@ -248,6 +288,9 @@ impl Scene {
                     parts.log = Some(made);
                     log = Some(pipe);
                 }
+                if narrow {
+                    parts.connection.send_timeout = STANDS_FOR;
+                }
             });
         machine.world.file("bare/one.txt", "one");
         machine.world.file("large.bin", &LARGE[..]);
@@ -258,8 +301,30 @@ impl Scene {
     }
 
     fn connect(self, machine: &mut Machine) -> Line {
-        let room = if self == Self::Scarce { 20_000 } else { 1 << 20 };
+        let room = match self {
+            Self::Scarce | Self::Narrow => 20_000,
+            Self::Listing | Self::Hashed => 1 << 20,
+        };
         Line { client: machine.world.connect(machine.listener, 1 << 20, room), received: vec![] }
+    }
+
+    /// Lets the client have its answer, in its manner.
+    fn settle(self, machine: &mut Machine, line: &mut Line) {
+        if self == Self::Narrow {
+            machine.settle();
+            if line.client.available() > 5 * BITE {
+                crowd(machine);
+            }
+            for _ in 0..BITES {
+                if line.client.available() == 0 {
+                    break;
+                }
+                line.received.extend(line.client.read(BITE));
+                machine.world.pass(STANDS_FOR + SLACK);
+                machine.settle();
+            }
+        }
+        settle(machine, line);
     }
 }
 
@@ -279,7 +344,7 @@ impl Play {
             }
             line.client.write(one.request.as_bytes());
             asked.push(one);
-            settle(&mut machine, &mut line);
+            self.scene.settle(&mut machine, &mut line);
         }
         self.check(&line.received, &asked);
         line.client.close();
@@ -316,6 +381,7 @@ impl Play {
     /// then, and is the last.
     fn check(&self, received: &[u8], asked: &[Asked]) {
         let mut wire = Wire::past(received.to_vec());
+        let shrinks = matches!(self.fault, Fault::Shrink(_));
         for Asked { status: expected, body: right, .. } in asked {
             let head = match wire.head() {
                 Ok(head) => head,
@@ -333,7 +399,8 @@ impl Play {
             match head.status {
                 status if status == *expected => {
                     if let Some(right) = right {
-                        assert_eq!(length, right.len(), "{self}: {head:?}");
+                        let shorter = shrinks && length < right.len();
+                        assert!(shorter || length == right.len(), "{self}: {head:?}");
                         assert!(right.starts_with(&body), "{self}: wrong bytes");
                     }
                 }
@@ -341,6 +408,8 @@ impl Play {
                 408 | 503 => {}
                 // What openat2(2) says of names that cannot be.
                 404 if self.fault == Fault::Fail(Errno::INVAL) => {}
+                // The part that was asked for is not there any more.
+                416 if shrinks => {}
                 status => panic!("{self}: {status} in {}", shown(received)),
             }
             if is_cut {
@@ -349,6 +418,23 @@ impl Play {
             }
         }
     }
+}
+
+/// Others ask for a large file and take nothing of it, until what answers are sent from is short.
+fn crowd(machine: &mut Machine) {
+    let others: Vec<_> = (0..10)
+        .map(|_| {
+            let client = machine.world.connect(machine.listener, 1 << 16, 4096);
+            client.write(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+            client
+        })
+        .collect();
+    for _ in 0..4 {
+        machine.settle();
+        machine.world.pass(limits::GIVE_WAY_AFTER);
+    }
+    others.iter().for_each(Client::close);
+    machine.settle();
 }
 
 /// Lets the worker go on until nothing more comes, its waits by the clock included.

@@ -1,6 +1,9 @@
-//! A whole worker over the simulated kernel that is told to end while it has no descriptor for
-//! those who wait in the queue of its listener.
+//! A whole worker over the simulated kernel that is told to end while clients wait in the queue of
+//! its listener.
 
+use std::time::Duration;
+
+use pitcrew::limits::ACCEPT_RETRY;
 use pitcrew::ring::Technique;
 use pitcrew::ring::simulated::{Client, Fault, World};
 use pitcrew::server::State;
@@ -80,4 +83,62 @@ fn where_none_ends_the_time_limit_does() {
     assert!(waiting.iter().all(|client| client.available() == 0));
     drop((slow, rig.worker));
     assert_eq!(rig.world.in_flight(), 0);
+}
+
+/// An accept that ends in another way than by its cancel has left who stood behind, and a close
+/// resets them.
+#[test]
+fn whatever_ends_the_last_accept_nobody_behind_it_is_reset() {
+    let errors = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::CONNABORTED,
+        Errno::PROTO,
+        Errno::INTR,
+        Errno::INVAL,
+    ];
+    let faults = errors.map(Fault::Fail).into_iter().chain([Fault::Ends]);
+    for (fault, queue) in faults.flat_map(|fault| [256, 1].map(|queue| (fault, queue))) {
+        let what = format!("{fault:?}, {queue} entries");
+        let mut rig = Rig::with_mounts(World::new(3), Vec::new());
+        rig.world.set_bounds(1 << 20, queue, 1 << 16);
+        // The accept that is in flight hears of nobody, until it is cancelled.
+        rig.world.script(Technique::Accept, 0, Fault::Late(Duration::from_secs(60)));
+        rig.world.script(Technique::Accept, 1, fault);
+        for _ in 0..10 {
+            rig.turn();
+        }
+        let waiting: Vec<_> = (0..3).map(|_| rig.ask("/none")).collect();
+        rig.turn();
+        assert_eq!(rig.shard.connections.accepted.read(), 0, "{what}");
+        drain(&rig);
+        while !rig.worker.turn().unwrap() {}
+        assert_eq!(rig.world.befallen(), 2, "{what}");
+        for (number, client) in waiting.iter().enumerate() {
+            let answer = String::from_utf8_lossy(&client.read(400)).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{number}, {what}: {answer:?}");
+        }
+        assert_eq!(rig.shard.connections.accepted.read(), 3, "{what}");
+    }
+}
+
+/// As when another process that has the same socket shuts it down: to try again would find the
+/// same, all the time.
+#[test]
+fn a_listener_that_somebody_has_shut_down_is_tried_by_the_clock() {
+    let mut rig = Rig::with_mounts(World::new(3), Vec::new());
+    rig.world.script_every(Technique::Accept, 1, Fault::Fail(Errno::INVAL));
+    for _ in 0..100 {
+        rig.turn();
+    }
+    let tries = rig.shard.ring.technique(Technique::Accept).operations.read();
+    assert_eq!(tries, 1);
+    rig.world.pass(ACCEPT_RETRY);
+    for _ in 0..100 {
+        rig.turn();
+    }
+    let tries = rig.shard.ring.technique(Technique::Accept).operations.read();
+    assert_eq!(tries, 2);
 }

@@ -23,7 +23,7 @@ pub(in crate::doctor) fn look(_: &Scene<'_>) -> Vec<Finding> {
     } else {
         Finding::note(format!(
             "not there: {}; the server starts without and says so; with sandbox = \"on\" it does \
-             not start without Landlock or seccomp",
+             not start",
             missing.join(", ")
         ))
     };

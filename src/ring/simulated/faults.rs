@@ -144,6 +144,8 @@ pub enum Fault {
     Late(Duration),
     /// The file is cut to so many bytes just before.
     Shrink(u64),
+    /// It ends with what it brings first, as one that might go on (a multishot accept) may.
+    Ends,
 }
 
 /// When a fault of a script befalls an operation.

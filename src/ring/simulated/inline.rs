@@ -97,12 +97,22 @@ impl State {
                 Some(Fault::Fail(errno)) => Err(errno),
                 _ => Ok(self.take_notices(watcher.as_raw_fd(), notices)),
             },
-            Op::Unwatch { watcher, watch } => self.unwatch(watcher.as_raw_fd(), *watch),
+            Op::Unwatch { watcher, watch } => {
+                // It fails for a watch that has gone.
+                let gone = self.unwatch(watcher.as_raw_fd(), *watch);
+                if let Some(Fault::Fail(errno)) = fault { Err(errno) } else { gone }
+            }
             Op::Peer { socket, address } => {
+                if let Some(Fault::Fail(errno)) = fault {
+                    return Err(errno);
+                }
                 *address = Some(self.stream(socket.as_raw_fd()).address()?);
                 Ok(0)
             }
-            Op::Unacknowledged { socket } => Ok(self.stream(socket.as_raw_fd()).unacknowledged()),
+            Op::Unacknowledged { socket } => match fault {
+                Some(Fault::Fail(errno)) => Err(errno),
+                _ => Ok(self.stream(socket.as_raw_fd()).unacknowledged()),
+            },
             Op::Reset { socket } => {
                 self.stream(socket.as_raw_fd()).close_resets = true;
                 Ok(0)

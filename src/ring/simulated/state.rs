@@ -189,7 +189,9 @@ impl State {
             T::Warm => (&[(io_error, disk), (interrupted, Errno::INTR)], short_read),
             T::Residency | T::Forget | T::Mount => (&[], 0),
             T::Accept | T::Poll | T::Shutdown | T::Close => (&[], 0),
-            T::Peer | T::Unacknowledged | T::Reset => (&[], 0),
+            // No kernel has a reason to refuse it yet.
+            T::Unacknowledged => (&[(reset, Errno::INVAL)], 0),
+            T::Peer | T::Reset => (&[], 0),
         };
         for (chance, errno) in fails {
             if self.random.chance(*chance) {
@@ -274,7 +276,13 @@ impl State {
         self.objects[(descriptor - SIMULATED_FIRST) as usize] = None;
         match object {
             Object::Stream(id) => self.streams[id].close(&mut self.random),
-            Object::Listener(id) => self.listeners[id].closed = true,
+            Object::Listener(id) => {
+                self.listeners[id].closed = true;
+                // Whoever nobody has accepted is lost with it.
+                for stream in std::mem::take(&mut self.listeners[id].queued) {
+                    self.streams[stream].reset(true);
+                }
+            }
             _ => {}
         }
     }
@@ -326,7 +334,8 @@ impl State {
         self.install(Object::File { inode, direct: how.direct })
     }
 
-    pub(super) fn accept(&mut self, listener: RawFd, once: bool) -> Option<Outcome> {
+    /// `ends` says that it takes one connection, and no more.
+    pub(super) fn accept(&mut self, listener: RawFd, ends: bool) -> Option<Outcome> {
         let Some(Object::Listener(id)) = self.object(listener) else {
             panic!("an accept on what is not a listener")
         };
@@ -338,7 +347,7 @@ impl State {
         if result.is_ok() {
             self.listeners[id].queued.pop_front();
         }
-        let ends = once || result.is_err() || self.random.chance(self.faults.accept_ends);
+        let ends = ends || result.is_err() || self.random.chance(self.faults.accept_ends);
         Some(Outcome { more: !ends, ..Outcome::of(result) })
     }
 

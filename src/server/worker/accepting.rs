@@ -15,7 +15,7 @@ use crate::server::options::Beyond;
 impl<K: Kernel> Worker<K> {
     pub(super) fn listen(&mut self, index: usize, wake: Wake) {
         let listener = &mut self.listeners[index];
-        let mut somebody_waits = false;
+        let (mut somebody_waits, mut found_nobody) = (false, false);
         match wake {
             Wake::Done(Completion { op: Some(Op::Readable { .. }), result, .. }) => {
                 listener.watched = false;
@@ -31,7 +31,13 @@ impl<K: Kernel> Worker<K> {
                     (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
                         return self.starve(index);
                     }
-                    // The client went away before it was accepted, or the listener is being closed.
+                    // Somebody has shut the listener down, which may be shared with other
+                    // processes: trying again would find the same, all the time.
+                    (Err(Errno::INVAL), _) => return self.accept_later(index),
+                    // It has tried, and was cancelled while it waited for more.
+                    (Err(Errno::CANCELED | Errno::AGAIN), _) => found_nobody = true,
+                    // It has ended with a connection, or the client went away before it was
+                    // accepted: there may be more.
                     _ => {}
                 }
             }
@@ -46,7 +52,7 @@ impl<K: Kernel> Worker<K> {
             return;
         }
         if draining {
-            return self.accept_the_rest(index);
+            return self.accept_the_rest(index, found_nobody);
         }
         let once = self.beyond == Beyond::Wait && listener.door == Door::Site;
         if once && self.open >= self.connections_max {
@@ -71,8 +77,7 @@ impl<K: Kernel> Worker<K> {
         listener.held = true;
         let owner = listener.owner;
         if somebody_waits {
-            let at = self.reactor.now() + ACCEPT_RETRY;
-            self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
+            self.accept_later(index);
         } else if !listener.watched
             && let Some(socket) = listener.socket.clone()
         {
@@ -90,18 +95,20 @@ impl<K: Kernel> Worker<K> {
         let gave_way = self.cache.give_way(self.reactor.now()) || self.end_longest_idle();
         let listener = &mut self.listeners[index];
         listener.starved = true;
-        // A drain closes no listener that has not taken in its queue: the next try is the last one
-        // in its place. Connections that end make room for it, and the end of the time limit, or of
-        // everything else, is that of the listener.
-        listener.last = false;
-        let owner = listener.owner;
         if gave_way {
             // They are closed with the next entry into the kernel.
+            let owner = listener.owner;
             self.reactor.wake_next_turn(owner);
         } else {
-            let at = self.reactor.now() + ACCEPT_RETRY;
-            self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
+            self.accept_later(index);
         }
+    }
+
+    /// Tries again by the clock.
+    fn accept_later(&mut self, index: usize) {
+        let at = self.reactor.now() + ACCEPT_RETRY;
+        let owner = self.listeners[index].owner;
+        self.reactor.io(owner).deadline(Some((Deadline::Retry, at)));
     }
 
     fn welcome(&mut self, handle: Descriptor, door: Door) {

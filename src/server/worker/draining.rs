@@ -21,7 +21,7 @@ impl<K: Kernel> Worker<K> {
             if self.listeners[index].accepting {
                 self.reactor.cancel_all(owner);
             } else {
-                self.accept_the_rest(index);
+                self.accept_the_rest(index, false);
             }
         }
         for owner in self.connections() {
@@ -51,21 +51,24 @@ impl<K: Kernel> Worker<K> {
 
     /// Takes in what is queued at a listener, then closes it: a close with connections queued
     /// resets them. A cancelled accept may have left some; one that begins takes all there are
-    /// before its own cancel, which comes right behind it. One that finds no descriptor is tried
-    /// again (`accepting.rs`).
-    pub(super) fn accept_the_rest(&mut self, index: usize) {
+    /// before its own cancel, which comes right behind it. So the listener closes when such a one
+    /// was cancelled, or says that there is nobody. One that ended otherwise, with a connection,
+    /// by its client's leaving or for want of a descriptor (`accepting.rs`), has left who stood
+    /// behind, and is followed by another; so is one that a busy ring did not take. The time limit
+    /// of the drain, or the end of everything else, ends that.
+    pub(super) fn accept_the_rest(&mut self, index: usize, found_nobody: bool) {
         let listener = &mut self.listeners[index];
-        let socket = listener.socket.take_if(|_| listener.last);
-        if socket.is_some() {
+        if listener.last && found_nobody {
+            listener.socket = None;
             return;
         }
         let Some(socket) = listener.socket.clone() else { return };
         let (owner, op) = (listener.owner, Op::Accept { listener: socket, once: false });
+        // A busy ring wakes the listener in the next turn, which comes here again.
         let started = self.reactor.io(owner).start(op);
         let listener = &mut self.listeners[index];
         listener.accepting = matches!(started, Start::Submitted(_));
-        // A busy ring wakes the listener in the next turn, which tries again.
-        listener.last = !matches!(started, Start::Busy(_));
+        listener.last |= listener.accepting;
         self.reactor.cancel_all(owner);
     }
 
