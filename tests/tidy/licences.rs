@@ -42,13 +42,13 @@ fn packages(manifest: &Path) -> Result<Vec<(String, String)>, String> {
         .arg("--manifest-path")
         .arg(manifest)
         .output()
-        .unwrap();
+        .expect("cargo runs");
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let text = |one: &Value, key: &str| one[key].as_str().unwrap_or("none").to_owned();
-    let packages = told["packages"].as_array().unwrap().iter();
+    let packages = told["packages"].as_array().expect("it tells the packages").iter();
     Ok(packages.map(|one| (text(one, "name"), text(one, "license"))).collect())
 }
 
