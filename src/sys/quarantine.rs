@@ -58,6 +58,7 @@ pub struct Quarantine;
 // SAFETY: every block comes from `System` with its layout unchanged, and goes back there, once,
 // with the same layout, or stays kept for ever.
 unsafe impl GlobalAlloc for Quarantine {
+    // SAFETY: what the caller owes is what GlobalAlloc asks of it; nothing more is taken.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // The environment is read while there is one thread, which allocates first of all.
         let _ = keeps();
@@ -65,12 +66,14 @@ unsafe impl GlobalAlloc for Quarantine {
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: what the caller owes is what GlobalAlloc asks of it; nothing more is taken.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let _ = keeps();
         // SAFETY: as in `alloc`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: what the caller owes is what GlobalAlloc asks of it; nothing more is taken.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if !keeps() || layout.size() > QUARANTINE_BLOCK_MAX {
             // SAFETY: the block is from System with this layout, and the size is one that may be
@@ -91,6 +94,7 @@ unsafe impl GlobalAlloc for Quarantine {
         new
     }
 
+    // SAFETY: what the caller owes is what GlobalAlloc asks of it; nothing more is taken.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let kept = keeps() && layout.size() <= QUARANTINE_BLOCK_MAX;
         match NonNull::new(block).filter(|_| kept) {
