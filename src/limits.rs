@@ -214,9 +214,11 @@ pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
 /// How long that may take.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a connection that was never asked anything is kept when the server drains: a request
-/// that was sent before the client could know is there within a round trip.
-pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How long a connection that waits for a request is kept when the server drains: a request that
+/// was sent before the client could know is there within a round trip, and the next one of a client
+/// that asks again and again is, too. Its answer says that the connection closes. And how long what
+/// comes after the end of the sending side is read away, for the same reason.
+pub const DRAIN_NEXT_REQUEST: Duration = Duration::from_secs(1);
 
 /// Time that a client must have been waited for, in nanoseconds, before its pace is one: in less
 /// it is the clock's turns and the timers of TCP that are measured.

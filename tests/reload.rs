@@ -65,21 +65,79 @@ fn fetch(address: SocketAddr, path: &str, length: usize) -> io::Result<()> {
     }
 }
 
+/// One request on a connection that is kept. Whether it stays; none if the server has ended it in
+/// order and without a byte of an answer.
+fn ask_again(stream: &mut TcpStream) -> io::Result<Option<bool>> {
+    stream.write_all(&get("/small.txt", ""))?;
+    let (mut answer, mut part) = (Vec::new(), [0; 1000]);
+    while !answer.ends_with(b"\r\n\r\nsmall\n") {
+        match stream.read(&mut part)? {
+            0 if answer.is_empty() => return Ok(None),
+            0 => return Err(io::Error::other("the end of the connection in an answer")),
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    Ok(Some(!answer.contains("\r\nconnection: close\r\n")))
+}
+
+/// Asks again and again on one connection, and on the next one when that has ended.
+fn keeps_asking(address: SocketAddr, stop: &AtomicBool, load: &Load) -> io::Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        while !stop.load(Ordering::Relaxed) {
+            let stays = ask_again(&mut stream)?;
+            load.asked.fetch_add(u64::from(stays.is_some()), Ordering::Relaxed);
+            match stays {
+                Some(true) => continue,
+                Some(false) => load.told.fetch_add(1, Ordering::Relaxed),
+                None => load.repeated.fetch_add(1, Ordering::Relaxed),
+            };
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What came of a load.
+#[derive(Debug, Default)]
+struct Load {
+    asked: AtomicU64,
+    /// Connections that were kept and ended by an answer that said so.
+    told: AtomicU64,
+    /// Those that were ended in order before a request on them was answered. No failure: nothing of
+    /// it was looked at, and a client asks again on another connection (RFC 9112 section 9.3.1). A
+    /// reset would be one.
+    repeated: AtomicU64,
+}
+
+impl Load {
+    /// Kept connections were told of their end, and hardly one was left to guess.
+    fn was_told(&self) {
+        let (told, repeated) = (self.told.load(Ordering::Relaxed), &self.repeated);
+        assert!(told > repeated.load(Ordering::Relaxed), "{self:?}");
+    }
+}
+
 /// Loads a server while something is done to it. What failed, and how much was asked.
-fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>, u64) {
-    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>, Load) {
+    let (stop, load) = (AtomicBool::new(false), Load::default());
     let failures = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
+        let threads: Vec<_> = (0..6)
             .map(|number| {
-                let (stop, asked) = (&stop, &asked);
+                let (stop, load) = (&stop, &load);
                 scope.spawn(move || {
                     let mut failed = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
-                        let result = match number % 2 {
+                        let result = match number % 3 {
                             0 => fetch(address, "/small.txt", 6),
-                            _ => fetch(address, "/large.bin", BYTES as usize),
+                            1 => fetch(address, "/large.bin", BYTES as usize),
+                            _ => keeps_asking(address, stop, load),
                         };
-                        asked.fetch_add(1, Ordering::Relaxed);
+                        // Who keeps its connection has counted.
+                        load.asked.fetch_add(u64::from(number % 3 < 2), Ordering::Relaxed);
                         failed.extend(result.err().map(|error| error.to_string()));
                     }
                     failed
@@ -87,13 +145,13 @@ fn under_load(address: SocketAddr, act: impl FnOnce(&AtomicU64)) -> (Vec<String>
             })
             .collect();
         let stopping = Stop(&stop);
-        act(&asked);
+        act(&load.asked);
         // Some more, by what serves now alone.
-        more(&asked);
+        more(&load.asked);
         drop(stopping);
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    (failures, asked.load(Ordering::Relaxed))
+    (failures, load)
 }
 
 fn more(asked: &AtomicU64) {
@@ -116,7 +174,7 @@ fn configurations_change_under_load_and_no_connection_fails() {
     let site = Site::new("workers = 2\n");
     let server = site.launch(&[]).start();
     let address = server.address();
-    let (failed, asked) = under_load(address, |asked| {
+    let (failed, load) = under_load(address, |asked| {
         for configuration in [
             "workers = 1\nengine = \"splice\"\n",
             "workers = 3\nengine = \"uring\"\n",
@@ -129,12 +187,13 @@ fn configurations_change_under_load_and_no_connection_fails() {
             reload(&server);
         }
     });
-    assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
+    assert_eq!(failed, Vec::<String>::new(), "{load:?}");
+    load.was_told();
     let told = server.telemetry();
     assert_eq!(told["server"]["workers"], 2);
     assert_eq!(told["server"]["engine"], "sendfile");
     // Counters go on over all configurations.
-    assert!(common::figure(&told, &["responses", "200"]) >= asked);
+    assert!(common::figure(&told, &["responses", "200"]) >= load.asked.load(Ordering::Relaxed));
     // A worker that retires may accept for a moment yet.
     eventually("listings are on now", || {
         let mut wire = server.connect();
@@ -238,7 +297,7 @@ fn a_new_process_takes_over_under_load_and_no_connection_fails() {
         |workers: &str| site.launch(&options(workers).split(' ').collect::<Vec<_>>()).start();
     let mut serving = start("2");
     let address = serving.address();
-    let (failed, asked) = under_load(address, |asked| {
+    let (failed, load) = under_load(address, |asked| {
         for workers in ["1", "3", "2"] {
             more(asked);
             let next = start(workers);
@@ -250,7 +309,8 @@ fn a_new_process_takes_over_under_load_and_no_connection_fails() {
             assert_eq!(wire.response().unwrap().body, b"small\n");
         }
     });
-    assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
+    assert_eq!(failed, Vec::<String>::new(), "{load:?}");
+    load.was_told();
     serving.signal(Signal::TERM);
     assert!(serving.wait().success());
     assert!(!place.exists() && !local.exists(), "a path is left behind");
@@ -315,13 +375,23 @@ fn hand_to_whoever_asks(
     address: SocketAddr,
     listeners: &[BorrowedFd<'_>],
 ) -> Exchange {
+    let exchange = pass_on_to_whoever_asks(waiting, address, listeners);
+    assert!(exchange.receive().unwrap().0.starts_with(b"serving"));
+    exchange
+}
+
+/// The same, until it has all.
+fn pass_on_to_whoever_asks(
+    waiting: &Waiting,
+    address: SocketAddr,
+    listeners: &[BorrowedFd<'_>],
+) -> Exchange {
     let exchange = waiting.accept(PATIENCE).unwrap();
     let (hello, _) = exchange.receive().unwrap();
     exchange.send(&hello, &[]).unwrap();
     let message = format!("site\0tcp\0{address}");
     exchange.send(message.as_bytes(), listeners).unwrap();
     exchange.send(b"that is all", &[]).unwrap();
-    assert!(exchange.receive().unwrap().0.starts_with(b"serving"));
     exchange
 }
 
@@ -415,6 +485,76 @@ fn a_successor_that_cannot_wait_for_its_own_serves_all_the_same() {
     assert_eq!(fs::read(&path).unwrap(), b"in the way");
     server.signal(Signal::TERM);
     assert!(server.wait().success());
+}
+
+/// It has all that the other one listened on: were it to end, too, nobody would serve, and who waits
+/// in the queues would be reset.
+#[test]
+fn a_successor_whose_predecessor_is_killed_serves_all_the_same() {
+    // Before it has read that the other one serves, and after.
+    for reads in [true, false] {
+        let site = Site::new("");
+        let path = site.scratch.join("hand-over");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (waiting, place) = Waiting::open(&path).unwrap();
+        let options = ["--hand-over", path.to_str().unwrap(), "--listen", &address.to_string()];
+        let mut server = std::thread::scope(|scope| {
+            let predecessor = scope.spawn(|| {
+                let exchange = pass_on_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
+                match reads {
+                    true => assert!(exchange.receive().unwrap().0.starts_with(b"serving")),
+                    false => assert!(exchange.is_heard(PATIENCE)),
+                }
+            });
+            let server = site.launch(&options).start();
+            predecessor.join().unwrap();
+            server
+        });
+        drop((waiting, listener));
+        // The path stays behind.
+        std::mem::forget(place);
+        eventually("it is said", || {
+            let told = server.stderr();
+            assert!(server.runs(), "{told}");
+            told.contains("has ended without a word").then_some(())
+        });
+        fetch(address, "/small.txt", 6).unwrap();
+        // It waits for a successor of its own, once it has put the path right.
+        eventually("somebody waits there", || Exchange::ask(&path, PATIENCE).unwrap());
+        let next = site.launch(&options).start();
+        assert_eq!(server.wait().code(), Some(0));
+        fetch(next.address(), "/small.txt", 6).unwrap();
+    }
+}
+
+/// A process that lives says that the other one is not to serve, so that its silence means one
+/// thing.
+#[test]
+fn a_successor_that_is_not_to_serve_is_told_and_ends() {
+    let site = Site::new("");
+    let path = site.scratch.join("hand-over");
+    let options = ["--hand-over", path.to_str().unwrap()];
+    let mut server = site.launch(&options).start();
+    let exchange = eventually("it waits there", || Exchange::ask(&path, PATIENCE).unwrap());
+    exchange.send(b"pitcrew hand-over 1", &[]).unwrap();
+    while exchange.receive().unwrap().0 != b"that is all" {}
+    server.signal(Signal::TERM);
+    assert_eq!(exchange.receive().unwrap().0, b"ending");
+    assert!(server.wait().success());
+    // The same from the other side.
+    let (waiting, _place) = Waiting::open(&path).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = hand_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
+            exchange.send(b"ending", &[]).unwrap();
+        });
+        let (status, told) = site.launch(&options).refused();
+        assert_eq!(status.code(), Some(5), "{told}");
+        assert!(told.contains("does not leave"), "{told}");
+    });
 }
 
 /// Also of connections that began where addresses were not limited.

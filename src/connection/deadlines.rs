@@ -7,7 +7,7 @@ use super::phase::{Phase, Poll, Purpose};
 use super::stats::Farewell;
 use crate::base::Instant;
 use crate::http::refusal::Refusal;
-use crate::limits::{DRAIN_FIRST_REQUEST, HEAD_RATE_GRACE};
+use crate::limits::{DRAIN_NEXT_REQUEST, HEAD_RATE_GRACE};
 use crate::ring::Deadline;
 
 impl Connection {
@@ -31,10 +31,10 @@ impl Connection {
             }
             // Set once, when lingering began: the client does not prolong it.
             Phase::Awaiting(Purpose::Linger(_)) => return,
-            // Its first request may be on its way, and a client that was never answered does not
-            // ask again by itself.
+            // A request may be on its way: the client was not told that the connection closes. One
+            // that was never answered does not even ask again by itself.
             _ if self.input.is_empty() && cx.draining => {
-                (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_FIRST_REQUEST))
+                (Deadline::Idle, now + cx.options.idle_timeout.min(DRAIN_NEXT_REQUEST))
             }
             // One that was never asked anything has the time of a head: it owes us one.
             _ if self.input.is_empty() && self.served == 0 => {
@@ -94,9 +94,15 @@ impl Connection {
     /// A deadline has passed.
     pub(super) fn deadline(&mut self, which: Deadline, cx: &mut Context<'_>) -> Next {
         match (which, &self.phase) {
+            // It may be asked in this very moment, and a plain close would answer that by a reset.
+            // The end of the sending side tells the client that nothing of it was looked at, so
+            // that it may ask again elsewhere (RFC 9112 section 9.3.1).
+            (Deadline::Idle, Phase::Awaiting(Purpose::Head)) if cx.draining => {
+                self.farewell = Some(Farewell::Shutdown);
+                self.linger_for(DRAIN_NEXT_REQUEST, cx)
+            }
             (Deadline::Idle, Phase::Awaiting(Purpose::Head)) => {
-                let why = if cx.draining { Farewell::Shutdown } else { Farewell::Idle };
-                Next::Rest(Turn::Finished(why))
+                Next::Rest(Turn::Finished(Farewell::Idle))
             }
             (Deadline::Head, Phase::Awaiting(Purpose::Head)) => {
                 let over = cx.io.now() >= self.head_begun() + cx.options.head_timeout;

@@ -212,20 +212,12 @@ impl Connection {
         match self.phase {
             // Ready, or a turn later: what was waited for may be there.
             Phase::Resolving | Phase::Starved => self.phase = Phase::Parsing,
-            Phase::Awaiting(Purpose::Head) if cx.draining && self.is_idle() => {
-                return Next::Rest(Turn::Finished(Farewell::Shutdown));
-            }
             _ if std::mem::take(&mut self.turned_away) => {
                 self.refuse_unasked(Refusal::ConnectionsTooMany, Farewell::TooMany, cx);
             }
             _ => {}
         }
         Next::Again
-    }
-
-    /// Whether it has been served, and nothing of a further request has come.
-    fn is_idle(&self) -> bool {
-        self.served > 0 && self.input.is_empty() && !self.poll.has_fired()
     }
 
     /// Waits for bytes, then has them read.

@@ -1,6 +1,7 @@
 //! The sending half of a connection: bytes by the ring, parts of files by engines, and the end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -219,10 +220,8 @@ impl Connection {
         self.pace.rests();
         self.visitor.rests();
         match self.farewell {
+            // While the server drains, too: this answer may have said that the connection stays.
             None if self.input.is_empty() => {
-                if cx.draining {
-                    return Next::Rest(Turn::Finished(Farewell::Shutdown));
-                }
                 self.phase = Phase::Awaiting(Purpose::Head);
                 Next::Again
             }
@@ -242,13 +241,18 @@ impl Connection {
     /// with unread input would reset the connection and take the answer with it (RFC 9112
     /// section 9.6).
     pub(super) fn linger(&mut self, cx: &mut Context<'_>) -> Next {
+        self.linger_for(LINGER, cx)
+    }
+
+    /// The same, for a time.
+    pub(super) fn linger_for(&mut self, time: Duration, cx: &mut Context<'_>) -> Next {
         self.input.consume(self.input.bytes().len());
         self.phase = Phase::Awaiting(Purpose::Linger(LINGER_BYTES_MAX));
         let Start::Submitted(_) = cx.io.start(Op::Shutdown { socket: self.socket.clone() }) else {
             // The table of operations is full: a plain close is all that can be had.
             return self.finish();
         };
-        cx.io.deadline(Some((Deadline::Linger, cx.io.now() + LINGER)));
+        cx.io.deadline(Some((Deadline::Linger, cx.io.now() + time)));
         Next::Again
     }
 

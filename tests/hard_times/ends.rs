@@ -45,6 +45,7 @@ fn a_download_in_flight_is_finished_before_the_end() {
             let body = wire.exact(BIG as usize).unwrap();
             assert!(body == Pattern::new(41).bytes(0, BIG as usize), "{engine}: wrong bytes");
             assert_eq!(wire.end(), End::Closed, "{engine}");
+            drop(wire);
             assert_eq!(server.wait().code(), Some(0), "{engine}: {}", server.stderr());
         }
     }

@@ -201,6 +201,16 @@ impl Machine {
         }
     }
 
+    /// Whether the worker, told to drain, comes to its end without waiting for a time-out.
+    fn ends_soon(&mut self) -> bool {
+        let mut ended = false;
+        for _ in 0..20 {
+            self.world.set_alarm(Some(self.world.now() + MOMENT));
+            ended |= self.worker.turn().expect("the kernel is entered");
+        }
+        ended
+    }
+
     fn connect(&mut self) -> Line {
         let client = self.world.connect(self.listener, 1 << 20, 1 << 20);
         Line { client, received: Vec::new() }
@@ -499,8 +509,7 @@ fn stays_idle(engine: Kind) {
     machine.is_clean();
 }
 
-/// While the server drains, each answer says that the connection closes, and idle ones close at
-/// once (RFC 9112 section 9.6).
+/// While the server drains, each answer says that the connection closes (RFC 9112 section 9.6).
 #[test]
 fn a_draining_server_says_close() {
     Kind::ALL.into_iter().for_each(drains);
@@ -508,32 +517,66 @@ fn a_draining_server_says_close() {
 
 fn drains(engine: Kind) {
     let mut machine = Machine::new(engine, Setup::Usual);
-    let mut idle = machine.connect();
-    machine.send(&mut idle, MARKER);
-    let answered = idle.received.len();
+    let mut kept = machine.connect();
+    machine.send(&mut kept, MARKER);
+    let answered = kept.received.len();
     let mut begun = machine.connect();
     machine.send(&mut begun, b"GET /plain.txt HTT");
     let fresh = machine.connect();
     machine.settle();
     machine.control.set(State::Draining);
     machine.world.add(machine.bell, 1);
-    machine.take_in(&mut idle);
-    assert_eq!((idle.client.end(), idle.received.len()), (End::Closed, answered));
+    machine.take_in(&mut kept);
+    assert_eq!((kept.client.end(), kept.received.len()), (End::Open, answered));
     assert_eq!(begun.client.end(), End::Open, "what has begun may finish");
     assert_eq!(fresh.client.end(), End::Open, "a first request may be on its way");
+    kept.received.clear();
+    kept.client.write(MARKER);
     begun.client.write(b"P/1.1\r\nHost: a\r\n\r\n");
     fresh.client.write(MARKER);
-    let mut ended = false;
-    for _ in 0..20 {
-        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
-        ended |= machine.worker.turn().expect("the kernel is entered");
-    }
-    assert!(ended, "the worker has nothing left to do");
-    for mut line in [begun, fresh] {
+    assert!(machine.ends_soon(), "the worker has nothing left to do");
+    for mut line in [kept, begun, fresh] {
         line.received.extend(line.client.read(usize::MAX));
         let answer = Wire::past(line.received).response().unwrap();
         assert_eq!((answer.status, answer.says_close()), (200, true));
         assert_eq!(line.client.end(), End::Closed);
+    }
+}
+
+/// Who is kept for nothing is told the end in order: what it asks in that very moment is not
+/// answered, and no reset tells it that it might have been (RFC 9112 section 9.3.1).
+#[test]
+fn a_kept_connection_is_ended_in_order_by_a_drain() {
+    for (state, asked) in [(State::Draining, 0), (State::Retiring, 1), (State::Retiring, 3)] {
+        let mut machine = Machine::new(Kind::Sendfile, Setup::Usual);
+        let mut kept = machine.connect();
+        for _ in 0..asked {
+            machine.send(&mut kept, MARKER);
+        }
+        // A client that leaves when it is told, and one that stays.
+        let leaves = machine.connect();
+        machine.settle();
+        let answered = kept.received.len();
+        machine.control.set(state);
+        machine.world.add(machine.bell, 1);
+        machine.settle();
+        machine.world.pass(limits::DRAIN_NEXT_REQUEST - SLACK);
+        machine.take_in(&mut kept);
+        assert_eq!(kept.client.end(), End::Open, "a request may be on its way");
+        machine.world.pass(2 * SLACK);
+        machine.take_in(&mut kept);
+        assert_eq!((kept.client.end(), leaves.client.end()), (End::Closed, End::Closed));
+        assert_eq!(kept.received.len(), answered);
+        leaves.client.close();
+        machine.settle();
+        assert_eq!(machine.worker.open(), 1, "who leaves holds up nobody");
+        machine.send(&mut kept, MARKER);
+        assert_eq!((kept.client.end(), kept.received.len()), (End::Closed, answered));
+        machine.world.pass(limits::DRAIN_NEXT_REQUEST);
+        assert!(machine.ends_soon(), "who stays holds up the drain for no longer");
+        assert_eq!(kept.client.end(), End::Closed, "what it asked was read away");
+        let shutdown = machine.shard.connections.farewells(connection::Farewell::Shutdown);
+        assert_eq!(shutdown.read(), 2);
     }
 }
 
@@ -552,12 +595,7 @@ fn who_is_queued_as_the_drain_begins_is_answered() {
     assert_eq!((machine.world.befallen(), machine.worker.open()), (1, 0));
     machine.control.set(State::Draining);
     machine.world.add(machine.bell, 1);
-    let mut ended = false;
-    for _ in 0..20 {
-        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
-        ended |= machine.worker.turn().expect("the kernel is entered");
-    }
-    assert!(ended, "the worker has nothing left to do");
+    assert!(machine.ends_soon(), "the worker has nothing left to do");
     for mut line in lines {
         line.received.extend(line.client.read(usize::MAX));
         let answer = Wire::past(line.received).response().unwrap();

@@ -74,10 +74,13 @@ impl Idle {
 }
 
 impl<K: Kernel> Worker<K> {
-    /// Ends the connection that has waited for a request for the longest, if it is long enough.
+    /// Ends the connection that has waited for a request for the longest, if it is long enough, or
+    /// at once while the worker drains.
     pub(super) fn end_longest_idle(&mut self) -> bool {
         let Some((index, since)) = self.idle.first() else { return false };
-        if self.reactor.now().since(since) < GIVE_WAY_FOR_GOOD_AFTER {
+        // Who is kept at the end, in case it asks once more, is kept for nobody's cost.
+        let drains = self.drain_until.is_some();
+        if !drains && self.reactor.now().since(since) < GIVE_WAY_FOR_GOOD_AFTER {
             return false;
         }
         let owner = self.reactor.owner_at(index).expect("who ends is not listed any more");
