@@ -13,6 +13,7 @@ mod generation;
 mod listening;
 pub mod options;
 mod parts;
+mod predecessor;
 mod reports;
 mod run;
 mod shards;

@@ -4,177 +4,40 @@
 //! The one that serves waits at `hand-over`, a unix socket. The next one asks there when it is
 //! started, is sent every listener, starts its workers on them, and says that it serves. Only then
 //! does the first one leave the path and drain. Whatever goes wrong before that leaves it serving.
+//!
+//! A process that lives says how it goes on: that it leaves, or that the other one is not to serve.
+//! So one that ends without a word was killed, and its successor, which has all that it listened
+//! on, serves: else nobody would.
 
-use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::elder::{Elder, Last, Word, Younger};
 use super::fault::Fault;
 use super::listening::Listeners;
 use crate::broker::Broker;
-use crate::limits::{HAND_OVER_MESSAGES_MAX, HAND_OVER_PATIENCE};
-use crate::sandbox::User;
+use crate::limits::HAND_OVER_PATIENCE;
 use crate::sys::exchange::{DESCRIPTORS_MAX, Exchange};
-use crate::sys::hand_over::{Place, Waiting, is_listener, is_trusted};
+use crate::sys::hand_over::{Place, Waiting};
 use crate::sys::notify::ServiceManager;
 use crate::sys::{Bound, Listen, Signal};
 
 /// What each says first, with the version of what follows.
-const HELLO: &[u8] = b"pitcrew hand-over 1";
-const SITE: &[u8] = b"site";
-const TELEMETRY: &[u8] = b"telemetry";
-const END: &[u8] = b"that is all";
-const SERVING: &[u8] = b"serving";
-const LEAVING: &[u8] = b"leaving";
-/// The same, and it stays for whoever started it: the line is kept.
-const STAYING: &[u8] = b"leaving and staying";
+pub(super) const HELLO: &[u8] = b"pitcrew hand-over 1";
+pub(super) const SITE: &[u8] = b"site";
+pub(super) const TELEMETRY: &[u8] = b"telemetry";
+pub(super) const END: &[u8] = b"that is all";
+pub(super) const SERVING: &[u8] = b"serving";
+pub(super) const LEAVING: &[u8] = b"leaving";
+/// The other one is not to serve: this server was told to end, or another one takes its place, or
+/// it serves on itself.
+pub(super) const ENDING: &[u8] = b"ending";
+/// The same as leaving, and it stays for whoever started it: the line is kept.
+pub(super) const STAYING: &[u8] = b"leaving and staying";
 /// The line to the process that was started, kept by an earlier successor.
-const ELDER: &[u8] = b"elder";
-
-/// What it comes to when the line ends before its time.
-const TAKEN: &str = "it ended, or another process takes its place; start this one again";
-
-/// The server whose place this one takes.
-pub(super) struct Predecessor {
-    exchange: Exchange,
-    path: PathBuf,
-    elder: Option<Elder>,
-}
-
-impl Predecessor {
-    /// Asks whoever waits at the path for what it listens on; adds that to what was passed
-    /// otherwise.
-    pub(super) fn ask(
-        path: Option<&Path>,
-        user: Option<&str>,
-        listeners: Listeners,
-    ) -> Result<(Option<Self>, Listeners), Fault> {
-        let Some(path) = path else { return Ok((None, listeners)) };
-        let failed = |error: std::io::Error| {
-            Fault::HandOver(path.to_owned(), format!("the server there does not answer: {error}"))
-        };
-        let asked = Exchange::ask(path, HAND_OVER_PATIENCE).map_err(failed)?;
-        let Some(exchange) = asked else { return Ok((None, listeners)) };
-        let becomes = user.and_then(|user| User::look_up(user).ok()).map(|user| user.number());
-        let peer = exchange.peer().map_err(failed)?;
-        if !is_trusted(peer, becomes) {
-            let why = format!(
-                "user {peer} waits there, who is neither root, nor the user of this process, nor \
-                 the one that it becomes; end that process, or name another path"
-            );
-            return Err(Fault::HandOver(path.to_owned(), why));
-        }
-        Self::speak(exchange, path.to_owned(), listeners)
-    }
-
-    /// Takes the place of the server whose broker started this process.
-    pub(super) fn of_broker(
-        exchange: Exchange,
-        listeners: Listeners,
-    ) -> Result<(Option<Self>, Listeners), Fault> {
-        Self::speak(
-            exchange,
-            PathBuf::from("of the server that takes a new configuration"),
-            listeners,
-        )
-    }
-
-    fn speak(
-        exchange: Exchange,
-        path: PathBuf,
-        mut listeners: Listeners,
-    ) -> Result<(Option<Self>, Listeners), Fault> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Fault::HandOver(path.clone(), format!("the server there does not answer: {error}"))
-        };
-        let mut elder = None;
-        let hello = exchange.send(HELLO, &[]).and_then(|()| exchange.receive());
-        let hello = match hello {
-            Ok((hello, _)) if hello.is_empty() => return Err(failed(&TAKEN)),
-            // It has closed the place with this one in the queue.
-            Err(error) if has_gone(&error) => return Err(failed(&TAKEN)),
-            told => told.map_err(|error| failed(&error))?.0,
-        };
-        if hello != HELLO {
-            return Err(failed(&"it speaks another language; stop it and start this one"));
-        }
-        let mut parts: Vec<(Vec<u8>, Vec<OwnedFd>)> = Vec::new();
-        for heard in 0.. {
-            if heard == HAND_OVER_MESSAGES_MAX {
-                return Err(failed(&"it sends without an end"));
-            }
-            let (message, sockets) = exchange.receive().map_err(|error| failed(&error))?;
-            if message.is_empty() {
-                return Err(failed(&"it ended"));
-            }
-            match parts.last_mut() {
-                _ if message == END => break,
-                _ if message == ELDER => {
-                    let line = sockets.into_iter().next().map(Elder::adopt);
-                    elder = line.transpose().map_err(|error| failed(&error))?;
-                }
-                // More sockets of the same address than one message carries.
-                Some((last, all)) if *last == message => all.extend(sockets),
-                _ => parts.push((message, sockets)),
-            }
-        }
-        for (message, sockets) in parts {
-            let bound = received(&message, sockets);
-            let (site, bound) = bound.ok_or_else(|| failed(&"it sent something odd"))?;
-            // The other one serves there until this one does.
-            bound.leave_path();
-            let all = if site { &mut listeners.site } else { &mut listeners.telemetry };
-            all.push(Arc::new(bound));
-        }
-        tracing::info!(path = %path.display(), "taking the place of the server there");
-        Ok((Some(Self { exchange, path, elder }), listeners))
-    }
-
-    /// Says that this one serves, and waits until the path is free. The process that stays for
-    /// whoever started it, if there is one.
-    pub(super) fn replace(self, manager: &ServiceManager) -> Result<Option<Elder>, Fault> {
-        manager.replaces();
-        let own = std::process::id().to_ne_bytes();
-        let told = self.exchange.send(&[SERVING, &own].concat(), &[]);
-        let left = told.and_then(|()| self.exchange.receive());
-        match left {
-            Ok((message, _)) if message == LEAVING => Ok(self.elder),
-            Ok((message, _)) if message == STAYING => Ok(Some(Elder::new(self.exchange))),
-            Ok((message, _)) if message.is_empty() => {
-                Err(Fault::HandOver(self.path, format!("the server there does not leave: {TAKEN}")))
-            }
-            Ok(_) => Err(Fault::HandOver(self.path, "the server there does not leave".to_owned())),
-            Err(error) => Err(Fault::HandOver(self.path, error.to_string())),
-        }
-    }
-}
-
-/// Whether an error says that nobody is at the other end any more.
-fn has_gone(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-}
-
-/// One address: the kind of its listeners, the address as it was asked for, and all its sockets.
-fn received(message: &[u8], sockets: Vec<OwnedFd>) -> Option<(bool, Bound)> {
-    let mut parts = message.splitn(3, |byte| *byte == 0);
-    let (kind, family, address) = (parts.next()?, parts.next()?, parts.next()?);
-    if sockets.is_empty() || !sockets.iter().all(is_listener) {
-        return None;
-    }
-    let wanted = match family {
-        b"" => None,
-        family => Some(Listen::from_words(family, address)?),
-    };
-    let site = match kind {
-        SITE => true,
-        TELEMETRY => false,
-        _ => return None,
-    };
-    Some((site, Bound::handed_over(wanted, sockets).ok()?))
-}
+pub(super) const ELDER: &[u8] = b"elder";
 
 fn sent(exchange: &Exchange, kind: &[u8], bound: &Bound) -> std::io::Result<()> {
     let (family, address) = bound.wanted().map(Listen::words).unwrap_or_default();
@@ -203,6 +66,8 @@ pub(super) struct Succession {
     ended: Arc<AtomicBool>,
     /// Whether the line to the process that was started is the successor's.
     passed_on: Arc<AtomicBool>,
+    /// The lines to those that come up, and may come to serve.
+    coming: Arc<Mutex<Vec<Weak<Exchange>>>>,
 }
 
 impl Succession {
@@ -225,6 +90,7 @@ impl Succession {
             failed: Arc::default(),
             ended: Arc::default(),
             passed_on: Arc::default(),
+            coming: Arc::default(),
         }
     }
 
@@ -257,14 +123,39 @@ impl Succession {
         let threads = self.clone();
         // Only who is started by a reload serves for the process that was started first.
         let elder = self.elder.clone();
-        self.spawn(move || match hand_over(&exchange, &threads, elder.as_deref()) {
-            Ok(Some(process)) => threads.leave_to(process, exchange, true),
-            Ok(None) => threads.failed.store(true, Ordering::Release),
+        self.spawn(move || match threads.hand_over(exchange, elder.as_deref()) {
+            Ok((process, exchange)) => threads.leave_to(process, exchange, true),
             Err(error) => {
-                tracing::error!(%error, "the listeners could not be handed over");
+                if let Some(error) = error {
+                    tracing::error!(%error, "the listeners could not be handed over");
+                }
                 threads.failed.store(true, Ordering::Release);
             }
         })
+    }
+
+    /// Hands over, until the other one serves: its number, and the line to it. One that does not is
+    /// told that it is not to, so that it takes the end of the line for no other.
+    fn hand_over(
+        &self,
+        exchange: Exchange,
+        elder: Option<&Elder>,
+    ) -> Result<(u32, Exchange), Option<std::io::Error>> {
+        let line = Arc::new(exchange);
+        lock(&self.coming).push(Arc::downgrade(&line));
+        let handed = match self.ended.load(Ordering::Acquire) {
+            true => Ok(None),
+            false => pass_on(&line, self, elder),
+        };
+        lock(&self.coming).retain(|one| one.as_ptr() != Arc::as_ptr(&line));
+        let line = Arc::into_inner(line).expect("others have it while they hold the list alone");
+        match handed {
+            Ok(Some(process)) => Ok((process, line)),
+            other => {
+                let _ = line.send(ENDING, &[]);
+                Err(other.err())
+            }
+        }
     }
 
     fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
@@ -279,9 +170,10 @@ impl Succession {
         // Held until it is known whom signals are for.
         let mut younger = lock(&self.younger);
         if self.ended.load(Ordering::Acquire) || self.was_taken().is_some() {
-            // This server was told to end meanwhile, or another one was faster; this other one ends
-            // with the line.
+            // This server was told to end meanwhile, or another one was faster; this other one ends,
+            // too.
             self.failed.fetch_or(own, Ordering::Release);
+            let _ = exchange.send(ENDING, &[]);
             return;
         }
         self.passed_on.store(own && self.elder.is_some(), Ordering::Release);
@@ -366,6 +258,10 @@ impl Succession {
             younger.pass(Signal::Terminate);
         }
         drop(younger);
+        // This process may have ended before they come to serve.
+        for line in lock(&self.coming).iter() {
+            let _ = line.upgrade().map(|line| line.send(ENDING, &[]));
+        }
         let listeners = std::mem::take(&mut *self.listeners());
         if replaced {
             listeners.leave_paths();
@@ -382,21 +278,18 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Hears one successor after the other, until one has taken over.
 fn wait(waiting: &Waiting, succession: &Succession) {
     loop {
-        let served = waiting.accept(HAND_OVER_PATIENCE).and_then(|exchange| {
-            let process = hand_over(&exchange, succession, None)?;
-            Ok((exchange, process))
-        });
-        match served {
-            Ok((exchange, Some(process))) => return succession.leave_to(process, exchange, false),
-            Ok((_, None)) => tracing::warn!("who asked for the listeners did not come to serve"),
-            Err(error) => tracing::warn!(%error, "the listeners could not be handed over"),
+        let asked = waiting.accept(HAND_OVER_PATIENCE).map_err(Some);
+        match asked.and_then(|exchange| succession.hand_over(exchange, None)) {
+            Ok((process, exchange)) => return succession.leave_to(process, exchange, false),
+            Err(None) => tracing::warn!("who asked for the listeners did not come to serve"),
+            Err(Some(error)) => tracing::warn!(%error, "the listeners could not be handed over"),
         }
     }
 }
 
 /// Sends everything that listens, and the line to the process that was started, and waits for the
 /// word that another process serves: its number.
-fn hand_over(
+fn pass_on(
     exchange: &Exchange,
     succession: &Succession,
     elder: Option<&Elder>,
@@ -487,7 +380,7 @@ mod tests {
         let succession = succession();
         let (slow, fast) = (started(&succession), started(&succession));
         assert_eq!(serves(&fast, 7), STAYING);
-        assert_eq!(serves(&slow, 8), b"", "its line is closed");
+        assert_eq!(serves(&slow, 8), ENDING, "it is told so");
         fails(&succession);
         assert_eq!(succession.was_taken(), Some(7));
         assert!(succession.stays().unwrap());
