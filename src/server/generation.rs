@@ -61,6 +61,8 @@ pub(super) struct Generation {
     ended: usize,
     /// It did not come up, so what else fails in it is no news.
     failed: bool,
+    /// Others serve in its place, or are about to.
+    retires: bool,
     /// Where its workers count.
     shards: Vec<Shard>,
     log: Option<LogThreads>,
@@ -168,8 +170,17 @@ impl Generation {
             shards.iter().for_each(Shard::leave);
             Fault::System("the access log cannot be started", error)
         })?;
-        let (workers, ended, failed) = (0, 0, false);
-        let generation = Self { control, bells, reported, workers, ended, failed, shards, log };
+        let generation = Self {
+            control,
+            bells,
+            reported,
+            workers: 0,
+            ended: 0,
+            failed: false,
+            retires: false,
+            shards,
+            log,
+        };
         Ok((generation, reports, starts))
     }
 
@@ -180,7 +191,8 @@ impl Generation {
     }
 
     /// Has the workers finish what they have begun.
-    pub(super) fn finish(&self, how: State) {
+    pub(super) fn finish(&mut self, how: State) {
+        self.retires |= how == State::Retiring;
         self.control.set(how);
         self.bells.iter().for_each(Bell::ring);
     }
@@ -191,9 +203,20 @@ impl Generation {
     }
 
     /// Whether all workers have ended.
+    ///
+    /// # Errors
+    /// What ended one while it was to serve. Where others serve in its place it costs its own
+    /// clients alone.
     pub(super) fn has_ended(&mut self) -> Result<bool, Fault> {
         while let Ok(report) = self.reported.try_recv() {
             match report {
+                Report::Failed(fault) if self.retires && !self.failed => {
+                    tracing::error!(
+                        "{fault}; it was finishing answers of an earlier configuration, which are \
+                         cut"
+                    );
+                    self.ended += 1;
+                }
                 Report::Failed(fault) if !self.failed => return Err(fault),
                 Report::Failed(_) | Report::Ended => self.ended += 1,
                 // One that came up beside another which did not.
@@ -419,20 +442,53 @@ mod tests {
         thread.join().unwrap();
     }
 
-    #[test]
-    fn a_worker_that_fails_while_it_serves_is_a_fault() {
+    /// One with so many workers, and what reports for them.
+    fn of(workers: usize) -> (Generation, mpsc::Sender<Report>) {
         let (reports, reported) = mpsc::channel();
-        reports.send(Report::Failed(Fault::Worker("planted".to_owned()))).unwrap();
-        let mut generation = Generation {
+        let generation = Generation {
             control: Arc::default(),
             bells: Vec::new(),
             reported,
-            workers: 1,
+            workers,
             ended: 0,
             failed: false,
+            retires: false,
             shards: Vec::new(),
             log: None,
         };
+        (generation, reports)
+    }
+
+    fn planted() -> Report {
+        Report::Failed(Fault::Worker("planted".to_owned()))
+    }
+
+    #[test]
+    fn a_worker_that_fails_while_it_serves_is_a_fault() {
+        let (mut generation, reports) = of(1);
+        reports.send(planted()).unwrap();
         assert!(matches!(generation.has_ended(), Err(Fault::Worker(what)) if what == "planted"));
+    }
+
+    #[test]
+    fn a_worker_that_fails_while_others_serve_has_ended() {
+        for then in [State::Retiring, State::Draining] {
+            let (mut generation, reports) = of(2);
+            generation.finish(State::Retiring);
+            // The whole server ends.
+            generation.finish(then);
+            reports.send(planted()).unwrap();
+            assert!(!generation.has_ended().unwrap(), "the other one goes on");
+            reports.send(Report::Ended).unwrap();
+            assert!(generation.has_ended().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_worker_that_fails_while_the_server_drains_is_a_fault() {
+        let (mut generation, reports) = of(1);
+        generation.finish(State::Draining);
+        reports.send(planted()).unwrap();
+        assert!(generation.has_ended().is_err());
     }
 }

@@ -247,7 +247,7 @@ impl Server {
         match signal {
             // Others serve; what has begun here is for the same time limit now.
             signal if signal.ends() && self.ending == Some(End::Replaced) && !again => {
-                self.generations.iter().for_each(|one| one.finish(State::Draining));
+                self.generations.iter_mut().for_each(|one| one.finish(State::Draining));
             }
             // It decides how this one ends, too, which waits for it.
             _ if passed => {}
@@ -277,7 +277,7 @@ impl Server {
         self.ending = Some(end);
         let broker = self.house.broker.as_deref();
         self.succession.end(end == End::Replaced, broker);
-        self.generations.iter().for_each(|one| one.finish(how));
+        self.generations.iter_mut().for_each(|one| one.finish(how));
     }
 
     /// Ends generations whose workers have ended.
@@ -424,7 +424,7 @@ impl Server {
         match Generation::start(options, &listeners, &self.house) {
             Ok(next) => {
                 self.succession.replace(listeners, broker.as_deref());
-                for earlier in &self.generations {
+                for earlier in &mut self.generations {
                     earlier.finish(State::Retiring);
                     earlier.reopen_log();
                 }
