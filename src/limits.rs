@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod disks;
 mod files;
+mod generations;
 mod lab;
 mod memory;
 mod turns;
@@ -21,6 +22,7 @@ pub use clients::*;
 pub use commands::*;
 pub use disks::*;
 pub use files::*;
+pub use generations::*;
 pub use lab::*;
 pub use memory::*;
 pub use turns::*;
@@ -268,23 +270,6 @@ const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 
 /// Names in the cache of open files of one worker: as many can be found out at once.
 pub const OPEN_FILES_MIN: usize = 64;
-
-/// How often the main thread looks whether a worker has failed.
-pub const WORKERS_LOOK: Duration = Duration::from_millis(100);
-
-/// Configurations that may be served at once: the newest, and earlier ones that finish. Each has
-/// its own memory; a reload beyond waits.
-pub const GENERATIONS_MAX: usize = 3;
-
-/// How long each message of a hand-over may take. The longest is the start of the workers.
-pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Messages of listeners in one hand-over. An address takes one for each 200 sockets; who sends
-/// more is no server of this program.
-pub const HAND_OVER_MESSAGES_MAX: usize = 1024;
-
-/// How often it looks whether they have drained.
-pub const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// How long a listener that found no free descriptor waits before it tries again by itself.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);

@@ -349,10 +349,10 @@ fn serve(given: &Serve, taking: Option<Exchange>) -> Result<Exit, Exit> {
     let by = config::KEYS.iter().find(|key| key.name == "engine").map(|key| all.source(key));
     let by = by.map(ToString::to_string).unwrap_or_default();
     tracing::info!(by, "engine {engine}: {}", engine.help());
-    let mut again = Again { given, log: all.settings.log, files: files(all) };
+    let again = Again { given: given.clone(), log: all.settings.log, files: files(all) };
     // Who takes a place was announced by the one that had it.
     let quiet = given.quiet || taking.is_some();
-    let end = server::run(&all.settings.server, quiet, &mut again, taking);
+    let end = server::run(&all.settings.server, quiet, Box::new(again), taking);
     let end = end.map_err(|fault| match fault {
         Fault::Root(error) => refuse_root(given, &error),
         fault => {
@@ -369,8 +369,8 @@ fn serve(given: &Serve, taking: Option<Exchange>) -> Result<Exit, Exit> {
 }
 
 /// The configuration read once more, from the flags and the environment of the start.
-struct Again<'a> {
-    given: &'a Serve,
+struct Again {
+    given: Serve,
     log: Log,
     files: Vec<PathBuf>,
 }
@@ -380,11 +380,12 @@ fn files(all: &Effective) -> Vec<PathBuf> {
     all.file.iter().chain(&all.settings.lab_results).cloned().collect()
 }
 
-impl server::Reload for Again<'_> {
-    fn load(&mut self) -> Result<server::Options, Vec<String>> {
+impl server::Reload for Again {
+    fn load(&mut self, looks: &dyn Fn(&Path)) -> Result<server::Options, Vec<String>> {
         let (flags, file) = (self.given.given(), self.given.config.as_deref());
         let told = |all: Vec<Problem>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let all = config::resolve(&flags, std::env::vars_os(), file).map_err(told)?;
+        let all = config::resolve_and_tell(&flags, std::env::vars_os(), file, looks);
+        let all = all.map_err(told)?;
         for Problem { source, message } in &all.warnings {
             tracing::warn!("{source}: {message}");
         }

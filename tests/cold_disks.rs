@@ -37,17 +37,20 @@ fn rig_with(engine: &str, more: &[&str]) -> Option<Rig> {
     let scratch = Scratch::new();
     scratch.write("fast.txt", "fast\n");
     scratch.write("other.txt", "other\n");
-    std::fs::create_dir(scratch.join("slow")).unwrap();
-    let disk = match Disk::mount(&scratch.join("slow")) {
-        Ok(disk) => disk,
-        Err(error) => {
-            skipped("disks that hang", &format!("no FUSE here: {error}"));
-            return None;
-        }
-    };
+    let disk = mounted(&scratch)?;
     let arguments = ["--engine", engine, "--workers", "1", "--drain-timeout", "1s"];
     let server = Launch::new(&[&arguments[..], more].concat()).root(scratch.path()).start();
     Some(Rig { server, disk, _scratch: scratch })
+}
+
+/// The disk beneath `slow`.
+fn mounted(scratch: &Scratch) -> Option<Disk> {
+    std::fs::create_dir(scratch.join("slow")).unwrap();
+    let disk = Disk::mount(&scratch.join("slow"));
+    if let Err(error) = &disk {
+        skipped("disks that hang", &format!("no FUSE here: {error}"));
+    }
+    disk.ok()
 }
 
 fn ask(server: &Server, path: &str) -> Wire {
@@ -253,6 +256,66 @@ fn a_server_drains_while_a_disk_hangs() {
         rig.disk.release();
         assert!(rig.server.wait().success(), "{call:?}");
     }
+}
+
+/// A server whose configuration names the disk.
+fn rig_that_serves_the_disk() -> Option<Rig> {
+    let scratch = Scratch::new();
+    scratch.write("fast.txt", "fast\n");
+    scratch.write("other.txt", "other\n");
+    let disk = mounted(&scratch)?;
+    let slow = scratch.join("slow");
+    let mount = format!("[[mounts]]\npath = \"/disk/\"\nroot = \"{}\"\n", slow.display());
+    let file = scratch.write("pitcrew.toml", &mount);
+    let arguments = ["--config", file.to_str().unwrap(), "--workers", "1", "--drain-timeout", "1s"];
+    let server = Launch::new(&arguments).root(scratch.path()).start();
+    is_served(&server, "/disk/0", &content(0));
+    Some(Rig { server, disk, _scratch: scratch })
+}
+
+/// Who looks at the directories of a configuration hangs with them, and must not be who hears
+/// signals.
+#[test]
+fn a_server_drains_while_a_reload_waits_for_a_disk() {
+    let Some(mut rig) = rig_that_serves_the_disk() else { return };
+    rig.disk.hang(Call::Getattr);
+    rig.server.signal(Signal::HUP);
+    eventually("the reload waits for the disk", || (rig.disk.held() > 0).then_some(()));
+    others_are_served(&rig.server);
+    rig.server.signal(Signal::TERM);
+    eventually("the server has drained", || {
+        rig.server.stderr().contains("INFO ended").then_some(())
+    });
+    // What is left is the kernel's, as above.
+    rig.disk.release();
+    assert!(rig.server.wait().success());
+}
+
+#[test]
+fn a_reload_from_a_disk_that_hangs_is_refused_until_it_answers() {
+    let Some(rig) = rig_that_serves_the_disk() else { return };
+    let Rig { server, disk, _scratch: scratch } = &rig;
+    let refused =
+        |count| server.figure_until(&["configuration", "refused"], |so_far| so_far == count);
+    disk.hang(Call::Getattr);
+    server.signal(Signal::HUP);
+    refused(1);
+    let held = disk.held();
+    assert!(held > 0, "it waited for the disk");
+    let why = format!("the disk of '{}' has not answered", scratch.join("slow").display());
+    eventually("the disk is named", || server.stderr().contains(&why).then_some(()));
+    // Nobody else hangs, too.
+    server.signal(Signal::HUP);
+    refused(2);
+    assert_eq!(disk.held(), held);
+    others_are_served(server);
+    disk.release();
+    eventually("it may be asked again", || {
+        server.stderr().contains("the disk that a reload waited for has answered").then_some(())
+    });
+    server.signal(Signal::HUP);
+    server.figure_until(&["configuration", "reloads"], |count| count == 1);
+    is_served(server, "/disk/1", &content(1));
 }
 
 #[test]

@@ -487,8 +487,8 @@ fn a_successor_that_cannot_wait_for_its_own_serves_all_the_same() {
     assert!(server.wait().success());
 }
 
-/// It has all that the other one listened on: were it to end, too, nobody would serve, and who waits
-/// in the queues would be reset.
+/// It has all that the other one listened on: were it to end, too, nobody would serve, and whoever
+/// waits in the queues would be reset.
 #[test]
 fn a_successor_whose_predecessor_is_killed_serves_all_the_same() {
     // Before it has read that the other one serves, and after.
@@ -500,18 +500,22 @@ fn a_successor_whose_predecessor_is_killed_serves_all_the_same() {
         let (waiting, place) = Waiting::open(&path).unwrap();
         let options = ["--hand-over", path.to_str().unwrap(), "--listen", &address.to_string()];
         let mut server = std::thread::scope(|scope| {
-            let predecessor = scope.spawn(|| {
+            let listener = &listener;
+            let predecessor = scope.spawn(move || {
                 let exchange = pass_on_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
                 match reads {
                     true => assert!(exchange.receive().unwrap().0.starts_with(b"serving")),
                     false => assert!(exchange.is_heard(PATIENCE)),
                 }
+                // All of it ends at once, and the successor hears of that by the line.
+                drop(waiting);
+                drop(exchange);
             });
             let server = site.launch(&options).start();
             predecessor.join().unwrap();
             server
         });
-        drop((waiting, listener));
+        drop(listener);
         // The path stays behind.
         std::mem::forget(place);
         eventually("it is said", || {

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, val
 use crate::config::{Arity, Given, KEYS, Key, Written};
 
 /// The keys that were given, in the order of the table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct KeyFlags(pub(super) Vec<Given>);
 
 impl Args for KeyFlags {

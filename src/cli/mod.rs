@@ -132,7 +132,7 @@ pub enum PrintFormat {
 }
 
 /// Everything that makes a configuration.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Serve {
     /// Directory to serve; the same as --root
     #[arg(value_name = "ROOT", conflicts_with = "root",

@@ -7,7 +7,7 @@ use super::rules::{Places, Rules};
 use super::written::show_size;
 use super::{KEYS, Key, Log, Problem, Source, Written, conflicts, file, nearest};
 use crate::limits::{BODY_SHARE_MIN, DIRECT_BLOCKS_MIN, HEAD_SHARE_MIN};
-use crate::server::options::Options;
+use crate::server::options::{Listen, Options};
 
 /// What every key means together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,6 +66,21 @@ pub fn resolve(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     file: Option<&Path>,
 ) -> Result<Effective, Vec<Problem>> {
+    resolve_and_tell(flags, environment, file, &|_| ())
+}
+
+/// The same, and `looks` is told the file, each directory that is served and each unix socket
+/// before it is looked at: a disk that hangs holds up whoever asks, and somebody else has to say
+/// which it is.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_and_tell(
+    flags: &[Given],
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    file: Option<&Path>,
+    looks: &dyn Fn(&Path),
+) -> Result<Effective, Vec<Problem>> {
     let mut environment: Vec<_> = environment
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -78,6 +93,7 @@ pub fn resolve(
     let mut merge = Merge::new();
     if let Some(path) = &file {
         let base = path.parent().unwrap_or(Path::new(""));
+        looks(path);
         let contents = file::read(path);
         merge.problems.extend(contents.problems);
         for entry in contents.entries {
@@ -93,7 +109,7 @@ pub fn resolve(
         let source = Source::Flag(given.spelt.clone());
         merge.apply(key, &given.written, Path::new(""), source);
     }
-    merge.finish(file)
+    merge.finish(file, looks)
 }
 
 struct Merge {
@@ -182,10 +198,15 @@ impl Merge {
         }
     }
 
-    fn finish(mut self, file: Option<PathBuf>) -> Result<Effective, Vec<Problem>> {
+    fn finish(
+        mut self,
+        file: Option<PathBuf>,
+        looks: &dyn Fn(&Path),
+    ) -> Result<Effective, Vec<Problem>> {
         if self.problems.is_empty() {
             self.fit_memory();
             self.check_shares();
+            self.visit_directories(looks);
             self.check_rules();
         }
         if !self.problems.is_empty() {
@@ -193,6 +214,26 @@ impl Merge {
         }
         let Self { settings, sources, warnings, .. } = self;
         Ok(Effective { settings, file, warnings, sources })
+    }
+
+    /// Goes to each directory that is served and to where each unix socket is made, so that whoever
+    /// is there later waits for no disk that was not waited for here.
+    fn visit_directories(&self, looks: &dyn Fn(&Path)) {
+        let server = &self.settings.server;
+        let visit = |place: &Path| {
+            looks(place);
+            // What is not there is told of by who needs it.
+            let _ = place.metadata();
+        };
+        for site in server.sites() {
+            visit(&site.root);
+            site.mounts.iter().for_each(|mount| visit(&mount.root));
+        }
+        for listen in server.listen.iter().chain(&server.telemetry.listen) {
+            if let Listen::Unix(path) = listen {
+                visit(path);
+            }
+        }
     }
 
     /// Has budgets that nobody has set fit the memory that this process may have, and looks
@@ -347,6 +388,20 @@ mod tests {
         assert_eq!(all.settings.server.site.root, dir.path().join("site"));
         let all = resolve(&[flag("root", "site")], [], Some(&path)).unwrap();
         assert_eq!(all.settings.server.site.root, Path::new("site"));
+    }
+
+    #[test]
+    fn who_waits_is_told_each_place_before_it_is_looked_at() {
+        let mount = "root = \"site\"\n[[mounts]]\npath = \"/m/\"\nroot = \"mount\"\n";
+        let (dir, path) = config(mount);
+        for name in ["site", "mount"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let told = std::cell::RefCell::new(Vec::new());
+        let looks = |path: &Path| told.borrow_mut().push(path.to_owned());
+        resolve_and_tell(&[], [], Some(&path), &looks).unwrap();
+        let expected = [path.clone(), dir.path().join("site"), dir.path().join("mount")];
+        assert_eq!(told.into_inner(), expected);
     }
 
     #[test]

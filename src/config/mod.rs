@@ -37,7 +37,7 @@ mod written;
 pub use crate::resource::options::Glob;
 pub use catalogue::KEYS;
 pub use doctor::doctor_options;
-pub use effective::{Effective, Given, Settings, resolve};
+pub use effective::{Effective, Given, Settings, resolve, resolve_and_tell};
 pub use key::{Arity, Key, Section};
 pub use lab::{LAB_KEYS, LabKey, LabOptions, check_lab};
 pub use log::{Format, Level, Log};

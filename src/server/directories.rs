@@ -1,4 +1,4 @@
-//! The directories that are served: opened once, at start, before any thread is.
+//! The directories that are served: opened once, before any worker starts.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,10 +19,15 @@ pub(super) struct Opened {
     mounts: Vec<(Box<[u8]>, u64)>,
 }
 
-/// Opens every directory that is served, in the order of the site's.
-pub(super) fn open(options: &Options) -> Result<Vec<Opened>, Fault> {
+/// Opens every directory that is served, in the order of the site's. `looks` is told each before it
+/// is opened, which may wait for its disk.
+pub(super) fn open(options: &Options, looks: &dyn Fn(&Path)) -> Result<Vec<Opened>, Fault> {
     let sites = options.sites();
-    Site::directories(&sites).map(|path| open_one(path, options.root_follow)).collect()
+    let open = |path: &Path| {
+        looks(path);
+        open_one(path, options.root_follow)
+    };
+    Site::directories(&sites).map(open).collect()
 }
 
 fn open_one(path: &Path, follow: bool) -> Result<Opened, Fault> {

@@ -3,42 +3,31 @@
 //! A reload starts the next generation beside the one that serves, on the same sockets, and only
 //! when all of its workers are ready is the earlier one told to finish. So no connection is
 //! refused, whatever the new configuration says, and one that does not come up changes nothing.
+//! Nothing here waits for a disk but [`Generation::start`], which is for the first one alone.
+
+mod thread;
 
 use std::os::fd::OwnedFd;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Once, mpsc};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
-use super::budgets;
+use self::thread::{Report, Start, spawn};
 use super::control::{Control, State};
 use super::directories::{self, Opened};
-use super::endpoint::Figures;
 use super::fault::Fault;
 use super::listening::Listeners;
-use super::options::{Etag, Options, Precompressed};
-use super::parts::{self, Parts};
+use super::options::{Etag, Options};
 use super::shards::Shards;
 use super::watcher;
-use super::worker::Worker;
-use crate::access_log::{self, Feed, Log, Threads as LogThreads};
+use crate::access_log::{Feed, Threads as LogThreads};
 use crate::broker::Broker;
-use crate::cache;
-use crate::connection::{self, Seats};
-use crate::http::head::HeadLimits;
-use crate::limits::OPEN_FILES_MIN;
-use crate::resource::{PageMemory, Site};
-use crate::ring::{self, File, Reactor, Setup, Socket, Tap, Uring};
+use crate::connection::Seats;
+use crate::resource::PageMemory;
+use crate::ring;
 use crate::sys::pressure::Trigger;
 use crate::sys::{self, Bell};
 use crate::telemetry::{Held, Shard};
-
-/// What a worker's thread tells the main thread.
-enum Report {
-    Ready,
-    Ended,
-    Failed(Fault),
-}
 
 /// What generations share: all that stays as it was when the process began.
 pub(super) struct House {
@@ -58,6 +47,7 @@ pub(super) struct Generation {
     bells: Vec<Bell>,
     reported: mpsc::Receiver<Report>,
     workers: usize,
+    ready: usize,
     ended: usize,
     /// It did not come up, so what else fails in it is no news.
     failed: bool,
@@ -69,46 +59,85 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Starts the workers and waits until all of them serve. The others of one that does not come
-    /// up are told to finish; they are given back with the fault, since they may have accepted
-    /// connections already.
+    /// Opens the directories, starts the workers, and waits until all of them serve.
     pub(super) fn start(
         options: &Options,
         listeners: &Listeners,
         house: &House,
+    ) -> Result<Self, Fault> {
+        let directories = directories::open(options, &|_| ())?;
+        let begun = Self::begin(options, &directories, listeners, house);
+        let mut generation = begun.map_err(|(fault, _)| fault)?;
+        // A worker that cannot set up its ring says so before anything is announced.
+        while generation.ready < generation.workers {
+            let report = generation.reported.recv().ok();
+            generation.hear(report)?;
+        }
+        Ok(generation)
+    }
+
+    /// Starts the workers. Those of one that cannot have all of them are told to finish; they are
+    /// given back with the fault, since they may have accepted connections already.
+    pub(super) fn begin(
+        options: &Options,
+        directories: &[Opened],
+        listeners: &Listeners,
+        house: &House,
     ) -> Result<Self, (Fault, Option<Box<Self>>)> {
         let (mut generation, reports, starts) =
-            Self::prepare(options, listeners, house).map_err(|fault| (fault, None))?;
+            Self::prepare(options, directories, listeners, house).map_err(|fault| (fault, None))?;
         for start in starts {
             match spawn(start, reports.clone()) {
                 // The thread ends by itself, and says so, whatever becomes of the others.
                 Ok(_) => generation.workers += 1,
-                Err(fault) => return Err((fault, Some(Box::new(generation.given_up())))),
+                Err(fault) => {
+                    generation.give_up();
+                    return Err((fault, Some(Box::new(generation))));
+                }
             }
         }
-        drop(reports);
-        // A worker that cannot set up its ring says so before anything is announced.
-        for _ in 0..generation.workers {
-            let fault = match generation.reported.recv() {
-                Ok(Report::Ready) => continue,
-                Ok(Report::Ended) => Fault::Worker("it ended at once".to_owned()),
-                Ok(Report::Failed(fault)) => fault,
-                Err(_) => Fault::Worker("it ended without a word".to_owned()),
-            };
-            generation.ended += 1;
-            return Err((fault, Some(Box::new(generation.given_up()))));
-        }
         Ok(generation)
+    }
+
+    /// Whether all workers are ready.
+    ///
+    /// # Errors
+    /// When one of them will never be.
+    pub(super) fn has_come_up(&mut self) -> Result<bool, Fault> {
+        while self.ready < self.workers {
+            let report = match self.reported.try_recv() {
+                Ok(report) => Some(report),
+                Err(TryRecvError::Empty) => return Ok(false),
+                Err(TryRecvError::Disconnected) => None,
+            };
+            self.hear(report)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes in what a worker says of its start.
+    fn hear(&mut self, report: Option<Report>) -> Result<(), Fault> {
+        let fault = match report {
+            Some(Report::Ready) => {
+                self.ready += 1;
+                return Ok(());
+            }
+            Some(Report::Ended) => Fault::Worker("it ended at once".to_owned()),
+            Some(Report::Failed(fault)) => fault,
+            None => Fault::Worker("it ended without a word".to_owned()),
+        };
+        self.ended += 1;
+        Err(fault)
     }
 
     /// All that can be refused before the first thread starts.
     fn prepare(
         options: &Options,
+        directories: &[Opened],
         listeners: &Listeners,
         house: &House,
     ) -> Result<(Self, mpsc::Sender<Report>, Vec<Start>), Fault> {
         let places = &house.shards;
-        let directories = directories::open(options)?;
         let control = Arc::new(Control::default());
         let (reports, reported) = mpsc::channel();
         let (mut bells, mut starts, mut shards) = (Vec::new(), Vec::new(), Vec::new());
@@ -175,6 +204,7 @@ impl Generation {
             bells,
             reported,
             workers: 0,
+            ready: 0,
             ended: 0,
             failed: false,
             retires: false,
@@ -184,10 +214,10 @@ impl Generation {
         Ok((generation, reports, starts))
     }
 
-    fn given_up(mut self) -> Self {
+    /// It is not going to serve.
+    pub(super) fn give_up(&mut self) {
         self.failed = true;
         self.finish(State::Retiring);
-        self
     }
 
     /// Has the workers finish what they have begun.
@@ -264,183 +294,9 @@ fn trigger() -> Option<OwnedFd> {
     trigger.ok().map(|trigger| trigger.descriptor)
 }
 
-/// What a worker's thread begins with.
-struct Start {
-    number: usize,
-    options: Options,
-    directories: Vec<Opened>,
-    listeners: Vec<OwnedFd>,
-    telemetry_listeners: Vec<OwnedFd>,
-    bell: OwnedFd,
-    pressure: Option<OwnedFd>,
-    control: Arc<Control>,
-    shard: Shard,
-    shards: Arc<Shards>,
-    listing_memory: Arc<PageMemory>,
-    /// Connections by address, of all workers.
-    seats: Arc<Seats>,
-    log: Option<(OwnedFd, access_log::Writer)>,
-    started: Instant,
-    sandbox: Arc<[Held]>,
-}
-
-fn spawn(start: Start, reports: mpsc::Sender<Report>) -> Result<JoinHandle<()>, Fault> {
-    let name = format!("worker-{}", start.number);
-    spawn_as(name, reports, move |reports| work(start, reports))
-}
-
-/// Starts a thread whose end is reported, however it comes.
-fn spawn_as(
-    name: String,
-    reports: mpsc::Sender<Report>,
-    work: impl FnOnce(&mpsc::Sender<Report>) -> Result<(), Fault> + Send + 'static,
-) -> Result<JoinHandle<()>, Fault> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || {
-            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work(&reports)));
-            let report = match ran {
-                Ok(Ok(())) => Report::Ended,
-                Ok(Err(fault)) => Report::Failed(fault),
-                // The panic's message and place are on standard error already.
-                Err(_) => Report::Failed(Fault::Worker("it panicked".to_owned())),
-            };
-            // Nobody listens any more when the main thread has ended the process.
-            let _ = reports.send(report);
-        })
-        .map_err(|e| Fault::System("a thread cannot be started", e))
-}
-
-/// A worker's whole life. Reports once when it is set up.
-fn work(start: Start, reports: &mpsc::Sender<Report>) -> Result<(), Fault> {
-    if start.options.pin {
-        pin(start.number);
-    }
-    let shard = start.shard.clone();
-    // A budget of all workers: the figures of all are added up.
-    let budget = if start.number == 0 { start.options.listing_memory } else { 0 };
-    shard.resource.budget_bytes.set(budget);
-    let uring = Uring::new().map_err(|fault| Fault::NoRing(budgets::no_ring(fault)))?;
-    let setup = uring.setup();
-    if setup != Setup::Deferred {
-        tracing::warn!(
-            worker = start.number,
-            ring = setup.name(),
-            "this kernel has no deferred completions (it has them from 6.1 on), so each request \
-             costs more"
-        );
-    }
-    if let Some(error) = uring.unrestricted() {
-        tracing::warn!(
-            worker = start.number,
-            %error,
-            "this kernel takes no restrictions of a ring, so the ring does whatever it is asked for"
-        );
-    }
-    let options = budgets::of_ring(&start.options);
-    // Registered memory is pinned, all of it: only who reads into it with every body pays that.
-    let registers = start.options.engine.reads_into_buffers();
-    let reactor = Reactor::new(uring, options, Arc::clone(&shard.ring), |uring, memory| {
-        if registers { budgets::register(uring, memory) } else { None }
-    })
-    .map_err(|errno| Fault::Worker(format!("its buffers: {errno}")))?;
-    let mut worker = Worker::new(parts(start, shard, reactor, setup));
-    let _ = reports.send(Report::Ready);
-    worker.run().map_err(|errno| Fault::Worker(format!("its ring: {errno}")))
-}
-
-fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> Parts<Uring> {
-    let options = start.options;
-    let numbered = Arc::clone(&start.shards.numbered);
-    let log = start.log.map(|(pipe, ledger)| {
-        let pipe = Tap::from(reactor.adopt(pipe));
-        Log::new(Arc::new(options.access_log.clone()), pipe, ledger, Arc::clone(&shard.access_log))
-    });
-    let socket = |fd| Socket::from(reactor.adopt(fd));
-    Parts {
-        directories: start.directories.into_iter().map(|one| one.adopt(&reactor)).collect(),
-        watcher: watcher::open(&options, start.number).map(|fd| File::from(reactor.adopt(fd))),
-        listeners: start.listeners.into_iter().map(socket).collect(),
-        telemetry_listeners: start.telemetry_listeners.into_iter().map(socket).collect(),
-        pressure: start.pressure.map(socket),
-        bell: socket(start.bell),
-        control: start.control,
-        site: Site::new(options.sites(), 0),
-        cache: cache::Options {
-            entries_max: options.share(options.open_files).max(OPEN_FILES_MIN),
-            valid: options.open_files_valid,
-            watches_max: options.share(options.watches),
-            hot_bytes: budgets::hot_bytes(&options),
-            precompressed: options.precompressed != Precompressed::Off,
-            fresh_only: options.precompressed == Precompressed::Fresh,
-            direct_from: budgets::direct_from(&options),
-            follow_links: options.symlinks,
-            content_tags: options.etag == Etag::Content,
-        },
-        blocks: budgets::of_blocks(&options),
-        listing_memory: start.listing_memory,
-        connection: connection::Options {
-            engine: options.engine,
-            thresholds: options.thresholds,
-            server_timing: options.server_timing,
-            drop_from: budgets::drop_from(&options),
-            head: HeadLimits::default(),
-            requests_max: options.requests_per_connection,
-            head_timeout: options.head_timeout,
-            body_timeout: options.body_timeout,
-            idle_timeout: options.idle_timeout,
-            send_timeout: options.send_timeout,
-            bounds: parts::bounds(&options, start.seats),
-        },
-        connections_max: options.share(options.connections),
-        beyond: options.connections_beyond,
-        drain_timeout: options.drain_timeout,
-        endpoint: Box::new(Figures::new(
-            &options,
-            start.shards,
-            setup.name(),
-            start.sandbox,
-            start.started,
-        )),
-        log,
-        numbered,
-        shard,
-        nonce: nonce(),
-        reactor,
-    }
-}
-
-/// Keeps the calling thread on one of the processors that the process may use.
-fn pin(number: usize) {
-    if let Err(error) = sys::processor::pin(number) {
-        tracing::warn!(worker = number, %error, "the worker is not pinned");
-    }
-}
-
-/// Numbers for boundaries: seeded by the kernel, and passed on by a hash with a secret key.
-fn nonce() -> Box<dyn FnMut() -> u128> {
-    use std::hash::{BuildHasher, RandomState};
-    let keys = [RandomState::new(), RandomState::new()];
-    let mut count = 0u64;
-    Box::new(move || {
-        count += 1;
-        let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(count)));
-        high << 64 | low
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_worker_that_panics_is_reported_as_failed() {
-        let (reports, reported) = mpsc::channel();
-        let thread = spawn_as("worker-9".to_owned(), reports, |_| panic!("planted")).unwrap();
-        let Ok(Report::Failed(fault)) = reported.recv() else { panic!("nothing is reported") };
-        assert!(fault.to_string().contains("panicked"), "{fault}");
-        thread.join().unwrap();
-    }
 
     /// One with so many workers, and what reports for them.
     fn of(workers: usize) -> (Generation, mpsc::Sender<Report>) {
@@ -450,6 +306,7 @@ mod tests {
             bells: Vec::new(),
             reported,
             workers,
+            ready: 0,
             ended: 0,
             failed: false,
             retires: false,
@@ -461,6 +318,32 @@ mod tests {
 
     fn planted() -> Report {
         Report::Failed(Fault::Worker("planted".to_owned()))
+    }
+
+    #[test]
+    fn a_generation_comes_up_when_all_of_it_is_ready() {
+        let (mut generation, reports) = of(2);
+        assert!(!generation.has_come_up().unwrap());
+        reports.send(Report::Ready).unwrap();
+        assert!(!generation.has_come_up().unwrap());
+        reports.send(Report::Ready).unwrap();
+        assert!(generation.has_come_up().unwrap());
+    }
+
+    #[test]
+    fn a_generation_of_which_one_fails_does_not_come_up() {
+        let reasons =
+            [(Some(planted()), "planted"), (Some(Report::Ended), "at once"), (None, "a word")];
+        for (report, why) in reasons {
+            let (mut generation, reports) = of(2);
+            reports.send(Report::Ready).unwrap();
+            report.into_iter().for_each(|report| reports.send(report).unwrap());
+            drop(reports);
+            let fault = generation.has_come_up().unwrap_err();
+            assert!(fault.to_string().contains(why), "{fault}");
+            generation.give_up();
+            assert_eq!((generation.control.state(), generation.ended), (State::Retiring, 1));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod listening;
 pub mod options;
 mod parts;
 mod predecessor;
+mod reading;
 mod reports;
 mod run;
 mod shards;

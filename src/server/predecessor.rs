@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::elder::Elder;
 use super::fault::Fault;
 use super::listening::Listeners;
-use super::succession::{
-    ELDER, END, ENDING, HELLO, LEAVING, SERVING, SITE, STAYING, TELEMETRY,
-};
+use super::succession::{ELDER, END, ENDING, HELLO, LEAVING, SERVING, SITE, STAYING, TELEMETRY};
 use crate::limits::{HAND_OVER_MESSAGES_MAX, HAND_OVER_PATIENCE};
 use crate::sandbox::User;
 use crate::sys::exchange::Exchange;

@@ -2,13 +2,17 @@
 //!
 //! Everything that can be refused is tried before the first thread starts: the root, the
 //! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
-//! thread waits for signals, for a successor, and for workers that end.
+//! thread waits for signals, for a successor, and for workers that end. From then on nothing that
+//! it does may wait without a bound: it alone hears signals.
 
-use std::path::PathBuf;
+mod renewing;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use self::renewing::Renewal;
 use super::control::State;
 use super::elder::{Way, Word};
 use super::fault::Fault;
@@ -16,12 +20,11 @@ use super::generation::{Generation, House};
 use super::listening::{self, note_descriptors};
 use super::options::{Options, Sandbox};
 use super::predecessor::Predecessor;
+use super::reading::Reader;
 use super::shards::Shards;
 use super::standing::{self, Standing};
 use super::succession::Succession;
-use crate::broker::{Broker, Denied};
-use crate::limits::{DRAIN_LOOK, GENERATIONS_MAX, WORKERS_LOOK};
-use crate::sandbox::Confined;
+use crate::limits::{DRAIN_LOOK, WORKERS_LOOK};
 use crate::sys::notify::ServiceManager;
 use crate::sys::{self, Exchange, Signal, Signals};
 use crate::telemetry::Shard;
@@ -37,13 +40,14 @@ pub enum End {
     Replaced,
 }
 
-/// Where a new configuration comes from.
-pub trait Reload {
-    /// Reads the configuration again.
+/// Where a new configuration comes from. It is asked on a thread of its own, since disks may hang.
+pub trait Reload: Send {
+    /// Reads the configuration again. `looks` is told each file and directory before it is looked
+    /// at.
     ///
     /// # Errors
     /// All that is wrong with it, one sentence each.
-    fn load(&mut self) -> Result<Options, Vec<String>>;
+    fn load(&mut self, looks: &dyn Fn(&Path)) -> Result<Options, Vec<String>>;
 
     /// The files that were read for the last one that was right, and will be read again.
     fn files(&self) -> Vec<PathBuf>;
@@ -61,7 +65,7 @@ pub trait Reload {
 pub fn run(
     options: &Options,
     quiet: bool,
-    reload: &mut dyn Reload,
+    reload: Box<dyn Reload>,
     taking: Option<Exchange>,
 ) -> Result<End, Fault> {
     let passed = listening::passed(sys::inherited::take().map_err(Fault::Inherited)?)?;
@@ -88,8 +92,7 @@ pub fn run(
     let sandbox = standing::told(&standing);
     let Standing { confined, broker, exposed, .. } = standing;
     let house = House { shards, started: Instant::now(), broker, sandbox };
-    let serving = Generation::start(options, &listeners, &house);
-    let serving = serving.map_err(|(fault, _)| fault)?;
+    let serving = Generation::start(options, &listeners, &house)?;
     listeners.announce(options, quiet);
     let succeeds = predecessor.is_some();
     let elder = predecessor.map(|one| one.replace(&manager)).transpose()?.flatten();
@@ -105,6 +108,7 @@ pub fn run(
         Err(fault) => return Err(fault),
     }
     manager.ready();
+    let reader = Reader::new(reload, confined, house.broker.clone(), exposed.is_some());
     let mut server = Server {
         signals,
         manager,
@@ -115,23 +119,12 @@ pub fn run(
         finishing: Vec::new(),
         ending: None,
         told_to_end: [false; 2],
-        reload_wanted: false,
+        reader,
+        renewal: Renewal::default(),
         succeeding: false,
-        confined,
-        exposed: exposed.is_some(),
         identity: (options.user.clone(), options.sandbox),
     };
-    server.serve(reload)
-}
-
-/// What became of a new configuration.
-enum Taken {
-    /// This process serves by it.
-    Here,
-    /// Another one is going to, in this one's place.
-    Elsewhere,
-    /// Nobody does.
-    Not,
+    server.serve()
 }
 
 /// The main thread's side of a running server.
@@ -149,12 +142,12 @@ struct Server {
     ending: Option<End>,
     /// By which ways it was told to end.
     told_to_end: [bool; 2],
-    reload_wanted: bool,
+    /// Who reads new configurations.
+    reader: Reader,
+    /// What has become of the next one.
+    renewal: Renewal,
     /// Whether a process was started that takes this one's place.
     succeeding: bool,
-    confined: Confined,
-    /// Whether the broker reads no other configuration than the first.
-    exposed: bool,
     /// The user and the mode of the sandbox that it was started with.
     identity: (Option<String>, Sandbox),
 }
@@ -169,10 +162,13 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn serve(&mut self, reload: &mut dyn Reload) -> Result<End, Fault> {
+    fn serve(&mut self) -> Result<End, Fault> {
         loop {
-            let drains = self.ending.is_some() && !self.generations.is_empty();
-            let patience = if drains { DRAIN_LOOK } else { WORKERS_LOOK };
+            let soon = match self.ending {
+                Some(_) => !self.generations.is_empty(),
+                None => self.renews(),
+            };
+            let patience = if soon { DRAIN_LOOK } else { WORKERS_LOOK };
             let signal = self
                 .signals
                 .wait_for(patience)
@@ -193,8 +189,8 @@ impl Server {
                 tracing::info!(process, "another process serves in this one's place; draining");
                 self.own.configuration.hand_overs.add(1);
                 self.manager.replaced_by(process);
-                self.finish(End::Replaced, State::Retiring);
-                if std::mem::take(&mut self.reload_wanted) {
+                // The other one may have read what was there before.
+                if self.finish(End::Replaced, State::Retiring) {
                     self.succession.pass(Signal::Hangup);
                 }
             }
@@ -207,10 +203,8 @@ impl Server {
                 }
                 return Ok(self.end(self.ending.unwrap_or(End::Drained)));
             }
-            let room = self.generations.len() < GENERATIONS_MAX;
-            if self.reload_wanted && room && self.ending.is_none() && !self.succeeding {
-                self.reload_wanted = false;
-                self.renew(reload);
+            if self.ending.is_none() {
+                self.go_on_renewing();
             }
         }
     }
@@ -258,7 +252,7 @@ impl Server {
                 self.manager.stopping();
                 self.finish(End::Drained, State::Draining);
             }
-            Signal::Hangup if self.ending.is_none() => self.reload_wanted = true,
+            Signal::Hangup if self.ending.is_none() => self.want_to_renew(),
             Signal::User1 | Signal::Hangup => {
                 let reopened = self.generations.iter().filter(|one| one.reopen_log()).count();
                 if reopened > 0 {
@@ -273,11 +267,14 @@ impl Server {
     }
 
     /// Has all generations finish; the sockets close when the last worker has emptied its own.
-    fn finish(&mut self, end: End, how: State) {
+    /// Whether a new configuration was on its way.
+    fn finish(&mut self, end: End, how: State) -> bool {
         self.ending = Some(end);
+        let renewed = self.stop_renewing();
         let broker = self.house.broker.as_deref();
         self.succession.end(end == End::Replaced, broker);
         self.generations.iter_mut().for_each(|one| one.finish(how));
+        renewed
     }
 
     /// Ends generations whose workers have ended.
@@ -298,92 +295,6 @@ impl Server {
         Ok(())
     }
 
-    /// Has a new generation serve in place of the last, if its configuration is right and it
-    /// comes up. If not, everything stays as it is.
-    fn renew(&mut self, reload: &mut dyn Reload) {
-        self.manager.reloading();
-        tracing::info!("reading the configuration again");
-        let taken = match self.load(reload) {
-            Ok(options) => self.try_to_serve(&options, &reload.files()),
-            Err(taken) => taken,
-        };
-        match taken {
-            Taken::Here => {
-                self.own.configuration.reloads.add(1);
-                self.ask_broker(Broker::taken);
-                self.manager.ready();
-            }
-            Taken::Not => self.refuse(),
-            // It says so when it serves.
-            Taken::Elsewhere => self.succeeding = true,
-        }
-    }
-
-    fn refuse(&self) {
-        self.own.configuration.refused.add(1);
-        tracing::error!("the configuration was not taken; the earlier one stays in force");
-        self.manager.ready();
-    }
-
-    /// Has the broker read the configuration, and reads it.
-    fn load(&mut self, reload: &mut dyn Reload) -> Result<Options, Taken> {
-        // What this process can do alone it does by one that the broker does not read, too.
-        let known = if self.exposed { None } else { self.ask_broker(Broker::reload) };
-        match (reload.load(), known) {
-            (Ok(_), Some(Err(Denied::Refused(why)))) => {
-                tracing::error!("the broker cannot read the same configuration: {why}");
-                Err(Taken::Not)
-            }
-            (Ok(options), _) => Ok(options),
-            // It is right, and something of it cannot be read from here.
-            (Err(problems), Some(Ok(()))) => Err(self.succeed(&problems.join("; "))),
-            (Err(problems), known) => {
-                // What lies outside of the ground the broker alone can read.
-                if let Some(Err(Denied::Refused(why))) = known
-                    && !problems.contains(&why)
-                {
-                    tracing::error!("{why}");
-                }
-                problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                Err(Taken::Not)
-            }
-        }
-    }
-
-    /// Asks the broker, if there is one. That it has gone is said elsewhere, once.
-    fn ask_broker<T>(
-        &self,
-        ask: impl Fn(&Broker) -> Result<T, Denied>,
-    ) -> Option<Result<T, Denied>> {
-        let answer = ask(self.house.broker.as_deref()?);
-        if let Err(denied @ Denied::Failed(_)) = &answer {
-            tracing::error!("{denied}");
-        }
-        Some(answer)
-    }
-
-    /// Has the broker start a process that serves what this one cannot reach.
-    fn succeed(&self, why: &str) -> Taken {
-        let Some(broker) = &self.house.broker else {
-            tracing::error!("{}", Fault::Outside(why.to_owned()));
-            return Taken::Not;
-        };
-        let started = broker.successor().map_err(|denied| format!("{why}; {denied}"));
-        let handed = started.and_then(|exchange| {
-            self.succession.hand_to(exchange).map_err(|fault| fault.to_string())
-        });
-        match handed {
-            Ok(()) => {
-                tracing::info!("{why}; a new process takes the place of this one");
-                Taken::Elsewhere
-            }
-            Err(why) => {
-                tracing::error!("{}", Fault::Outside(why));
-                Taken::Not
-            }
-        }
-    }
-
     /// Says once that the broker has ended, and when a process that it started did not come up.
     fn look_after_broker(&mut self) {
         if let Some(how) = self.house.broker.as_ref().and_then(|broker| broker.has_ended()) {
@@ -397,52 +308,6 @@ impl Server {
             tracing::error!("the process that was to serve the new configuration did not come up");
             if self.ending.is_none() {
                 self.refuse();
-            }
-        }
-    }
-
-    fn try_to_serve(&mut self, options: &Options, files: &[PathBuf]) -> Taken {
-        let refused = |fault: &Fault| {
-            tracing::error!("{fault}");
-            Taken::Not
-        };
-        let broker = self.house.broker.clone();
-        if let Err(fault) = standing::check(&self.confined, options, files, broker.as_deref()) {
-            return match fault {
-                Fault::Outside(why) => self.succeed(&why),
-                fault => refused(&fault),
-            };
-        }
-        if self.identity != (options.user.clone(), options.sandbox) {
-            tracing::warn!("user and sandbox change with a restart only");
-        }
-        let listeners = self.succession.listeners().renewed(options, broker.as_deref());
-        let listeners = match listeners {
-            Ok(listeners) => listeners,
-            Err(fault) => return refused(&fault),
-        };
-        match Generation::start(options, &listeners, &self.house) {
-            Ok(next) => {
-                self.succession.replace(listeners, broker.as_deref());
-                for earlier in &mut self.generations {
-                    earlier.finish(State::Retiring);
-                    earlier.reopen_log();
-                }
-                self.generations.push(next);
-                tracing::info!(
-                    engine = %options.engine,
-                    workers = options.workers,
-                    root = %options.site.root.display(),
-                    "serving by the new configuration"
-                );
-                Taken::Here
-            }
-            Err((fault, begun)) => {
-                // Before the one that serves.
-                if let Some(begun) = begun {
-                    self.generations.insert(0, *begun);
-                }
-                refused(&fault)
             }
         }
     }

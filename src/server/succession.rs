@@ -170,8 +170,7 @@ impl Succession {
         // Held until it is known whom signals are for.
         let mut younger = lock(&self.younger);
         if self.ended.load(Ordering::Acquire) || self.was_taken().is_some() {
-            // This server was told to end meanwhile, or another one was faster; this other one ends,
-            // too.
+            // This server was told to end meanwhile, or another one was faster: this one ends, too.
             self.failed.fetch_or(own, Ordering::Release);
             let _ = exchange.send(ENDING, &[]);
             return;

@@ -279,7 +279,7 @@ impl Schedule {
             },
             connections_max,
             beyond: *random.pick(&Beyond::ALL),
-            drain_timeout: Duration::from_millis(200),
+            drain_timeout: *random.pick(&[Duration::from_millis(200), Duration::from_secs(10)]),
             endpoint: Box::new(Answers),
             shard: shard.clone(),
             log: Some(log),
