@@ -65,6 +65,40 @@ impl Options {
     }
 }
 
+/// Whether there is memory for the buffers of one more configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is.
+    Enough,
+    /// There is when those that finish have ended.
+    Later,
+    /// Not beside the one that serves, for this reason.
+    Never(String),
+}
+
+/// Whether the next configuration may start beside those that are there. `pinned` is what each of
+/// these took at its start, the one that serves last.
+pub(super) fn room(pinned: &[u64], next: &Options) -> Room {
+    let Some(memory) = &next.memory else { return Room::Enough };
+    let at_start = next.memory_at_start();
+    let fits = |others: &[u64]| others.iter().sum::<u64>().saturating_add(at_start) <= memory.bytes;
+    let serving = &pinned[pinned.len().saturating_sub(1)..];
+    if at_start == 0 || fits(pinned) {
+        return Room::Enough;
+    }
+    if fits(serving) {
+        return Room::Later;
+    }
+    let [at_start, serving, all] =
+        [at_start, serving.iter().sum(), memory.bytes].map(|bytes| bytes.div_ceil(1 << 20));
+    Room::Never(format!(
+        "the buffers of the new configuration take {at_start} MiB at once, beside {serving} MiB of \
+         the one that serves, and this process may have {all} MiB of memory ({}); lower \
+         direct-cache, body-buffers or head-buffers, or start the server anew",
+        memory.by.display()
+    ))
+}
+
 /// Of its ring.
 pub(super) fn of_ring(options: &Options) -> ring::Options {
     let connections = options.share(options.connections) + TURNED_AWAY_MAX;
@@ -226,5 +260,27 @@ mod tests {
         options.fit(|_| false);
         let least = [2 * HEAD_SHARE_MIN, 2 * BODY_SHARE_MIN, 4 * MIB, 0, LISTING_MEMORY_MIN];
         assert_eq!(budgets(&options), least);
+    }
+
+    #[test]
+    fn one_more_configuration_waits_for_memory_or_is_refused() {
+        let mut options = with_memory(Kind::Direct, 192 * MIB);
+        options.fit(|_| false);
+        let each = options.memory_at_start();
+        assert_eq!(each, 78 * MIB);
+        assert_eq!(room(&[], &options), Room::Enough);
+        assert_eq!(room(&[each], &options), Room::Enough);
+        assert_eq!(room(&[each, each], &options), Room::Later, "three would be more than there is");
+        assert_eq!(room(&[each, 0], &options), Room::Enough);
+        assert_eq!(room(&[0, 114 * MIB], &options), Room::Enough, "to the last byte");
+        let Room::Never(why) = room(&[0, 114 * MIB + 1], &options) else { panic!("it fits") };
+        for word in ["78 MiB", "115 MiB", "192 MiB", "/group/memory.max", "direct-cache"] {
+            assert!(why.contains(word), "{word} is missing: {why}");
+        }
+        // What pins nothing adds nothing, whatever is there.
+        let auto = with_memory(Kind::Auto, 192 * MIB);
+        assert_eq!(room(&[each, each, each], &auto), Room::Enough);
+        options.memory = None;
+        assert_eq!(room(&[u64::MAX, u64::MAX], &options), Room::Enough);
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Generation {
     failed: bool,
     /// Others serve in its place, or are about to.
     retires: bool,
+    memory_at_start: u64,
     /// Where its workers count.
     shards: Vec<Shard>,
     log: Option<LogThreads>,
@@ -208,6 +209,7 @@ impl Generation {
             ended: 0,
             failed: false,
             retires: false,
+            memory_at_start: options.memory_at_start(),
             shards,
             log,
         };
@@ -218,6 +220,11 @@ impl Generation {
     pub(super) fn give_up(&mut self) {
         self.failed = true;
         self.finish(State::Retiring);
+    }
+
+    /// What its buffers took at once, in bytes.
+    pub(super) fn memory_at_start(&self) -> u64 {
+        self.memory_at_start
     }
 
     /// Has the workers finish what they have begun.
@@ -310,6 +317,7 @@ mod tests {
             ended: 0,
             failed: false,
             retires: false,
+            memory_at_start: 0,
             shards: Vec::new(),
             log: None,
         };

@@ -1,12 +1,19 @@
 //! A control group that allows little memory.
 
-use crate::common::{ENGINES, Group, Launch, Pattern, Scratch, get, skipped};
+use crate::common::{ENGINES, Group, Launch, Pattern, Scratch, eventually, get, skipped};
+use rustix::process::Signal;
 
 const LITTLE: u64 = 192 << 20;
+/// Room for two configurations with `direct`, and for what a server takes beside its buffers.
+const FOR_TWO: u64 = 320 << 20;
 const BYTES: u64 = 5_000_000;
 
 fn group() -> Option<Group> {
-    let group = Group::with_memory(LITTLE);
+    group_with(LITTLE)
+}
+
+fn group_with(bytes: u64) -> Option<Group> {
+    let group = Group::with_memory(bytes);
     if let Err(error) = &group {
         skipped("little memory", &format!("no control group can be made: {error}"));
     }
@@ -58,4 +65,41 @@ fn budgets_beyond_the_memory_of_the_group_are_told() {
             assert!(told.contains(word), "{word} is missing: {told}");
         }
     }
+}
+
+/// Each configuration has its buffers, pinned from its start: with those of three the kernel would
+/// end the server.
+#[test]
+fn a_reload_waits_for_memory_and_is_refused_where_that_never_comes() {
+    let Some(group) = group_with(FOR_TWO) else { return };
+    let prefix = group.prefix();
+    let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
+    let scratch = Scratch::new();
+    scratch.pattern("huge.bin", 9, 64 << 20);
+    let file = scratch.write("pitcrew.toml", "engine = \"direct\"\n");
+    let launch = Launch::new(&["--config", file.to_str().unwrap(), "--drain-timeout", "1h"]);
+    let mut server = launch.through(&prefix).root(scratch.path()).without_quarantine().start();
+    let reloads =
+        |count| server.figure_until(&["configuration", "reloads"], |so_far| so_far == count);
+    // It keeps the first configuration.
+    let mut slow = server.connect();
+    slow.send(&get("/huge.bin", ""));
+    slow.head().unwrap();
+    server.signal(Signal::HUP);
+    reloads(1);
+    server.signal(Signal::HUP);
+    eventually("the next one waits", || {
+        server.stderr().contains("no memory for the buffers of one more").then_some(())
+    });
+    reloads(1);
+    drop(slow);
+    reloads(2);
+    std::fs::write(&file, "engine = \"direct\"\ndirect-cache = \"200MiB\"\n").unwrap();
+    server.signal(Signal::HUP);
+    server.figure_until(&["configuration", "refused"], |count| count == 1);
+    let told = server.stderr();
+    for word in ["320 MiB", group.bound().to_str().unwrap(), "lower direct-cache"] {
+        assert!(told.contains(word), "{word} is missing: {told}");
+    }
+    assert!(server.runs());
 }

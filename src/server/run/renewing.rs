@@ -2,10 +2,10 @@
 //! the workers meanwhile.
 //!
 //! ```text
-//! SIGHUP -> read by a thread -> workers start -> all are ready -> it serves
-//!              |    |                |
-//!   wrong, or the   |                +-> one fails, or is late
-//!   disk hangs      +-> needs another process (succession)
+//! SIGHUP -> read by a thread -> prepared -> memory for one more -> workers start -> all are ready
+//!                |    |                            |                    |               |
+//!     wrong, or the   +-> needs another process    +-> waits for it     +-> one fails   v
+//!     disk hangs          (succession)                 or is refused        or is late  it serves
 //! ```
 
 use std::time::Instant;
@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::{Server, State};
 use crate::broker::Broker;
 use crate::limits::{GENERATIONS_MAX, WORKERS_PATIENCE};
+use crate::server::budgets::{self, Room};
 use crate::server::fault::Fault;
 use crate::server::generation::Generation;
 use crate::server::listening::Listeners;
@@ -23,6 +24,10 @@ use crate::server::reading::{self, Prepared, Read};
 #[derive(Default)]
 pub(super) struct Renewal {
     wanted: bool,
+    /// It was read, and waits for memory.
+    prepared: Option<Prepared>,
+    /// Whether that was said.
+    said: bool,
     coming: Option<Coming>,
 }
 
@@ -42,7 +47,8 @@ impl Server {
 
     /// Whether a new configuration is on its way, which has to be looked after.
     pub(super) fn renews(&self) -> bool {
-        self.reader.is_awaited() || self.renewal.coming.is_some()
+        let renewal = &self.renewal;
+        self.reader.is_awaited() || renewal.prepared.is_some() || renewal.coming.is_some()
     }
 
     /// Lets go of what is on its way, as the server ends. Whether there was something.
@@ -59,7 +65,8 @@ impl Server {
         let room = self.generations.len() < GENERATIONS_MAX;
         let begun = self.reader.is_awaited() || self.renewal.coming.is_some() || self.succeeding;
         if self.renewal.wanted && room && !begun {
-            self.renewal.wanted = false;
+            // It takes the place of one that waits.
+            self.renewal = Renewal::default();
             self.manager.reloading();
             tracing::info!("reading the configuration again");
             if let Err(why) = self.reader.begin() {
@@ -68,20 +75,38 @@ impl Server {
         }
         match self.reader.look() {
             None => {}
-            Some(Read::Right(prepared)) => self.start_next(*prepared),
+            Some(Read::Right(prepared)) => self.renewal.prepared = Some(*prepared),
             Some(Read::Outside(why)) => self.succeed(&why),
             Some(Read::Wrong(problems)) => {
                 problems.iter().for_each(|problem| tracing::error!("{problem}"));
                 self.refuse();
             }
         }
+        if let Some(prepared) = self.renewal.prepared.take() {
+            self.start_next(prepared);
+        }
         if let Some(coming) = self.renewal.coming.take() {
             self.look_at(coming);
         }
     }
 
-    /// Starts the workers of the next generation.
+    /// Starts the workers of the next generation, if there is memory for them.
     fn start_next(&mut self, prepared: Prepared) {
+        let pinned: Vec<_> = self.generations.iter().map(Generation::memory_at_start).collect();
+        match budgets::room(&pinned, &prepared.options) {
+            Room::Enough => {}
+            Room::Later => {
+                if !std::mem::replace(&mut self.renewal.said, true) {
+                    tracing::info!(
+                        "there is no memory for the buffers of one more configuration; it waits \
+                         until an earlier one has finished"
+                    );
+                }
+                self.renewal.prepared = Some(prepared);
+                return;
+            }
+            Room::Never(why) => return self.refuse_for(&why),
+        }
         let Prepared { options, directories } = prepared;
         if self.identity != (options.user.clone(), options.sandbox) {
             tracing::warn!("user and sandbox change with a restart only");
