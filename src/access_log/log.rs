@@ -28,6 +28,8 @@ use crate::ring::{Completion, Deadline, Io, Op, Owner, Start, Tap};
 struct Part {
     /// Where it ends in the buffer.
     end: usize,
+    /// None in a word of the log itself, which is a part of its own: of a line that is torn, nobody
+    /// could tell any more what it was.
     records: u32,
     /// The body that its one record is of, and where the word about it belongs.
     mirrored: Option<(u32, Option<u32>)>,
@@ -167,7 +169,7 @@ impl Log {
         self.stats.records.add(1);
         let end = self.buffer.len();
         match self.parts.back_mut() {
-            Some(part) if part.mirrored.is_none() && stream.is_none() => {
+            Some(part) if part.mirrored.is_none() && part.records > 0 && stream.is_none() => {
                 part.end = end;
                 part.records += 1;
             }
@@ -223,11 +225,7 @@ impl Log {
             return;
         }
         marker::put_marker(&mut self.buffer, self.options.format.escape(), missing);
-        let end = self.buffer.len();
-        match self.parts.back_mut() {
-            Some(part) if part.mirrored.is_none() => part.end = end,
-            _ => self.parts.push_back(Part { end, records: 0, mirrored: None }),
-        }
+        self.parts.push_back(Part { end: self.buffer.len(), records: 0, mirrored: None });
     }
 
     /// Hands on what is due. Called once a turn and at its deadline, with the log's own view of
@@ -290,7 +288,7 @@ impl Log {
             } else {
                 let taken = &self.buffer[start..count];
                 let whole = memchr::memchr_iter(b'\n', taken).count() as u32;
-                // Markers are lines and no records; those that are left are the part's.
+                // A marker is a line and no record.
                 let records = whole.min(part.records);
                 self.parts.front_mut().expect("it was just there").records -= records;
                 (ledger::Kind::Torn, count, records)

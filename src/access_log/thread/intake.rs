@@ -1,7 +1,7 @@
 //! One feed: from entries of the ledger to pieces that a sink takes.
 //!
-//! What can stay in the pipe stays there and is spliced. Only a line that two entries share, and
-//! one that is given a digest, is read into memory.
+//! What can stay in the pipe stays there and is spliced. Only a line that two entries share, one
+//! that is given a digest, and a word of the log itself are read into memory.
 
 use std::sync::Arc;
 
@@ -69,6 +69,7 @@ impl Piece {
         if !self.is_begun() {
             return Lost::default();
         }
+        let was_spliced = matches!(self.place, Place::Piped { .. });
         self.take_in(pipe);
         let Place::Bytes { bytes, at } = &mut self.place else {
             unreachable!("it was just taken in")
@@ -76,10 +77,14 @@ impl Piece {
         if *at > 0 && bytes[*at - 1] == b'\n' {
             return Lost::default();
         }
-        // What was spliced is not there any more: then it is the rest of a line.
         let start = memchr::memrchr(b'\n', &bytes[..*at]).map_or(0, |end| end + 1);
         let end = memchr::memchr(b'\n', &bytes[*at..]).map_or(bytes.len(), |end| *at + end + 1);
-        let lost = Lost::of(&bytes[start..end], self.records > 0, escape);
+        let lost = if was_spliced {
+            // The beginning of the line is not there any more, but only records are spliced.
+            Lost { records: bytes[start..end].ends_with(b"\n").into(), told: 0 }
+        } else {
+            Lost::of(&bytes[start..end], self.records > 0, escape)
+        };
         *at = end;
         self.records -= lost.records as u32;
         lost
@@ -160,7 +165,7 @@ impl<P: Plumbing> Intake<P> {
                 debug_assert!(read.is_ok(), "what was entered is in the pipe");
                 self.carried += entry.records;
             }
-            Kind::Records if self.carry.is_empty() => {
+            Kind::Records if self.carry.is_empty() && entry.records > 0 => {
                 let place = Place::Piped { left: length, total: length };
                 self.pending = Some(Piece { place, records: entry.records });
             }
@@ -192,5 +197,51 @@ impl<P: Plumbing> Intake<P> {
         }
         let records = records + std::mem::take(&mut self.carried);
         self.pending = Some(Piece { place: Place::Bytes { bytes, at: 0 }, records });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access_log::ledger::{Entry, ledger};
+    use crate::access_log::stats::Stats;
+    use crate::access_log::thread::real::Real;
+
+    /// The piece that a log's bytes become, of which so many go to a place that is gone then.
+    fn torn(bytes: &[u8], records: u32, went: usize) -> (Lost, u32) {
+        let (pipe, filling) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&filling, bytes).unwrap();
+        let (mut writer, reader) = ledger();
+        let length = bytes.len() as u32;
+        writer.enter(Entry { kind: Kind::Records, length, records });
+        let (options, stats) = (Arc::new(Options::default()), Arc::new(Stats::default()));
+        let mut intake: Intake<Real> = Intake::new(Feed { pipe, ledger: reader }, &options);
+        assert!(intake.take_next(&mut Mirrors::none(&stats)));
+        let mut piece = intake.pending.take().unwrap();
+        if let Place::Piped { .. } = piece.place {
+            read_exactly(&intake.pipe, &mut Vec::new(), went).unwrap();
+        }
+        piece.advance(went);
+        let lost = piece.skip_torn_line(&intake.pipe, Escape::Json);
+        (lost, piece.records)
+    }
+
+    #[test]
+    fn a_torn_word_of_the_log_is_no_record_and_what_it_told_is_told_again() {
+        let word = b"{\"missing\":12}\n";
+        for went in 1..word.len() {
+            assert_eq!(torn(word, 0, went), (Lost { records: 0, told: 12 }, 0), "{went}");
+        }
+    }
+
+    #[test]
+    fn a_torn_record_is_one_whatever_stands_in_it() {
+        let record = b"{\"x\":{\"missing\":12}\n";
+        for went in 1..record.len() {
+            assert_eq!(torn(record, 1, went), (Lost { records: 1, told: 0 }, 0), "{went}");
+        }
     }
 }
