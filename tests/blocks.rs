@@ -77,6 +77,26 @@ fn many_who_ask_for_one_block_cause_one_read() {
     bench.end();
 }
 
+/// Each would take the block from the other for ever, were it read for the last who asked alone.
+#[test]
+fn those_who_want_other_parts_of_one_block_all_come_to_their_end() {
+    let mut bench = Bench::new(27, setup());
+    let bytes = bench.file("a", BLOCK);
+    bench.world.script_every(Technique::DirectRead, 1, Fault::Late(Duration::from_millis(5)));
+    let parts = [0..100, 4 * 512..5 * 512, BLOCK - 10..BLOCK, 512..600];
+    let bodies = parts.clone().map(|part| {
+        let body = bench.begin("a", part.start as u64, part.len() as u64);
+        bench.turn();
+        body
+    });
+    bench.run();
+    for (part, body) in parts.into_iter().zip(bodies) {
+        bench.result(body).whole(&bytes[part]);
+    }
+    assert!(bench.operations(Technique::DirectRead) <= 3, "read alone, then for all who wait");
+    bench.end();
+}
+
 #[test]
 fn a_client_that_leaves_strands_nobody() {
     let mut bench = Bench::new(3, setup());

@@ -58,6 +58,10 @@ impl Inner {
                 // It was read in part, for another range. If what was read on trust has paid so
                 // far, it is read whole; else parts asked for at random would cost whole blocks.
                 self.stats.block_misses.add(1);
+                // Who waited for the part that is there comes in this turn, too: read again without
+                // it, two who want other parts would take the block from each other for ever.
+                let kept = if entry.since == now { entry.want.clone() } else { want.clone() };
+                let want = union(&kept, &want);
                 self.note_asked(first, bytes, false);
                 let all = block::whole(version, index, self.options.block_bytes);
                 let more = (all.end - all.start) - (want.end - want.start);
@@ -80,7 +84,7 @@ impl Inner {
                     return Answer::Exhausted;
                 }
                 entry.origin = Origin::Asked;
-                entry.want = entry.want.start.min(want.start)..entry.want.end.max(want.end);
+                entry.want = union(&entry.want, &want);
                 if first != Origin::Asked {
                     // Nothing was read for it yet, so nothing was foreseen in time.
                     entry.since = now;
@@ -199,4 +203,9 @@ impl Inner {
         self.queue(id, version, block::aligned(&need, version), origin, now);
         true
     }
+}
+
+/// Both parts of a block, and what lies between them.
+fn union(one: &Range<u32>, other: &Range<u32>) -> Range<u32> {
+    one.start.min(other.start)..one.end.max(other.end)
 }
