@@ -21,6 +21,13 @@ impl Connection {
             && !self.poll.has_fired()
     }
 
+    /// Whether it is only kept in case its client asks once more, or has done so behind the last
+    /// answer: all that it asked for was sent.
+    pub fn is_kept_for_more(&self) -> bool {
+        let lingers = matches!(self.phase, Phase::Awaiting(Purpose::Linger(_)));
+        self.served > 0 && (lingers || self.awaits_request())
+    }
+
     /// The time that what comes next has.
     pub(super) fn set_input_deadline(&mut self, cx: &mut Context<'_>) {
         let now = cx.io.now();

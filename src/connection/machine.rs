@@ -326,32 +326,35 @@ impl Connection {
         }
         let mut named = Named::default();
         let Self { input, outbox, request, served, socket, visitor, .. } = self;
-        let (answered, head_bytes, unread) = match head::parse(input.bytes(), &cx.options.head) {
-            Parsed::Partial if gathering => return self.send(cx),
-            Parsed::Partial => {
-                self.phase = Phase::Awaiting(Purpose::Head);
-                return Next::Again;
-            }
-            Parsed::Refused(refusal) => {
-                let begun = request.begun;
-                let answered = notice::refuse_unasked(refusal, input.bytes(), begun, outbox, cx)
-                    .map_or_else(answer::answered, |()| Answered::Put { keep: false });
-                let noted = |log: &mut Log| log.note_unreadable(input.bytes());
-                note(&answered, outbox, cx, noted);
-                (answered, 0, true)
-            }
-            Parsed::Complete(head) => {
-                let answered = if request.awaits_announced_body() {
-                    Answered::ReadBody(head.framing)
-                } else {
-                    named = visitor.named_by(&head, socket, cx);
-                    let asking = Asking { socket, visitor, named };
-                    answer::answer(&head, request, *served, asking, outbox, cx)
-                };
-                note(&answered, outbox, cx, |log| log.note(&head));
-                (answered, head.bytes, head.framing != Framing::None && !request.body_read)
-            }
-        };
+        let (answered, head_bytes, unread, goes_on) =
+            match head::parse(input.bytes(), &cx.options.head) {
+                Parsed::Partial if gathering => return self.send(cx),
+                Parsed::Partial => {
+                    self.phase = Phase::Awaiting(Purpose::Head);
+                    return Next::Again;
+                }
+                Parsed::Refused(refusal) => {
+                    let begun = request.begun;
+                    let answered =
+                        notice::refuse_unasked(refusal, input.bytes(), begun, outbox, cx)
+                            .map_or_else(answer::answered, |()| Answered::Put { keep: false });
+                    let noted = |log: &mut Log| log.note_unreadable(input.bytes());
+                    note(&answered, outbox, cx, noted);
+                    (answered, 0, true, true)
+                }
+                Parsed::Complete(head) => {
+                    let answered = if request.awaits_announced_body() {
+                        Answered::ReadBody(head.framing)
+                    } else {
+                        named = visitor.named_by(&head, socket, cx);
+                        let asking = Asking { socket, visitor, named };
+                        answer::answer(&head, request, *served, asking, outbox, cx)
+                    };
+                    note(&answered, outbox, cx, |log| log.note(&head));
+                    let unread = head.framing != Framing::None && !request.body_read;
+                    (answered, head.bytes, unread, head.keep_alive)
+                }
+            };
         match answered {
             Answered::Put { keep } => {
                 if let Some(owed) = self.outbox.last() {
@@ -369,6 +372,8 @@ impl Connection {
                     let spent = most > 0 && self.served >= most;
                     let why = if spent { Farewell::RequestsMax } else { Farewell::Closed };
                     self.farewell = Some(why);
+                    // Who has not asked for the end may have sent more before it hears of it.
+                    self.unread |= goes_on;
                 }
             }
             Answered::ReadBody(_) if gathering => return self.send(cx),

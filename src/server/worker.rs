@@ -315,10 +315,15 @@ impl<K: Kernel> Worker<K> {
     fn step(&mut self, owner: Owner, wake: Wake) {
         let stepped = self.with(owner, |connection, cx| {
             let turn = connection.step(wake, cx);
-            (turn, connection.awaits_request())
+            let kept = cx.draining && connection.is_kept_for_more();
+            (turn, connection.awaits_request() || kept, kept)
         });
-        let Some((turn, idles)) = stepped else { return };
+        let Some((turn, idles, kept)) = stepped else { return };
         self.idle.note(owner.index, idles.then(|| self.reactor.now()));
+        if kept {
+            // It gives way to who has not been answered.
+            self.try_starved_listeners();
+        }
         match turn {
             Turn::Waiting => {}
             Turn::Yielded => self.reactor.stand_in_line(owner),
@@ -377,6 +382,10 @@ impl<K: Kernel> Worker<K> {
         stats.open.set((self.open + self.open_for_telemetry) as u64);
         // Its descriptor is closed with the next entry into the kernel; a turn later there is
         // one to be accepted.
+        self.try_starved_listeners();
+    }
+
+    fn try_starved_listeners(&mut self) {
         for listener in self.listeners.iter().filter(|one| one.starved || one.held) {
             self.reactor.wake_next_turn(listener.owner);
         }

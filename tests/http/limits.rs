@@ -147,6 +147,12 @@ fn a_connection_carries_so_many_requests() {
     let last = &line.received[first..];
     assert!(last.windows(19).any(|part| part == b"\r\nConnection: close"));
     assert_eq!(line.client.end(), End::Closed);
+    // What was on its way meanwhile is read away: the close would be a reset, and take the answer.
+    let whole = line.received.len();
+    machine.send(&mut line, b"GET /data.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((line.client.end(), line.received.len()), (End::Closed, whole));
+    line.client.close();
+    machine.settle();
     let counts = [Farewell::RequestsMax, Farewell::Closed].map(|one| machine.farewells(one));
     assert_eq!(counts, [1, 0]);
 }

@@ -253,13 +253,5 @@ fn a_request_that_no_buffer_is_free_for_is_answered_in_a_drain() {
     machine.pass(SHORT + SECOND);
     assert_eq!(line.client.end(), End::Open);
     drop(taken);
-    let mut ended = false;
-    for _ in 0..20 {
-        machine.world.set_alarm(Some(machine.world.now() + MOMENT));
-        ended |= machine.worker.turn().expect("the kernel is entered");
-    }
-    assert!(ended, "the worker has nothing left to do");
-    line.received.extend(line.client.read(usize::MAX));
-    let answer = Wire::past(line.received).response().unwrap();
-    assert_eq!((answer.status, answer.says_close()), (200, true));
+    machine.says_close_and_ends([line]);
 }

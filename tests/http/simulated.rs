@@ -211,6 +211,19 @@ impl Machine {
         ended
     }
 
+    /// Each is answered, told the close, and leaves; then the worker has nothing left to do.
+    fn says_close_and_ends(&mut self, lines: impl IntoIterator<Item = Line>) {
+        self.settle();
+        for mut line in lines {
+            line.received.extend(line.client.read(usize::MAX));
+            assert_eq!(line.client.end(), End::Closed);
+            line.client.close();
+            let answer = Wire::past(line.received).response().unwrap();
+            assert_eq!((answer.status, answer.says_close()), (200, true));
+        }
+        assert!(self.ends_soon(), "the worker has nothing left to do");
+    }
+
     fn connect(&mut self) -> Line {
         let client = self.world.connect(self.listener, 1 << 20, 1 << 20);
         Line { client, received: Vec::new() }
@@ -534,13 +547,7 @@ fn drains(engine: Kind) {
     kept.client.write(MARKER);
     begun.client.write(b"P/1.1\r\nHost: a\r\n\r\n");
     fresh.client.write(MARKER);
-    assert!(machine.ends_soon(), "the worker has nothing left to do");
-    for mut line in [kept, begun, fresh] {
-        line.received.extend(line.client.read(usize::MAX));
-        let answer = Wire::past(line.received).response().unwrap();
-        assert_eq!((answer.status, answer.says_close()), (200, true));
-        assert_eq!(line.client.end(), End::Closed);
-    }
+    machine.says_close_and_ends([kept, begun, fresh]);
 }
 
 /// Who is kept for nothing is told the end in order: what it asks in that very moment is not
@@ -595,12 +602,7 @@ fn who_is_queued_as_the_drain_begins_is_answered() {
     assert_eq!((machine.world.befallen(), machine.worker.open()), (1, 0));
     machine.control.set(State::Draining);
     machine.world.add(machine.bell, 1);
-    assert!(machine.ends_soon(), "the worker has nothing left to do");
-    for mut line in lines {
-        line.received.extend(line.client.read(usize::MAX));
-        let answer = Wire::past(line.received).response().unwrap();
-        assert_eq!((answer.status, answer.says_close()), (200, true));
-    }
+    machine.says_close_and_ends(lines);
 }
 
 /// What a shortage or the disk keeps from being opened is not said to be missing, and may be there

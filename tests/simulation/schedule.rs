@@ -55,6 +55,7 @@ pub(crate) struct Summary {
     timed_out: u64,
     turned_away: u64,
     given_up: u64,
+    queued: u64,
     mirrored_partly: u64,
     mirrored: u64,
     log_waits: u64,
@@ -85,6 +86,7 @@ impl Summary {
         self.timed_out += other.timed_out;
         self.turned_away += other.turned_away;
         self.given_up += other.given_up;
+        self.queued += other.queued;
         self.mirrored_partly += other.mirrored_partly;
         self.mirrored += other.mirrored;
         self.log_waits += other.log_waits;
@@ -113,6 +115,7 @@ impl Summary {
             self.timed_out,
             self.turned_away,
             self.given_up,
+            self.queued,
             self.mirrored_partly,
             self.mirrored,
             self.log_waits,
@@ -156,18 +159,24 @@ struct Schedule {
     records: Records,
     turns: u64,
     replaced: u64,
+    /// Connections that nobody had accepted when the drain began, where that is checked strictly.
+    queued: u64,
 }
 
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64) -> Summary {
     let mut schedule = Schedule::new(seed);
-    let drains_early = !schedule.gentle && schedule.random.chance(100);
-    let drains_at = schedule.world.now() + Duration::from_millis(schedule.random.below(300));
+    let drains_early = schedule.random.chance(100);
+    let most = if schedule.gentle { 60 } else { 300 };
+    let drains_at = schedule.world.now() + Duration::from_millis(schedule.random.below(most));
     while schedule.visitors.iter().any(|visitor| !visitor.done) {
         if drains_early && schedule.world.now() >= drains_at {
             break;
         }
         schedule.turn();
+    }
+    if schedule.gentle {
+        schedule.crowd();
     }
     schedule.drain();
     schedule.check()
@@ -279,7 +288,11 @@ impl Schedule {
             },
             connections_max,
             beyond: *random.pick(&Beyond::ALL),
-            drain_timeout: *random.pick(&[Duration::from_millis(200), Duration::from_secs(10)]),
+            // Long enough for everybody who may count on an answer, and too short.
+            drain_timeout: match gentle {
+                true => Duration::from_secs(120),
+                false => *random.pick(&[Duration::from_millis(200), Duration::from_secs(10)]),
+            },
             endpoint: Box::new(Answers),
             shard: shard.clone(),
             log: Some(log),
@@ -311,6 +324,7 @@ impl Schedule {
             records,
             turns: 0,
             replaced: 0,
+            queued: 0,
         }
     }
 
@@ -352,6 +366,21 @@ impl Schedule {
         }
     }
 
+    /// Some who were to come later come as the drain begins, so that it finds them in the queue of
+    /// the listener. Nobody comes behind them, as the listener may close at any time then.
+    fn crowd(&mut self) {
+        let now = self.world.now();
+        for visitor in &mut self.visitors {
+            if self.random.chance(700) {
+                visitor.hurries(now);
+            }
+        }
+        self.act();
+        self.visitors.iter_mut().for_each(Visitor::hears_of_the_end);
+        let come = self.visitors.iter().filter(|visitor| visitor.has_come()).count() as u64;
+        self.queued = come - self.shard.connections.accepted.read();
+    }
+
     /// Tells the worker to end, and lets it.
     fn drain(&mut self) {
         self.control.set(State::Draining);
@@ -362,6 +391,16 @@ impl Schedule {
         }
         let took = self.world.now().since(begun);
         assert!(took < Duration::from_secs(1000), "{took:?} to drain");
+        // Whoever behaves reads to the end what it was sent.
+        while self.gentle && self.visitors.iter().any(|visitor| !visitor.done) {
+            // The last descriptors are closed with the next entries into the kernel.
+            self.world.set_alarm(Some(self.world.now() + Duration::from_millis(1)));
+            let reactor = self.worker.reactor();
+            reactor.turn().expect("the kernel is entered");
+            while reactor.next_wake().is_some() {}
+            self.act();
+            assert!(self.world.now().since(begun) < Duration::from_secs(1000), "it reads for ever");
+        }
     }
 
     fn check(mut self) -> Summary {
@@ -420,6 +459,7 @@ impl Schedule {
                 + of(Farewell::DiskTimeout),
             turned_away: of(Farewell::TooMany),
             given_up: of(Farewell::Shutdown),
+            queued: self.queued,
             dropped: shard.access_log.dropped.read(),
             log,
             log_waits: shard.access_log.waits.read(),

@@ -1,7 +1,7 @@
 //! Connections that wait for a request, in the order in which they began to. Where there is no
 //! place for another connection, who has waited for the longest gives up its own.
 
-use super::Worker;
+use super::{Role, Worker};
 use crate::base::Instant;
 use crate::connection::Farewell;
 use crate::limits::GIVE_WAY_FOR_GOOD_AFTER;
@@ -66,26 +66,35 @@ impl Idle {
         }
     }
 
-    /// Who has waited for the longest, and since when.
-    fn first(&self) -> Option<(u32, Instant)> {
-        let link = self.links.get(self.first as usize)?;
-        Some((self.first, link.since?))
+    /// Who waits, and since when: the longest first.
+    fn in_order(&self) -> impl Iterator<Item = (u32, Instant)> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            let link = self.links.get(next as usize)?;
+            let index = std::mem::replace(&mut next, link.behind);
+            Some((index, link.since?))
+        })
     }
 }
 
 impl<K: Kernel> Worker<K> {
     /// Ends the connection that has waited for a request for the longest, if it is long enough, or
-    /// at once while the worker drains.
+    /// at once while the worker drains, if that it asks once more is all that it is kept for.
     pub(super) fn end_longest_idle(&mut self) -> bool {
-        let Some((index, since)) = self.idle.first() else { return false };
-        // Who is kept at the end, in case it asks once more, is kept for nobody's cost.
-        let drains = self.drain_until.is_some();
-        if !drains && self.reactor.now().since(since) < GIVE_WAY_FOR_GOOD_AFTER {
-            return false;
-        }
+        let (now, drains) = (self.reactor.now(), self.drain_until.is_some());
+        let may_go = |(index, since): &(u32, Instant)| {
+            now.since(*since) >= GIVE_WAY_FOR_GOOD_AFTER || drains && self.is_kept_for_more(*index)
+        };
+        // Nobody behind the first has waited longer.
+        let looks = if drains { usize::MAX } else { 1 };
+        let Some((index, _)) = self.idle.in_order().take(looks).find(may_go) else { return false };
         let owner = self.reactor.owner_at(index).expect("who ends is not listed any more");
         self.end(owner, Farewell::Crowded);
         true
+    }
+
+    fn is_kept_for_more(&self, index: u32) -> bool {
+        matches!(&self.roles[index as usize], Role::Connection(one) if one.is_kept_for_more())
     }
 }
 
@@ -99,23 +108,23 @@ mod tests {
     fn whoever_began_to_wait_first_is_first() {
         let mut idle = Idle::default();
         let at = |milliseconds| Instant::default() + Duration::from_millis(milliseconds);
-        assert_eq!(idle.first(), None);
+        assert_eq!(idle.in_order().next(), None);
         for (index, since) in [(4, 1), (0, 2), (7, 3), (0, 4)] {
             idle.note(index, Some(at(since)));
         }
-        assert_eq!(idle.first(), Some((4, at(1))));
+        assert_eq!(idle.in_order().next(), Some((4, at(1))));
         idle.note(4, None);
         idle.note(4, None);
-        assert_eq!(idle.first(), Some((7, at(3))));
+        assert_eq!(idle.in_order().next(), Some((7, at(3))));
         idle.note(7, Some(at(5)));
-        assert_eq!(idle.first(), Some((0, at(4))));
+        assert_eq!(idle.in_order().next(), Some((0, at(4))));
         idle.note(0, None);
-        assert_eq!(idle.first(), Some((7, at(5))));
+        assert_eq!(idle.in_order().next(), Some((7, at(5))));
         idle.note(7, None);
-        assert_eq!(idle.first(), None);
+        assert_eq!(idle.in_order().next(), None);
         idle.note(100, None);
         idle.note(2, Some(at(6)));
-        assert_eq!(idle.first(), Some((2, at(6))));
+        assert_eq!(idle.in_order().next(), Some((2, at(6))));
     }
 
     /// Against a list that is searched.
@@ -130,7 +139,7 @@ mod tests {
                 (random.below(3) > 0).then(|| Instant::default() + Duration::from_secs(step));
             expected.extend(since.map(|since| (index, since)));
             idle.note(index, since);
-            assert_eq!(idle.first(), expected.first().copied());
+            assert_eq!(idle.in_order().next(), expected.first().copied());
         }
     }
 }
