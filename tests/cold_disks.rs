@@ -160,16 +160,40 @@ fn a_file_that_is_open_and_resident_is_served_while_its_disk_hangs_in_getattr() 
     }
 }
 
+/// Nothing tells of changes on such a disk, so a name of it is due now and then: it is looked up
+/// again, and what is open stands in when that does not come back.
+#[test]
+fn a_file_whose_name_is_due_is_served_while_its_disk_hangs() {
+    for (engine, call) in [("auto", Call::Open), ("sendfile", Call::Getattr), ("uring", Call::Open)]
+    {
+        let Some(rig) = rig_with(engine, &["--open-files-valid", "1s"]) else { return };
+        rig.disk.make_names_known(MANY);
+        learn_for_a_while(&rig);
+        rig.disk.hang(call);
+        let unproven = || rig.server.figure(&["cache", "served_unproven"]);
+        eventually("the name is due, and the disk does not answer", || {
+            is_served(&rig.server, "/slow/0", &content(0));
+            (unproven() > 0).then_some(())
+        });
+        for _ in 0..5 {
+            let before = unproven();
+            is_served(&rig.server, "/slow/0", &content(0));
+            assert!(unproven() > before, "{engine} {call:?}: it is not waited for again");
+        }
+        assert!(rig.disk.held() > 0, "it hangs no more");
+        others_are_served(&rig.server);
+        rig.disk.release();
+        eventually("the name is proven again", || {
+            let before = unproven();
+            is_served(&rig.server, "/slow/0", &content(0));
+            (unproven() == before).then_some(())
+        });
+    }
+}
+
 /// Others wait for the disk, and a file of it is served again and again.
 fn is_served_while_the_disk_hangs(rig: &Rig, call: Call) {
-    is_served(&rig.server, "/slow/0", &content(0));
-    let revalidations = || rig.server.figure(&["cache", "revalidations"]);
-    // Each request looks the name up until it is known whether the directory can be watched.
-    eventually("the name is good for a while", || {
-        let before = revalidations();
-        is_served(&rig.server, "/slow/0", &content(0));
-        (revalidations() == before).then_some(())
-    });
+    learn_for_a_while(rig);
     rig.disk.hang(call);
     let late: Vec<_> =
         (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
@@ -183,6 +207,18 @@ fn is_served_while_the_disk_hangs(rig: &Rig, call: Call) {
     for (number, mut wire) in (1..=MANY).zip(late) {
         assert!(wire.response().unwrap().body == content(number), "{call:?} {number}");
     }
+}
+
+/// A name of the disk is asked for until it is good for the revalidation time.
+fn learn_for_a_while(rig: &Rig) {
+    is_served(&rig.server, "/slow/0", &content(0));
+    let revalidations = || rig.server.figure(&["cache", "revalidations"]);
+    // Each request looks the name up until it is known whether the directory can be watched.
+    eventually("the name is good for a while", || {
+        let before = revalidations();
+        is_served(&rig.server, "/slow/0", &content(0));
+        (revalidations() == before).then_some(())
+    });
 }
 
 #[test]
