@@ -147,7 +147,7 @@ mod tests {
     fn cache(valid: Duration, follow: bool) -> OpenFiles {
         let options = Options {
             content_tags: false,
-            entries_max: 200,
+            entries_max: 2000,
             valid,
             watches_max: 0,
             hot_bytes: 0,
