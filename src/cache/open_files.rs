@@ -6,8 +6,9 @@
 //! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
 //! however it ends; no answer is older than the last change that a watched directory has told, or,
 //! where there is none, than the revalidation time, but for a request that has waited for it since
-//! before, and for what stands in while a disk does not answer ([`super::patience`]). Names that are asked for at once may be more than are kept: then
-//! the table is larger for as long as they are being found out.
+//! before, and for what stands in while a disk does not answer ([`super::patience`]). Names that
+//! are asked for at once may be more than are kept: then the table is larger for as long as they
+//! are being found out.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -124,16 +125,18 @@ impl OpenFiles {
     pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
         let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
-        match root.follow(since, now, self.options.valid, waiter) {
-            Followed::Good => {}
-            Followed::Unproven => self.stats.served_unproven.add(1),
+        let proven = match root.follow(since, now, self.options.valid, waiter) {
+            Followed::Good => true,
+            Followed::Unproven => false,
             Followed::Waiting => return Lookup::Waiting,
             Followed::Begun(op) => {
-                self.patience.begin(now, Awaited::Root(tree.0));
+                if root.may_stand_in(self.options.valid) {
+                    self.patience.begin(now, Awaited::Root(tree.0));
+                }
                 self.queue.push(Purpose::Root(tree), op);
                 return Lookup::Waiting;
             }
-        }
+        };
         let generation = root.generation;
         let known = root.names.get(path).copied();
         if let Some(entry) = known.and_then(|key| self.entries.get_mut(key)) {
@@ -145,6 +148,7 @@ impl OpenFiles {
             && self.is_fresh(entry, found, since, now)
         {
             self.stats.hits.add(u64::from(!again));
+            self.stats.served_unproven.add(u64::from(!proven));
             return Lookup::Known(found.clone());
         }
         if let Some(found) = known.and_then(|key| self.stand_in(key, generation, now)) {
@@ -178,7 +182,7 @@ impl OpenFiles {
                 let follow_links = self.options.follow_links;
                 let load = Load::new(now, generation, mount, cover, follow_links, waiter);
                 entry.load = Some(Box::new(load));
-                self.loads.begin(mount);
+                self.loads.begin(mount, now);
                 self.open(key, Part::ORIGINAL, false);
                 if self.may_stand_in(key, generation) {
                     self.patience.begin(now, Awaited::Entry(key));
@@ -340,8 +344,11 @@ impl OpenFiles {
             }
             Stage::Again => self.open(key, part, part.direct),
             Stage::Starved(errno) => self.starve(key, part, errno, now),
-            Stage::Open => self.opened(key, part),
-            Stage::Known => {}
+            Stage::Open => {
+                self.compare(key, part);
+                self.opened(key, part);
+            }
+            Stage::Known => self.compare(key, part),
         }
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
@@ -382,7 +389,7 @@ impl OpenFiles {
         if let Trust::Watched(node) = std::mem::replace(&mut entry.trust, trust) {
             self.watches.release(node);
         }
-        self.loads.end(load.mount);
+        self.loads.end(load.mount, now);
         let before = entry.found.take();
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {

@@ -3,21 +3,24 @@
 //! Where nothing tells of changes a name that is due is looked up before it is used. A disk that
 //! hangs must not hold up what needs nothing of it: when the look-up has not come back after
 //! [`LOOKUP_PATIENCE`], who waits for it gets what is open, and so does who comes later, at once,
-//! until it comes back and renews or replaces the entry as always. The same where as many look-ups
-//! of a mount are under way as may be.
+//! until it comes back and renews or replaces the entry as always. Where as many look-ups of a
+//! mount are under way as may be, what is open stands in at once if none of them has come back for
+//! as long; a mount that is merely busy refuses, as it does for what is not open.
 //!
 //! ```text
 //! due -> looked up -+-> home in time ----------> renewed or replaced
 //!                   +-> LOOKUP_PATIENCE over --> what is open stands in -> home -> the same
 //! ```
 //!
-//! Nothing stands in that is known to have changed: a file that was seen to be another version,
-//! one whose watched directory has told of a change, or one that no watch covers yet. Nor does
-//! anything where names are to be looked up for each request, with a revalidation time of zero.
+//! Nothing stands in that is known to have changed: a file that was seen to be another version, by
+//! its own descriptor or by as much of its look-up as has come back, or one whose watched directory
+//! has told of a change. Nor does one of which it is not known yet whether a watch can cover it,
+//! nor anything where names are to be looked up for each request, with a revalidation time of zero.
 
 use std::collections::BTreeSet;
 
 use super::freshness::Trust;
+use super::load::Part;
 use super::lookup::Found;
 use super::open_files::OpenFiles;
 use crate::base::{Instant, Key};
@@ -101,10 +104,17 @@ impl OpenFiles {
             Some(load) => now.since(load.started) >= LOOKUP_PATIENCE,
             None => {
                 let mount = self.roots[usize::from(entry.tree.0)].expects(&entry.name).mount;
-                !self.loads.have_room(mount)
+                !self.loads.have_room(mount) && self.loads.are_silent(mount, now)
             }
         };
         entry.found.clone().filter(|_| hopeless)
+    }
+
+    /// A part was found out: if it is not what it was, nothing stands in until the load has ended.
+    pub(super) fn compare(&mut self, key: Key, part: Part) {
+        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
+        let load = entry.load.as_ref().expect("the part was its");
+        entry.distrusted |= load.contradicts(part, entry.found.as_ref());
     }
 
     /// Whether what was found is open, and nothing says that it is not what it was.
@@ -126,9 +136,14 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
+    use rustix::io::Errno;
+
     use super::*;
     use crate::cache::{Asker, Directory, Lookup, Options, Tree};
     use crate::ring::{Ask, Closing, Completion, Descriptor, Facts, FileKind, Op, Owner, Wake};
+
+    /// What the disk says: the inode of the file that it has, or that it has none.
+    type Answer = Result<u64, Errno>;
 
     const VALID: Duration = Duration::from_secs(1);
 
@@ -151,7 +166,7 @@ mod tests {
             valid,
             watches_max: 0,
             hot_bytes: 0,
-            precompressed: false,
+            precompressed: true,
             fresh_only: false,
             direct_from: None,
             follow_links: true,
@@ -161,21 +176,27 @@ mod tests {
         OpenFiles::new(vec![directory], None, options, std::sync::Arc::default())
     }
 
-    /// The disk answers all that it was asked: every name is that of the file of this inode.
+    /// The disk answers what it was asked first; whether there was anything.
+    fn answer_one(cache: &mut OpenFiles, answer: Answer, now: Instant) -> bool {
+        let Some((purpose, op)) = cache.queue.pop() else { return false };
+        let (op, handle) = match (op, answer) {
+            (Op::Stat { file, .. }, Ok(inode)) => {
+                let kind = FileKind::Regular;
+                let facts = Box::new(Facts { kind, size: 3, inode, ..Facts::default() });
+                (Op::Stat { file, ask: Ask::Mount, facts, sheet: None }, None)
+            }
+            (op, Ok(_)) => (op, Some(descriptor())),
+            (op, Err(_)) => (op, None),
+        };
+        let result = answer.map(|_| 0);
+        let completion = Completion { ticket: None, op: Some(op), result, handle, more: false };
+        cache.completed(purpose, completion, now);
+        true
+    }
+
+    /// It answers all: every name is that of the file of this inode.
     fn answer(cache: &mut OpenFiles, inode: u64, now: Instant) {
-        while let Some((purpose, op)) = cache.queue.pop() {
-            let (op, handle) = match op {
-                Op::Stat { file, .. } => {
-                    let kind = FileKind::Regular;
-                    let facts = Box::new(Facts { kind, size: 3, inode, ..Facts::default() });
-                    (Op::Stat { file, ask: Ask::Mount, facts, sheet: None }, None)
-                }
-                op => (op, Some(descriptor())),
-            };
-            let result = Ok(0);
-            let completion = Completion { ticket: None, op: Some(op), result, handle, more: false };
-            cache.completed(purpose, completion, now);
-        }
+        while answer_one(cache, Ok(inode), now) {}
     }
 
     fn ask(cache: &mut OpenFiles, path: &[u8], index: u32, now: Instant) -> Option<u64> {
@@ -264,17 +285,49 @@ mod tests {
         }
     }
 
+    /// A part of it has come home, of the file or of one beside it, and the rest hangs.
     #[test]
-    fn what_is_open_is_served_though_its_mount_has_all_its_look_ups_under_way() {
+    fn nothing_stands_in_for_a_look_up_that_has_seen_another_file() {
+        const GONE: Answer = Err(Errno::NOENT);
+        let another: [&[Answer]; 3] = [&[Ok(7), Ok(8)], &[Ok(7), Ok(7), GONE], &[Ok(7); 5]];
+        for (answers, stands) in another.into_iter().zip([false, false, true]) {
+            let mut cache = cache(VALID, false);
+            learn(&mut cache, b"a", 7, at(1000));
+            woken(&mut cache);
+            assert_eq!(ask(&mut cache, b"a", 1, at(3000)), None, "it is due");
+            for one in answers {
+                assert!(answer_one(&mut cache, *one, at(3010)));
+            }
+            is_late(&mut cache, at(3250));
+            let served = ask(&mut cache, b"a", 1, at(3250));
+            assert_eq!(served, stands.then_some(7), "{answers:?}");
+            assert_eq!(cache.stats.served_unproven.read(), u64::from(stands));
+            answer(&mut cache, 8, at(4000));
+            learn(&mut cache, b"a", 8, at(4001));
+        }
+    }
+
+    /// Who is refused there does not wait, which the figures tell.
+    #[test]
+    fn a_mount_that_is_full_has_what_is_open_served_only_when_it_says_nothing() {
         let mut cache = cache(VALID, false);
         learn(&mut cache, b"a", 7, at(1000));
         let mut number = 0;
-        while cache.loads.have_room(0) {
-            ask(&mut cache, format!("new{number}").as_bytes(), 1, at(3000));
-            number += 1;
-        }
-        assert_eq!(ask(&mut cache, b"a", 2, at(3000)), Some(7));
-        assert_eq!(cache.stats.refused.read(), 0);
+        let mut fill = |cache: &mut OpenFiles, now| {
+            while cache.loads.have_room(0) {
+                ask(cache, format!("new{number}").as_bytes(), 1, now);
+                number += 1;
+            }
+        };
+        fill(&mut cache, at(3000));
+        assert_eq!(ask(&mut cache, b"a", 2, at(3240)), None);
+        // One comes home: the mount works, if not as fast as it is asked.
+        assert!(answer_one(&mut cache, Err(Errno::NOENT), at(3245)));
+        fill(&mut cache, at(3245));
+        assert_eq!(ask(&mut cache, b"a", 2, at(3494)), None);
+        assert_eq!((cache.stats.refused.read(), cache.stats.served_unproven.read()), (2, 0));
+        assert_eq!(ask(&mut cache, b"a", 2, at(3495)), Some(7), "it hangs");
+        assert_eq!((cache.stats.refused.read(), cache.stats.served_unproven.read()), (2, 1));
     }
 
     #[test]
@@ -289,5 +342,26 @@ mod tests {
         is_late(&mut cache, at(3500));
         assert_eq!(woken(&mut cache), [1]);
         assert_eq!(ask(&mut cache, b"a", 1, at(3500)), Some(7));
+        assert_eq!(cache.stats.served_unproven.read(), 1, "a look-up that waits is none");
+        // A name that is young is served from a directory that may be another one by now.
+        answer(&mut cache, 7, at(4000));
+        learn(&mut cache, b"a", 7, at(4001));
+        assert_eq!(ask(&mut cache, b"b", 1, at(4900)), None);
+        answer(&mut cache, 7, at(4900));
+        assert_eq!(ask(&mut cache, b"b", 1, at(5010)), None, "the directory is due");
+        is_late(&mut cache, at(5260));
+        assert_eq!(ask(&mut cache, b"b", 1, at(5260)), Some(7));
+        assert_eq!(cache.stats.served_unproven.read(), 2);
+    }
+
+    /// One that was never opened by its path is not what is served, whatever was given instead.
+    #[test]
+    fn a_directory_whose_path_was_never_answered_is_waited_for() {
+        let mut cache = cache(VALID, true);
+        assert_eq!(ask(&mut cache, b"a", 1, at(1000)), None);
+        assert!(!cache.patience.has_to_be_told());
+        assert_eq!(ask(&mut cache, b"a", 2, at(2000)), None);
+        answer(&mut cache, 7, at(2000));
+        assert_eq!(woken(&mut cache), [1, 2], "by its end alone");
     }
 }

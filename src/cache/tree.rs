@@ -105,12 +105,12 @@ impl Root {
         waiter: Owner,
     ) -> Followed {
         let Some(path) = &self.directory.follow else { return Followed::Good };
-        let known = self.checked > Instant::default();
-        if known && (now.since(self.checked) < valid || self.checked >= since) {
+        let may_stand_in = self.may_stand_in(valid);
+        if self.is_known() && (now.since(self.checked) < valid || self.checked >= since) {
             return Followed::Good;
         }
         if let Some(check) = &mut self.check {
-            if known && !valid.is_zero() && now.since(check.started) >= LOOKUP_PATIENCE {
+            if may_stand_in && now.since(check.started) >= LOOKUP_PATIENCE {
                 return Followed::Unproven;
             }
             check.waiters.push(waiter);
@@ -121,6 +121,16 @@ impl Root {
         let how = How { anywhere: true, mount, crosses: true, ..How::default() };
         let root = self.directory.file.clone();
         Followed::Begun(Op::Open { root, path: path.clone(), how })
+    }
+
+    /// Whether its path was ever looked up.
+    fn is_known(&self) -> bool {
+        self.checked > Instant::default()
+    }
+
+    /// Whether the directory that is open is served while its path is not answered.
+    pub(super) fn may_stand_in(&self, valid: Duration) -> bool {
+        self.is_known() && !valid.is_zero()
     }
 
     /// Those who wait for its lookup: they need not any more.
