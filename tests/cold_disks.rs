@@ -6,9 +6,14 @@
 mod common;
 #[path = "cold_disks/disk.rs"]
 mod disk;
+#[path = "cold_disks/local.rs"]
+mod local;
+
+use std::path::Path;
 
 use common::{ENGINES, Launch, Scratch, Server, Wire, eventually, get, skipped};
-use disk::{Call, Disk, FILE_BYTES, content};
+use disk::{Call, Disk, FILE_BYTES, IMAGE, content};
+use local::Local;
 use rustix::process::Signal;
 
 /// Clients that wait for the disk: more than one worker may have threads of the kernel for.
@@ -51,6 +56,34 @@ fn mounted(scratch: &Scratch) -> Option<Disk> {
         skipped("disks that hang", &format!("no FUSE here: {error}"));
     }
     disk.ok()
+}
+
+/// A server over a disk of this machine, all of whose blocks lie on one that can be made to hang.
+struct LocalRig {
+    /// As above, each stands on the next.
+    server: Server,
+    _local: Local,
+    disk: Disk,
+    _scratch: Scratch,
+}
+
+impl Drop for LocalRig {
+    fn drop(&mut self) {
+        self.disk.release();
+    }
+}
+
+fn local_rig(engine: &str, image: &Path) -> Result<LocalRig, String> {
+    let scratch = Scratch::new();
+    scratch.write("root/fast.txt", "fast\n");
+    scratch.write("root/other.txt", "other\n");
+    let (at, beneath) = (scratch.join("root/slow"), scratch.join("beneath"));
+    std::fs::create_dir(&at).and_then(|()| std::fs::create_dir(&beneath)).unwrap();
+    let disk = Disk::mount_with_image(&beneath, image).map_err(|error| error.to_string())?;
+    let local = Local::mount(&beneath.join(IMAGE), &at)?;
+    let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "1s"];
+    let server = Launch::new(&arguments).root(&scratch.join("root")).start();
+    Ok(LocalRig { server, _local: local, disk, _scratch: scratch })
 }
 
 fn ask(server: &Server, path: &str) -> Wire {
@@ -163,16 +196,82 @@ fn a_file_that_is_open_and_resident_is_served_while_its_disk_hangs_in_getattr() 
     }
 }
 
+/// Nothing tells of changes on such a disk, so a name of it is due now and then: it is looked up
+/// again, and what is open stands in when that does not come back.
+#[test]
+fn a_file_whose_name_is_due_is_served_while_its_disk_hangs() {
+    for (engine, call) in [("auto", Call::Open), ("sendfile", Call::Getattr), ("uring", Call::Open)]
+    {
+        let Some(rig) = rig_with(engine, &["--open-files-valid", "1s"]) else { return };
+        rig.disk.make_names_known(MANY);
+        learn_for_a_while(&rig.server);
+        rig.disk.hang(call);
+        let unproven = || rig.server.figure(&["cache", "served_unproven"]);
+        eventually("the name is due, and the disk does not answer", || {
+            is_served(&rig.server, "/slow/0", &content(0));
+            (unproven() > 0).then_some(())
+        });
+        for _ in 0..5 {
+            let before = unproven();
+            is_served(&rig.server, "/slow/0", &content(0));
+            assert!(unproven() > before, "{engine} {call:?}: it is not waited for again");
+        }
+        assert!(rig.disk.held() > 0, "it hangs no more");
+        others_are_served(&rig.server);
+        rig.disk.release();
+        let proven = || rig.server.figure(&["cache", "revalidations"]);
+        eventually("the name is looked up again, and that is waited for", || {
+            let before = (unproven(), proven());
+            is_served(&rig.server, "/slow/0", &content(0));
+            (unproven() == before.0 && proven() > before.1).then_some(())
+        });
+    }
+}
+
+/// A file system of this machine on a device that hangs. Its opens and reads are not left to
+/// threads of the kernel from the start, as it answers at once what is in memory.
+#[test]
+fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
+    const WHAT: &str = "a local disk that hangs";
+    let scratch = Scratch::new();
+    let image = match local::image(&scratch, MANY + 1, content) {
+        Ok(image) => image,
+        Err(why) => return skipped(WHAT, &why),
+    };
+    // `copy` reads in the turn.
+    for engine in ENGINES.into_iter().filter(|engine| *engine != "copy") {
+        let rig = match local_rig(engine, &image) {
+            Ok(rig) => rig,
+            Err(why) => return skipped(WHAT, &why),
+        };
+        is_served(&rig.server, "/fast.txt", b"fast\n");
+        learn_for_a_while(&rig.server);
+        rig.disk.hang(Call::Read);
+        let late: Vec<_> =
+            (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
+        eventually("the disk hangs", || (rig.disk.held() > 0).then_some(()));
+        for _ in 0..20 {
+            others_are_served(&rig.server);
+            is_served(&rig.server, "/slow/0", &content(0));
+        }
+        for mut wire in late {
+            assert_eq!(wire.response().unwrap().status, 503, "{engine}");
+        }
+        rig.server.figure_until(&["farewells", "disk_timeout"], |count| count == MANY as u64);
+        assert_eq!(rig.server.figure(&["farewells", "send_timeout"]), 0, "{engine}");
+        others_are_served(&rig.server);
+        assert!(rig.disk.held() > 0, "it hangs no more");
+        rig.disk.release();
+        eventually("the disk answers again", || {
+            let response = ask(&rig.server, "/slow/1").response().unwrap();
+            (response.status == 200 && response.body == content(1)).then_some(())
+        });
+    }
+}
+
 /// Others wait for the disk, and a file of it is served again and again.
 fn is_served_while_the_disk_hangs(rig: &Rig, call: Call) {
-    is_served(&rig.server, "/slow/0", &content(0));
-    let revalidations = || rig.server.figure(&["cache", "revalidations"]);
-    // Each request looks the name up until it is known whether the directory can be watched.
-    eventually("the name is good for a while", || {
-        let before = revalidations();
-        is_served(&rig.server, "/slow/0", &content(0));
-        (revalidations() == before).then_some(())
-    });
+    learn_for_a_while(&rig.server);
     rig.disk.hang(call);
     let late: Vec<_> =
         (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
@@ -186,6 +285,18 @@ fn is_served_while_the_disk_hangs(rig: &Rig, call: Call) {
     for (number, mut wire) in (1..=MANY).zip(late) {
         assert!(wire.response().unwrap().body == content(number), "{call:?} {number}");
     }
+}
+
+/// A name of the disk is asked for until it is good for the revalidation time.
+fn learn_for_a_while(server: &Server) {
+    is_served(server, "/slow/0", &content(0));
+    let revalidations = || server.figure(&["cache", "revalidations"]);
+    // Each request looks the name up until it is known whether the directory can be watched.
+    eventually("the name is good for a while", || {
+        let before = revalidations();
+        is_served(server, "/slow/0", &content(0));
+        (revalidations() == before).then_some(())
+    });
 }
 
 #[test]

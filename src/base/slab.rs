@@ -8,7 +8,7 @@
 const PAGE: usize = 128;
 
 /// Where a value lies, and which of the values that lay there it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The place.
     pub index: u32,

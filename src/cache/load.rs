@@ -9,7 +9,7 @@ use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use super::watches::Cover;
 use crate::base::{Instant, Shares};
 use crate::http::negotiate::Coding;
-use crate::limits::{LOADS_MAX, LOADS_PER_MOUNT_MAX, OPEN_TRIES_MAX};
+use crate::limits::{LOADS_MAX, LOADS_PER_MOUNT_MAX, LOOKUP_PATIENCE, OPEN_TRIES_MAX};
 use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Op, Owner};
 
 /// One descriptor of an entry.
@@ -89,23 +89,46 @@ pub(super) struct Load {
 
 /// How many entries are being found out, in all and on each mount.
 #[derive(Debug, Default)]
-pub(super) struct Loads(Shares);
+pub(super) struct Loads {
+    shares: Shares,
+    /// When the last of each mount ended; where none has since there were some, when they began.
+    heard: Vec<(u64, Instant)>,
+}
 
 impl Loads {
     pub(super) fn count(&self) -> usize {
-        self.0.count()
+        self.shares.count()
     }
 
     pub(super) fn have_room(&self, mount: u64) -> bool {
-        self.0.of(mount) < LOADS_PER_MOUNT_MAX && self.0.leave_room(mount, LOADS_MAX)
+        let own = self.shares.of(mount);
+        own < LOADS_PER_MOUNT_MAX && self.shares.leave_room(mount, LOADS_MAX)
     }
 
-    pub(super) fn begin(&mut self, mount: u64) {
-        self.0.begin(mount);
+    /// Whether a mount has some, and none of them has ended for longer than a disk that works
+    /// takes.
+    pub(super) fn are_silent(&self, mount: u64, now: Instant) -> bool {
+        let heard = self.heard.iter().find(|(one, _)| *one == mount);
+        heard.is_some_and(|(_, at)| now.since(*at) >= LOOKUP_PATIENCE)
     }
 
-    pub(super) fn end(&mut self, mount: u64) {
-        self.0.end(mount);
+    pub(super) fn begin(&mut self, mount: u64, now: Instant) {
+        if self.shares.of(mount) == 0 {
+            self.heard.push((mount, now));
+        }
+        self.shares.begin(mount);
+    }
+
+    pub(super) fn end(&mut self, mount: u64, now: Instant) {
+        self.shares.end(mount);
+        let left = self.shares.of(mount);
+        let at = self.heard.iter().position(|(one, _)| *one == mount);
+        let at = at.expect("what ends has begun");
+        if left == 0 {
+            self.heard.swap_remove(at);
+        } else {
+            self.heard[at].1 = now;
+        }
     }
 }
 
@@ -259,6 +282,21 @@ impl Load {
         Some(Job::Digest { file: file.clone(), facts: Box::new(*facts), digest: 0 })
     }
 
+    /// Whether what was found out of a part says that it is not what it was before.
+    pub(super) fn contradicts(&self, part: Part, before: Option<&Found>) -> bool {
+        let found = self.parts[part.index()].as_ref().map(|(_, facts)| facts);
+        match before {
+            // Past the page cache it is the same file, or is not used.
+            _ if part.direct => false,
+            Some(Found::File(name)) => {
+                let known = name.version(part.coding);
+                known.is_some_and(|known| !found.is_some_and(|facts| known.is_still(facts)))
+            }
+            Some(Found::Directory(_)) => found.is_some(),
+            _ => false,
+        }
+    }
+
     /// The answer, and whether it is another file than before. A file that is still the same
     /// keeps its open descriptor and the lines made for it.
     pub(super) fn result(mut self, before: Option<&Found>, fresh_only: bool) -> (Found, bool) {
@@ -373,19 +411,35 @@ mod tests {
 
     #[test]
     fn mounts_that_hang_leave_room_to_find_out_names_of_others() {
+        let now = Instant::default();
         let mut loads = Loads::default();
         for mount in 1..8 {
             assert!(loads.have_room(mount));
             while loads.have_room(mount) {
-                loads.begin(mount);
+                loads.begin(mount, now);
             }
         }
-        assert_eq!(loads.0.of(7), 64);
+        assert_eq!(loads.shares.of(7), 64);
         let mut loads = Loads::default();
-        (0..LOADS_PER_MOUNT_MAX).for_each(|_| loads.begin(7));
+        (0..LOADS_PER_MOUNT_MAX).for_each(|_| loads.begin(7, now));
         assert!(!loads.have_room(7) && loads.have_room(8));
-        loads.end(7);
+        loads.end(7, now);
         assert!(loads.have_room(7));
+    }
+
+    #[test]
+    fn a_mount_is_silent_when_none_of_its_loads_has_ended_for_a_while() {
+        let (begun, now) = (Instant::default(), Instant::default() + LOOKUP_PATIENCE);
+        let mut loads = Loads::default();
+        assert!(!loads.are_silent(7, now), "there is none");
+        loads.begin(7, begun);
+        loads.begin(7, now);
+        assert!(loads.are_silent(7, now) && !loads.are_silent(8, now));
+        loads.end(7, now);
+        assert!(!loads.are_silent(7, now), "one came home");
+        assert!(loads.are_silent(7, now + LOOKUP_PATIENCE));
+        loads.end(7, now);
+        assert!(!loads.are_silent(7, now + LOOKUP_PATIENCE) && loads.heard.is_empty());
     }
 
     #[test]

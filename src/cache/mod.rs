@@ -5,7 +5,8 @@
 //! with its facts and its precompressed neighbours, a directory, or the answer that nothing is
 //! there. An entry is used as long as nothing has happened to the directories on the way to it,
 //! where these are watched; else it is looked up again once it is older than the revalidation
-//! time. Lengths and validators come from statx of the very descriptor that is sent.
+//! time; while a disk does not answer that, what is open stands in. Lengths and validators come
+//! from statx of the very descriptor that is sent.
 //!
 //! [`Tenure`] learns how long the page cache keeps what is read into it.
 //!
@@ -18,6 +19,7 @@ mod hot;
 mod load;
 mod lookup;
 mod open_files;
+mod patience;
 mod queue;
 mod residency;
 mod starved;

@@ -6,8 +6,9 @@
 //! load ended, so that those who waited find it; every waiter of a load is woken when it ends,
 //! however it ends; no answer is older than the last change that a watched directory has told, or,
 //! where there is none, than the revalidation time, but for a request that has waited for it since
-//! before. Names that are asked for at once may be more than are kept: then
-//! the table is larger for as long as they are being found out.
+//! before, and for what stands in while a disk does not answer ([`super::patience`]). Names that
+//! are asked for at once may be more than are kept: then the table is larger for as long as they
+//! are being found out.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -18,6 +19,7 @@ use super::freshness::{Trust, trust_in};
 use super::hot::Hot;
 use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
+use super::patience::{Awaited, Patience};
 use super::queue::Queue;
 use super::starved::Starved;
 use super::stats::Stats;
@@ -32,9 +34,9 @@ use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake
 pub(super) struct Entry {
     pub(super) tree: Tree,
     /// Which of the directories that were there it was found in.
-    generation: u32,
+    pub(super) generation: u32,
     pub(super) name: Rc<[u8]>,
-    found: Option<Found>,
+    pub(super) found: Option<Found>,
     /// When `found` was found out: the start of its load.
     pub(super) checked: Instant,
     /// The turn in which that load ended.
@@ -79,7 +81,8 @@ pub struct OpenFiles {
     pub(super) starved: Starved,
     /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
-    woken: Vec<Owner>,
+    pub(super) patience: Patience,
+    pub(super) woken: Vec<Owner>,
     pub(super) stats: Arc<Stats>,
 }
 
@@ -111,6 +114,7 @@ impl OpenFiles {
             hashing: Shares::default(),
             starved: Starved::default(),
             pending: HashMap::new(),
+            patience: Patience::default(),
             woken: Vec::new(),
             stats,
         }
@@ -121,14 +125,18 @@ impl OpenFiles {
     pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
         let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
-        match root.follow(since, now, self.options.valid, waiter) {
-            Followed::Good => {}
+        let proven = match root.follow(since, now, self.options.valid, waiter) {
+            Followed::Good => true,
+            Followed::Unproven => false,
             Followed::Waiting => return Lookup::Waiting,
             Followed::Begun(op) => {
+                if root.may_stand_in(self.options.valid) {
+                    self.patience.begin(now, Awaited::Root(tree.0));
+                }
                 self.queue.push(Purpose::Root(tree), op);
                 return Lookup::Waiting;
             }
-        }
+        };
         let generation = root.generation;
         let known = root.names.get(path).copied();
         if let Some(entry) = known.and_then(|key| self.entries.get_mut(key)) {
@@ -140,7 +148,12 @@ impl OpenFiles {
             && self.is_fresh(entry, found, since, now)
         {
             self.stats.hits.add(u64::from(!again));
+            self.stats.served_unproven.add(u64::from(!proven));
             return Lookup::Known(found.clone());
+        }
+        if let Some(found) = known.and_then(|key| self.stand_in(key, generation, now)) {
+            self.stats.served_unproven.add(1);
+            return Lookup::Known(found);
         }
         let mount = self.roots[usize::from(tree.0)].expects(path).mount;
         let begins = known.and_then(|key| self.entries.get(key)).is_none_or(|e| e.load.is_none());
@@ -169,8 +182,11 @@ impl OpenFiles {
                 let follow_links = self.options.follow_links;
                 let load = Load::new(now, generation, mount, cover, follow_links, waiter);
                 entry.load = Some(Box::new(load));
-                self.loads.begin(mount);
+                self.loads.begin(mount, now);
                 self.open(key, Part::ORIGINAL, false);
+                if self.may_stand_in(key, generation) {
+                    self.patience.begin(now, Awaited::Entry(key));
+                }
                 let Some(mount) = found_on else {
                     self.stats.misses.add(1);
                     return Lookup::Waiting;
@@ -207,6 +223,7 @@ impl OpenFiles {
     /// Starts what lookups have asked for.
     pub fn pump(&mut self, io: &mut dyn Io) {
         self.hot.pump(io);
+        self.be_patient(io);
         while let Some((purpose, op)) = self.queue.pop() {
             match io.start(op) {
                 Start::Submitted(ticket) => {
@@ -253,6 +270,9 @@ impl OpenFiles {
         self.to_hash.wake();
         self.queue.wake();
         self.feed_the_starved(now);
+        if let Wake::Deadline(_) = wake {
+            self.lose_patience(now);
+        }
         if let Wake::Done(completion) = wake
             && let Some(completion) = self.hot.take(completion)
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
@@ -267,6 +287,7 @@ impl OpenFiles {
             || self.watches.has_idle()
             || self.hot.has_work()
             || self.to_hash.has_work()
+            || self.patience.has_to_be_told()
     }
 
     /// The next owner whose lookup may be answered now.
@@ -288,7 +309,7 @@ impl OpenFiles {
         self.queue.push(Purpose::Entry(key, part), Op::Open { root, path, how });
     }
 
-    fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
+    pub(super) fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
         match purpose {
             Purpose::Entry(key, part) => self.found_out(key, part, completion, now),
             Purpose::Root(tree) => {
@@ -296,7 +317,10 @@ impl OpenFiles {
                 let generation = root.generation;
                 match root.take(completion) {
                     Ok(op) => self.queue.push(purpose, op),
-                    Err(waiters) => self.woken.extend(waiters),
+                    Err(waiters) => {
+                        self.patience.end(root.checked, Awaited::Root(tree.0));
+                        self.woken.extend(waiters);
+                    }
                 }
                 if root.generation != generation {
                     self.watches.forget(tree);
@@ -320,8 +344,11 @@ impl OpenFiles {
             }
             Stage::Again => self.open(key, part, part.direct),
             Stage::Starved(errno) => self.starve(key, part, errno, now),
-            Stage::Open => self.opened(key, part),
-            Stage::Known => {}
+            Stage::Open => {
+                self.compare(key, part);
+                self.opened(key, part);
+            }
+            Stage::Known => self.compare(key, part),
         }
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
@@ -356,12 +383,13 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));
+        self.patience.end(started, Awaited::Entry(key));
         entry.generation = load.generation;
         let trust = trust_in(&load, &mut self.watches);
         if let Trust::Watched(node) = std::mem::replace(&mut entry.trust, trust) {
             self.watches.release(node);
         }
-        self.loads.end(load.mount);
+        self.loads.end(load.mount, now);
         let before = entry.found.take();
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {

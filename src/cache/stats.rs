@@ -12,6 +12,8 @@ pub struct Stats {
     pub misses: Counter,
     /// Lookups of names whose entry was too old.
     pub revalidations: Counter,
+    /// Lookups answered with what was open while its revalidation did not come back.
+    pub served_unproven: Counter,
     /// Revalidations that found another file than before.
     pub replaced: Counter,
     /// Entries put out to make room.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::{Instant, Key};
+use crate::limits::LOOKUP_PATIENCE;
 use crate::ring::{Ask, Completion, Facts, File, How, Op, Owner};
 
 /// The number of a directory: its place in what the cache was made with.
@@ -40,7 +41,7 @@ pub(super) struct Root {
     /// Device and inode, once they were asked for.
     identity: Option<((u32, u32), u64)>,
     /// When its path was last looked up: the start of that.
-    checked: Instant,
+    pub(super) checked: Instant,
     check: Option<Check>,
 }
 
@@ -54,6 +55,8 @@ struct Check {
 pub(super) enum Followed {
     /// What is known of it is good.
     Good,
+    /// Whether it is good is not known: its lookup does not come back.
+    Unproven,
     /// It is being looked up; the owner was noted.
     Waiting,
     /// The same, and this starts it.
@@ -102,11 +105,14 @@ impl Root {
         waiter: Owner,
     ) -> Followed {
         let Some(path) = &self.directory.follow else { return Followed::Good };
-        let known = self.checked > Instant::default();
-        if known && (now.since(self.checked) < valid || self.checked >= since) {
+        let may_stand_in = self.may_stand_in(valid);
+        if self.is_known() && (now.since(self.checked) < valid || self.checked >= since) {
             return Followed::Good;
         }
         if let Some(check) = &mut self.check {
+            if may_stand_in && now.since(check.started) >= LOOKUP_PATIENCE {
+                return Followed::Unproven;
+            }
             check.waiters.push(waiter);
             return Followed::Waiting;
         }
@@ -115,6 +121,21 @@ impl Root {
         let how = How { anywhere: true, mount, crosses: true, ..How::default() };
         let root = self.directory.file.clone();
         Followed::Begun(Op::Open { root, path: path.clone(), how })
+    }
+
+    /// Whether its path was ever looked up.
+    fn is_known(&self) -> bool {
+        self.checked > Instant::default()
+    }
+
+    /// Whether the directory that is open is served while its path is not answered.
+    pub(super) fn may_stand_in(&self, valid: Duration) -> bool {
+        self.is_known() && !valid.is_zero()
+    }
+
+    /// Those who wait for its lookup: they need not any more.
+    pub(super) fn release(&mut self) -> Vec<Owner> {
+        self.check.as_mut().map(|check| std::mem::take(&mut check.waiters)).unwrap_or_default()
     }
 
     /// Takes in the end of an operation of the lookup; the next one, or at its end the waiters.

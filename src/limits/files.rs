@@ -47,6 +47,11 @@ pub const LOADS_PER_MOUNT_MAX: usize = LOADS_MAX / 4;
 /// of a file system that is mounted over one of them.
 pub const WATCHED_VALID: Duration = Duration::from_secs(60);
 
+/// How long a request waits to be told that a file which is open is still the one of its name: more
+/// than a disk that works takes under load, some ten seeks, and less than a client would give up
+/// for. What does not come home by then is taken to hang, and what is open stands in.
+pub const LOOKUP_PATIENCE: Duration = Duration::from_millis(250);
+
 /// Watches that one worker has helpers set up at once, and how many of them on one mount, so that
 /// one that hangs leaves the rest.
 pub const WATCH_JOBS_MAX: usize = 16;

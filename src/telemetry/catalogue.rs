@@ -270,6 +270,9 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.misses = cache.misses: Counter Count "Lookups of names that were not known"),
     one!(cache.revalidations = cache.revalidations:
         Counter Count "Lookups of names whose entry was too old"),
+    one!(cache.served_unproven = cache.served_unproven:
+        Counter Count "Lookups answered with what was open, as the disk did not say whether it \
+        still is that"),
     one!(cache.replaced = cache.replaced:
         Counter Count "Revalidations that found another file than before"),
     one!(cache.evicted = cache.evicted: Counter Count "Entries put out to make room"),

@@ -1,7 +1,9 @@
 //! A file system in user space whose calls can be made to hang or to fail.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +19,9 @@ use fuser::{
 pub(crate) const FILE_BYTES: usize = 600_000;
 /// Files are the numbers below this.
 const FILES: u64 = 1000;
+/// The file that a disk may have besides, and its number.
+pub(crate) const IMAGE: &str = "image";
+const IMAGE_NUMBER: INodeNo = INodeNo(FILES + 2);
 /// How long the kernel keeps facts: they are asked again and again.
 const FACTS_KEPT: Duration = Duration::ZERO;
 /// How long it keeps names: then an open asks nobody before it waits for its own answer.
@@ -55,8 +60,18 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn mount(at: &Path) -> io::Result<Self> {
+        Self::start(at, None)
+    }
+
+    /// With one more file, [`IMAGE`]. Nothing of it is kept in memory: each read of it asks the
+    /// disk.
+    pub(crate) fn mount_with_image(at: &Path, image: &Path) -> io::Result<Self> {
+        Self::start(at, Some(Arc::new(File::open(image)?)))
+    }
+
+    fn start(at: &Path, image: Option<Arc<File>>) -> io::Result<Self> {
         let state = Arc::<Mutex<State>>::default();
-        let files = Files { state: Arc::clone(&state) };
+        let files = Files { state: Arc::clone(&state), image };
         let session = fuser::spawn_mount(files, at, &Config::default())?;
         Ok(Self { state, session: Some(session), at: at.to_owned() })
     }
@@ -118,9 +133,39 @@ impl Drop for Disk {
 
 struct Files {
     state: Arc<Mutex<State>>,
+    image: Option<Arc<File>>,
 }
 
 impl Files {
+    fn size(&self, ino: INodeNo) -> u64 {
+        match (ino, &self.image) {
+            (INodeNo::ROOT, _) => 0,
+            (IMAGE_NUMBER, Some(image)) => image.metadata().unwrap().len(),
+            _ => FILE_BYTES as u64,
+        }
+    }
+
+    fn attributes(&self, ino: INodeNo) -> FileAttr {
+        let root = ino == INodeNo::ROOT;
+        FileAttr {
+            ino,
+            size: self.size(ino),
+            blocks: 1,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind: if root { FileType::Directory } else { FileType::RegularFile },
+            perm: if root { 0o755 } else { 0o644 },
+            nlink: 1,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            rdev: 0,
+            flags: 0,
+            blksize: 4096,
+        }
+    }
+
     /// Answers at once, or when it is released.
     fn answer(&self, call: Call, answer: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock().unwrap();
@@ -133,48 +178,32 @@ impl Files {
     }
 }
 
-fn attributes(ino: INodeNo) -> FileAttr {
-    let root = ino == INodeNo::ROOT;
-    FileAttr {
-        ino,
-        size: if root { 0 } else { FILE_BYTES as u64 },
-        blocks: 1,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind: if root { FileType::Directory } else { FileType::RegularFile },
-        perm: if root { 0o755 } else { 0o644 },
-        nlink: 1,
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        rdev: 0,
-        flags: 0,
-        blksize: 4096,
-    }
-}
-
 impl Filesystem for Files {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-        match number.filter(|number| *number < FILES) {
-            Some(number) => self.answer(Call::Lookup, move || {
-                let attributes = attributes(INodeNo(number + 2));
-                reply.entry_with_ttls(&FACTS_KEPT, &NAMES_KEPT, &attributes, Generation(0));
-            }),
-            None => reply.error(Errno::ENOENT),
-        }
+        let ino = match number.filter(|number| *number < FILES) {
+            Some(number) => INodeNo(number + 2),
+            None if self.image.is_some() && name == IMAGE => IMAGE_NUMBER,
+            None => return reply.error(Errno::ENOENT),
+        };
+        let attributes = self.attributes(ino);
+        self.answer(Call::Lookup, move || {
+            reply.entry_with_ttls(&FACTS_KEPT, &NAMES_KEPT, &attributes, Generation(0));
+        });
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(Call::Getattr, move || reply.attr(&FACTS_KEPT, &attributes(ino)));
+        let attributes = self.attributes(ino);
+        self.answer(Call::Getattr, move || reply.attr(&FACTS_KEPT, &attributes));
     }
 
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        // What was read stays in the page cache, as on a disk.
-        self.answer(Call::Open, move || {
-            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
-        });
+    fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let flags = match ino {
+            IMAGE_NUMBER => FopenFlags::FOPEN_DIRECT_IO,
+            // What was read stays in the page cache, as on a disk.
+            _ => FopenFlags::FOPEN_KEEP_CACHE,
+        };
+        self.answer(Call::Open, move || reply.opened(FileHandle(0), flags));
     }
 
     fn read(
@@ -188,14 +217,23 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let end = (offset + u64::from(size)).min(FILE_BYTES as u64);
+        let end = (offset + u64::from(size)).min(self.size(ino));
         let fails = self.state.lock().unwrap().fails_from.is_some_and(|from| end > from);
         if fails {
             return reply.error(Errno::EIO);
         }
-        self.answer(Call::Read, move || {
-            let bytes = content((u64::from(ino) - 2) as usize);
-            reply.data(&bytes[offset.min(end) as usize..end as usize]);
+        let start = offset.min(end);
+        let image = self.image.clone().filter(|_| ino == IMAGE_NUMBER);
+        self.answer(Call::Read, move || match image {
+            Some(image) => {
+                let mut bytes = vec![0; (end - start) as usize];
+                image.read_exact_at(&mut bytes, start).unwrap();
+                reply.data(&bytes);
+            }
+            None => {
+                let bytes = content((u64::from(ino) - 2) as usize);
+                reply.data(&bytes[start as usize..end as usize]);
+            }
         });
     }
 

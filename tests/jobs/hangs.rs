@@ -7,6 +7,7 @@ use pitcrew::connection::Farewell;
 use pitcrew::engines::Kind;
 use pitcrew::limits::{
     BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, GIVE_WAY_FOR_GOOD_AFTER, LINGER, LOADS_PER_MOUNT_MAX,
+    LOOKUP_PATIENCE,
 };
 use pitcrew::ring::simulated::{Client, End, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
@@ -17,6 +18,8 @@ use super::worker::{Mounts, Rig};
 const SLOW: u64 = 2;
 /// More than the mount may have in flight.
 const MANY: usize = 3 * BLOCKING_OPERATIONS_MAX as usize;
+/// How long names of the rig are good. Nothing tells of changes there.
+const GOOD: Duration = Duration::from_secs(3600);
 
 fn rig(kind: MountKind) -> Rig {
     let (world, mounts) = world(kind);
@@ -47,6 +50,28 @@ fn all_are_answered(rig: &mut Rig, clients: &[Client]) {
         let head = rig.first_of(client);
         assert!(is_ok(&head, "late"), "{head}");
     }
+}
+
+/// The answer to one request, and how long it took.
+fn timed(rig: &mut Rig, path: &str) -> (String, Duration) {
+    let begun = rig.world.now();
+    let client = rig.ask(path);
+    let answer = rig.first_of(&client);
+    client.close();
+    (answer, rig.world.now().since(begun))
+}
+
+/// A file of the slow mount is open, and its name is due.
+fn make_due(rig: &mut Rig) {
+    let (answer, _) = timed(rig, "/slow/open.txt");
+    assert!(is_ok(&answer, "slow and open"), "{answer}");
+    rig.world.pass(GOOD);
+}
+
+fn is_served_at_once(rig: &mut Rig, body: &str) {
+    let (answer, took) = timed(rig, "/slow/open.txt");
+    assert!(is_ok(&answer, body), "{answer}");
+    assert!(took < LOOKUP_PATIENCE / 4, "it waited for {took:?}");
 }
 
 #[test]
@@ -161,6 +186,94 @@ fn a_mount_that_hangs_in_read_delays_no_other_whatever_the_engine() {
     }
 }
 
+/// Who asks first waits to be told that the file is still the one of its name, for as long as a
+/// disk that works may take; who asks later does not.
+#[test]
+fn a_file_whose_name_is_due_is_served_while_its_mount_hangs() {
+    for engine in [Kind::Sendfile, Kind::Splice] {
+        for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+            let (world, mounts) = world(kind);
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            make_due(&mut rig);
+            rig.world.hang(SLOW, true);
+            let begun = rig.world.now();
+            let first = [(); 2].map(|()| rig.ask("/slow/open.txt"));
+            for client in &first {
+                assert!(is_ok(&rig.first_of(client), "slow and open"), "{engine} {kind:?}");
+            }
+            let waited = rig.world.now().since(begun);
+            assert!((LOOKUP_PATIENCE..2 * LOOKUP_PATIENCE).contains(&waited), "{waited:?}");
+            is_served_at_once(&mut rig, "slow and open");
+            // What takes its place is not known of until the disk tells.
+            rig.world.file("slow/open.txt", "another");
+            is_served_at_once(&mut rig, "slow and open");
+            let (other, took) = timed(&mut rig, "/other.txt");
+            assert!(is_ok(&other, "other") && took < LOOKUP_PATIENCE / 4, "{took:?}");
+            let shard = rig.shard.clone();
+            let unproven = || shard.cache.served_unproven.read();
+            assert_eq!((unproven(), shard.cache.revalidations.read()), (4, 1));
+            rig.world.hang(SLOW, false);
+            (0..20).for_each(|_| rig.turn());
+            is_served_at_once(&mut rig, "another");
+            assert_eq!(unproven(), 4, "it is proven");
+        }
+    }
+}
+
+/// The same for each step of a look-up, by every engine: here the reads do not hang with it.
+#[test]
+fn a_file_whose_name_is_due_is_served_while_a_step_of_its_look_up_hangs() {
+    const LATE: Duration = Duration::from_secs(30);
+    for engine in Kind::ALL {
+        for (technique, kind) in [
+            (Technique::Open, MountKind::NonBlocking),
+            (Technique::Open, MountKind::Blocking),
+            // Elsewhere it is asked inline.
+            (Technique::Stat, MountKind::Blocking),
+        ] {
+            let what = format!("{engine} {technique:?} {kind:?}");
+            let (world, mounts) = world(kind);
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            make_due(&mut rig);
+            rig.world.script(technique, 0, Fault::Late(LATE));
+            let (answer, waited) = timed(&mut rig, "/slow/open.txt");
+            assert!(is_ok(&answer, "slow and open"), "{what}: {answer}");
+            assert!((LOOKUP_PATIENCE..2 * LOOKUP_PATIENCE).contains(&waited), "{what} {waited:?}");
+            is_served_at_once(&mut rig, "slow and open");
+            rig.world.remove("slow/open.txt");
+            is_served_at_once(&mut rig, "slow and open");
+            assert_eq!((rig.shard.cache.served_unproven.read(), rig.world.befallen()), (3, 1));
+            rig.world.pass(LATE);
+            (0..20).for_each(|_| rig.turn());
+            // What was opened before it was removed is found to be the same, and good for a while.
+            let status = if technique == Technique::Open { " 404 " } else { " 200 " };
+            let (answer, _) = timed(&mut rig, "/slow/open.txt");
+            assert!(answer[8..].starts_with(status), "{what}: {answer}");
+            assert_eq!(rig.shard.cache.served_unproven.read(), 3, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_seen_to_change_is_not_served_while_its_mount_hangs() {
+    for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+        let mut rig = rig(kind);
+        make_due(&mut rig);
+        rig.world.hang(SLOW, true);
+        let (answer, _) = timed(&mut rig, "/slow/open.txt");
+        assert!(is_ok(&answer, "slow and open"), "{kind:?}: {answer}");
+        rig.world.rewrite("slow/open.txt", "slow AND open");
+        let late = rig.ask("/slow/open.txt");
+        for _ in 0..20 {
+            rig.turn();
+            rig.world.pass(LOOKUP_PATIENCE / 4);
+        }
+        assert_eq!(late.available(), 0, "{kind:?}: it is another version");
+        rig.world.hang(SLOW, false);
+        assert!(is_ok(&rig.first_of(&late), "slow AND open"), "{kind:?}");
+    }
+}
+
 /// Runs until a connection has ended because of the disk, and none because of its client.
 fn ends_by_the_disk(rig: &mut Rig) {
     let ends = |rig: &Rig, why| rig.shard.connections.farewells(why).read();
@@ -261,13 +374,8 @@ fn a_full_queue_of_a_mount_that_hangs_is_503_with_retry_after() {
     all_are_answered(&mut rig, &late);
 }
 
-#[test]
-fn a_worker_drains_while_a_mount_hangs() {
-    let mut rig = rig(MountKind::Blocking);
-    rig.world.hang(SLOW, true);
-    let late = rig.ask("/slow/1");
-    let client = rig.ask("/other.txt");
-    assert!(is_ok(&rig.first_of(&client), "other"));
+/// Runs until a worker that was told to drain has.
+fn drains(rig: &mut Rig) {
     rig.control.set(State::Draining);
     rig.world.add(rig.bell, 1);
     let mut turns = 0;
@@ -275,7 +383,34 @@ fn a_worker_drains_while_a_mount_hangs() {
         turns += 1;
         assert!(turns < 10_000, "it never ends");
     }
-    assert!(late.is_closed_by_server() || late.available() == 0);
     assert_eq!(rig.worker.open(), 0);
+}
+
+#[test]
+fn a_worker_drains_while_a_mount_hangs() {
+    let mut rig = rig(MountKind::Blocking);
+    rig.world.hang(SLOW, true);
+    let late = rig.ask("/slow/1");
+    let client = rig.ask("/other.txt");
+    assert!(is_ok(&rig.first_of(&client), "other"));
+    drains(&mut rig);
+    assert!(late.is_closed_by_server() || late.available() == 0);
+    rig.world.hang(SLOW, false);
+}
+
+/// Who waits to be told of a file that is open is still served.
+#[test]
+fn a_worker_that_drains_while_a_mount_hangs_serves_what_is_open_on_it() {
+    let mut rig = rig(MountKind::Blocking);
+    make_due(&mut rig);
+    rig.world.hang(SLOW, true);
+    let late = rig.ask("/slow/open.txt");
+    while rig.shard.cache.revalidations.read() == 0 {
+        rig.turn();
+    }
+    assert_eq!(late.available(), 0, "it waits");
+    drains(&mut rig);
+    let answer = String::from_utf8_lossy(&late.read(400)).into_owned();
+    assert!(is_ok(&answer, "slow and open"), "{answer}");
     rig.world.hang(SLOW, false);
 }

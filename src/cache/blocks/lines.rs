@@ -121,6 +121,29 @@ mod tests {
     }
 
     #[test]
+    fn mounts_share_the_places_and_together_have_no_more_than_there_are() {
+        let mut lines = Lines::default();
+        let fill = |lines: &mut Lines, mount| {
+            let mut places = Vec::new();
+            while lines.have_room_for(mount) {
+                places.push(lines.push(mount, block(places.len() as u64)));
+            }
+            places
+        };
+        let had: Vec<_> = (0..14).map(|mount| fill(&mut lines, mount)).collect();
+        let counts: Vec<_> = had.iter().map(Vec::len).collect();
+        assert_eq!(counts[..3], [DIRECT_WAITING_MAX / 2, DIRECT_WAITING_MAX / 4, 1024]);
+        assert_eq!(counts[12..], [1, 0], "the last one finds none");
+        assert_eq!(lines.count, DIRECT_WAITING_MAX - 1);
+        // What one had is there for all of them when it goes.
+        had[0].iter().for_each(|place| lines.remove(*place));
+        for mount in 0..14 {
+            assert!(lines.have_room_for(mount), "{mount}");
+        }
+        assert!(fill(&mut lines, 13).len() > 1000 && lines.count < DIRECT_WAITING_MAX);
+    }
+
+    #[test]
     fn who_leaves_leaves_nothing_behind() {
         let mut lines = Lines::default();
         let places = [0, 1, 2].map(|index| lines.push(7, block(index)));
