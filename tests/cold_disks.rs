@@ -9,15 +9,20 @@ mod disk;
 #[path = "cold_disks/local.rs"]
 mod local;
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use common::{ENGINES, Launch, Scratch, Server, Wire, eventually, get, skipped};
 use disk::{Call, Disk, FILE_BYTES, IMAGE, content};
 use local::Local;
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 /// Clients that wait for the disk: more than one worker may have threads of the kernel for.
 const MANY: usize = 40;
+/// Clients that wait for it, of each of whom the queue of a device has a request: more than fit.
+const CROWD: usize = 300;
 
 struct Rig {
     /// It ends first: a disk with open files cannot be taken off.
@@ -64,7 +69,9 @@ struct LocalRig {
     server: Server,
     _local: Local,
     disk: Disk,
-    _scratch: Scratch,
+    /// Where the local disk is mounted.
+    at: PathBuf,
+    _scratch: TempDir,
 }
 
 impl Drop for LocalRig {
@@ -73,17 +80,20 @@ impl Drop for LocalRig {
     }
 }
 
-fn local_rig(engine: &str, image: &Path) -> Result<LocalRig, String> {
-    let scratch = Scratch::new();
-    scratch.write("root/fast.txt", "fast\n");
-    scratch.write("root/other.txt", "other\n");
-    let (at, beneath) = (scratch.join("root/slow"), scratch.join("beneath"));
-    std::fs::create_dir(&at).and_then(|()| std::fs::create_dir(&beneath)).unwrap();
+fn local_rig(engine: &str, image: &Path, more: &[&str]) -> Result<LocalRig, String> {
+    // The directory of the build may lie beneath one that is for its owner alone.
+    let scratch = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+    let root = scratch.path().join("root");
+    let (at, beneath) = (root.join("slow"), scratch.path().join("beneath"));
+    std::fs::create_dir_all(&at).and_then(|()| std::fs::create_dir(&beneath)).unwrap();
+    std::fs::write(root.join("fast.txt"), "fast\n").unwrap();
+    std::fs::write(root.join("other.txt"), "other\n").unwrap();
     let disk = Disk::mount_with_image(&beneath, image).map_err(|error| error.to_string())?;
     let local = Local::mount(&beneath.join(IMAGE), &at)?;
     let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "1s"];
-    let server = Launch::new(&arguments).root(&scratch.join("root")).start();
-    Ok(LocalRig { server, _local: local, disk, _scratch: scratch })
+    let server = Launch::new(&[&arguments[..], more].concat()).root(&root).start();
+    Ok(LocalRig { server, _local: local, disk, at, _scratch: scratch })
 }
 
 fn ask(server: &Server, path: &str) -> Wire {
@@ -240,7 +250,7 @@ fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
     };
     // `copy` reads in the turn.
     for engine in ENGINES.into_iter().filter(|engine| *engine != "copy") {
-        let rig = match local_rig(engine, &image) {
+        let rig = match local_rig(engine, &image, &[]) {
             Ok(rig) => rig,
             Err(why) => return skipped(WHAT, &why),
         };
@@ -262,6 +272,50 @@ fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
         others_are_served(&rig.server);
         assert!(rig.disk.held() > 0, "it hangs no more");
         rig.disk.release();
+        eventually("the disk answers again", || {
+            let response = ask(&rig.server, "/slow/1").response().unwrap();
+            (response.status == 200 && response.body == content(1)).then_some(())
+        });
+    }
+}
+
+/// The queue of the device is full of what they wait for, and the kernel has whoever begins one
+/// more read wait for a place: that must not be the worker. All is known but what the files hold,
+/// so nothing else holds up the reads.
+#[test]
+fn a_crowd_that_waits_for_a_local_disk_that_hangs_delays_nobody_else() {
+    const WHAT: &str = "a local disk with a full queue that hangs";
+    let scratch = Scratch::new();
+    let image = match local::image(&scratch, CROWD + 1, content) {
+        Ok(image) => image,
+        Err(why) => return skipped(WHAT, &why),
+    };
+    // `copy` reads in the turn. Of files of another user nothing but a read tells what is there.
+    let owners: [&[&str]; 2] = [&[], &["--user", "65534:65534"]];
+    let engines = ENGINES.into_iter().filter(|engine| *engine != "copy");
+    for (engine, owner) in engines.flat_map(|engine| owners.map(|owner| (engine, owner))) {
+        let rig = match local_rig(engine, &image, owner) {
+            Ok(rig) => rig,
+            Err(why) => return skipped(WHAT, &why),
+        };
+        others_are_served(&rig.server);
+        learn_for_a_while(&rig.server);
+        for number in 1..=CROWD {
+            std::fs::metadata(rig.at.join(number.to_string())).unwrap();
+        }
+        rig.disk.hang(Call::Read);
+        let late: Vec<_> =
+            (1..=CROWD).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
+        eventually("the disk hangs", || (rig.disk.held() > 0).then_some(()));
+        for _ in 0..20 {
+            others_are_served(&rig.server);
+            if owner.is_empty() {
+                is_served(&rig.server, "/slow/0", &content(0));
+            }
+        }
+        assert!(rig.disk.held() > 0, "it hangs no more");
+        rig.disk.release();
+        drop(late);
         eventually("the disk answers again", || {
             let response = ask(&rig.server, "/slow/1").response().unwrap();
             (response.status == 200 && response.body == content(1)).then_some(())

@@ -13,6 +13,8 @@ mod hangs;
 mod helpers;
 #[path = "jobs/hot.rs"]
 mod hot;
+#[path = "jobs/line.rs"]
+mod line;
 #[path = "jobs/log.rs"]
 mod log;
 mod quarantine;

@@ -22,7 +22,7 @@ use super::version::Version;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
 use crate::base::{Instant, WallClock, half_of_rest};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX};
-use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket};
+use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket, Via};
 
 /// The bytes of a whole file.
 #[derive(Debug)]
@@ -146,9 +146,11 @@ impl Hot {
         for version in std::mem::take(&mut self.wanted) {
             // Without a buffer, or room at the ring, there is more to do than to prepare.
             let Some(buffer) = io.lease_if_free(Pool::Body) else { return };
-            let range = 0..version.facts.size as u32;
+            let size = version.facts.size;
+            let there = version.resident_until(0, io).is_some_and(|until| until >= size);
+            let via = if there { Via::Memory } else { Via::Disk };
             let file = version.file.clone();
-            let op = Op::Read { file, offset: 0, buffer, range, direct: false };
+            let op = Op::Read { file, offset: 0, buffer, range: 0..size as u32, via };
             if let Start::Submitted(ticket) = io.start(op) {
                 self.reading.insert(ticket, version);
             }

@@ -12,7 +12,7 @@ use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
 use crate::limits::{SETTLED_COARSE, SETTLED_FINE};
-use crate::ring::{Ask, Completion, Facts, File, Io, Op, Start};
+use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start};
 
 /// An open regular file, with facts asked of this very descriptor.
 #[derive(Debug)]
@@ -199,19 +199,20 @@ impl Version {
     pub fn is_in_page_cache(
         &self,
         part: Range<u64>,
-        mut mapped: bool,
+        mapped: bool,
         io: &mut dyn Io,
     ) -> Result<bool, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
+        let mut look = if mapped { Look::Mapped } else { Look::ReadAhead };
         loop {
-            let op = Op::Resident { file: self.file.clone(), offset, count, mapped };
+            let op = Op::Resident { file: self.file.clone(), offset, count, look };
             let Start::Executed(completion) = io.start(op) else {
                 unreachable!("whether pages are there is asked inline")
             };
             match completion.result {
                 Ok(there) => return Ok(there == 1),
                 // A file of another kind than those of its mount that were asked before.
-                Err(Errno::OPNOTSUPP) if !mapped => mapped = true,
+                Err(Errno::OPNOTSUPP) if look != Look::Mapped => look = Look::Mapped,
                 Err(Errno::IO) => return Err(Errno::IO),
                 Err(_) => return Ok(false),
             }

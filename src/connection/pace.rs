@@ -28,6 +28,8 @@ pub(super) struct Pace {
     /// When the answer made progress, and until when it must have made more.
     progress_at: Instant,
     progress_until: Instant,
+    /// Whether its body stands in the worker's line, and has not come to its turn since.
+    pub(super) stands_in_line: bool,
     /// The last look at its client, since bytes last moved.
     look: Option<Look>,
     window: Option<Window>,
@@ -144,8 +146,12 @@ impl Connection {
     /// which may be more than a megabyte: so the client's acknowledgements are progress too.
     /// Where none was asked for before, this is the first time and it gets another. A client that
     /// has taken all there was, and whose engine has nothing to send, is not the one that is
-    /// waited for.
+    /// waited for. Who stands in line waits for other downloads: neither client nor disk is slow.
     fn stalls(&mut self, cx: &mut Context<'_>) -> Option<Farewell> {
+        if self.pace.stands_in_line && matches!(self.phase, Phase::Body(..)) {
+            self.set_send_deadline(cx);
+            return None;
+        }
         let Some(now) = self.ask_unacknowledged(cx) else { return Some(Farewell::SendTimeout) };
         let idles = matches!(&self.phase, Phase::Body(engine, _) if !engine.is_sending());
         let before = self.unacknowledged;

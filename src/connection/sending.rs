@@ -132,6 +132,7 @@ impl Connection {
             engine.untap();
         }
         let step = engine.step(wake, cx.io);
+        self.pace.stands_in_line = step == Step::Yielded;
         let progress = engine.progress();
         // Before anything else goes into the pipe of the log.
         recording::mirrored(&mut self.outbox, progress.tapped - self.progress.tapped, cx);

@@ -19,7 +19,7 @@ use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_poo
 use super::left_behind::LeftBehind;
 use super::residency::begins_resident;
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
-use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Wake};
+use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Via, Wake};
 
 /// What bodies are read from.
 #[derive(Debug)]
@@ -101,13 +101,27 @@ impl Buffered {
         let (file, alignment, direct) = (source.file.clone(), source.alignment, source.direct);
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
-        if self.body.passes && !direct && self.left_behind.is_none() {
-            let bytes = u64::from(range.end - range.start);
-            // What follows a cold part is read ahead by the kernel, on behalf of this body too.
-            let cold = begins_resident(&self.body.version, offset, bytes, true, io) != Some(true);
-            self.left_behind = cold.then(|| LeftBehind::from(offset));
+        let via = match direct {
+            true => Via::Direct,
+            false => self.page_cache_or_disk(offset, u64::from(range.end - range.start), io),
+        };
+        Op::Read { file, offset, buffer, range, via }
+    }
+
+    /// Whether the page cache has what is read next.
+    fn page_cache_or_disk(&mut self, offset: u64, bytes: u64, io: &mut dyn Io) -> Via {
+        let Body { version, passes, .. } = &self.body;
+        // On a mount that may block every read is left to a thread: why ask.
+        let asks = !io.mount_kind(version.facts.mount).may_block()
+            || *passes && self.left_behind.is_none();
+        if asks && begins_resident(version, offset, bytes, *passes, io) == Some(true) {
+            return Via::Memory;
         }
-        Op::Read { file, offset, buffer, range, direct }
+        if *passes && self.left_behind.is_none() {
+            // What follows a cold part is read ahead by the kernel, on behalf of this body too.
+            self.left_behind = Some(LeftBehind::from(offset));
+        }
+        Via::Disk
     }
 
     /// Takes in a block that was read, with the head before it if that is still to be sent.

@@ -11,10 +11,20 @@ pub const BLOCKING_OPERATIONS_MAX: u32 = 16;
 /// a turn. The ones that miss are a thread of the kernel each.
 pub const NAME_OPERATIONS_MAX: u32 = 64;
 
-/// Reads of files of one worker on a mount whose misses take no thread: enough to keep a fast disk
-/// busy in blocks. Half of the body buffers that reads of other mounts leave is the bound if that
-/// is less, so that disks that hang leave some to the next one.
+/// Reads of files of one worker on a mount that does not block, past the page cache or out of it:
+/// enough to keep a fast disk busy in blocks. Half of the body buffers that reads of other mounts
+/// leave is the bound if that is less, so that disks that hang leave some to the next one.
 pub const READ_OPERATIONS_MAX: u32 = 256;
+
+/// The same of reads of what is not known to be in the page cache: each is a thread of the kernel
+/// that waits for the disk. As many as a disk of the SATA kind takes at once, and half of what the
+/// shallowest queues before one hold: what is read out of the page cache may begin to read ahead.
+pub const COLD_READS_MAX: u32 = 32;
+
+/// Looks of one worker at the page cache that may have begun to read from the disk of a mount that
+/// has not answered since. Further ones begin nothing: where the queue of a device is full, who
+/// begins a read waits, for as long as it hangs.
+pub const COLD_LOOKS_MAX: u32 = 16;
 
 /// Mounts whose kind and share is kept apart. All further ones are taken together for one that
 /// may block.
@@ -27,7 +37,8 @@ pub const MOUNT_DEVICES_MAX: usize = 4;
 /// and room for the others.
 pub const RING_THREADS_MAX: u32 = 512;
 
-const _: () = assert!(RING_THREADS_MAX >= 4 * (3 * BLOCKING_OPERATIONS_MAX + NAME_OPERATIONS_MAX));
+const _: () = assert!(RING_THREADS_MAX >= 4 * (4 * BLOCKING_OPERATIONS_MAX));
+const _: () = assert!(RING_THREADS_MAX >= 4 * (NAME_OPERATIONS_MAX + COLD_READS_MAX));
 
 /// Owners that are woken for each operation of a mount that ends: more than one, as some have
 /// found what they wanted elsewhere.
@@ -40,6 +51,8 @@ pub const STALL: Duration = Duration::from_millis(10);
 /// Alignment in bytes that O_DIRECT is tried with where the file system does not tell: a page,
 /// which is more than any disk asks for. What refuses it says so at the first read.
 pub const DIRECT_ALIGNMENT_UNTOLD: u32 = 4096;
+
+const _: () = assert!(COLD_LOOKS_MAX < COLD_READS_MAX, "most looks are followed by a read");
 
 // residency
 

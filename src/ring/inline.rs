@@ -11,7 +11,7 @@ use rustix::pipe::SpliceFlags;
 
 use super::handle::{File, Socket};
 use super::notices;
-use super::op::{Ask, Facts, FileKind, Op, Sheet};
+use super::op::{Ask, Facts, FileKind, Look, Op, Sheet};
 use super::outgoing::Outgoing;
 use crate::base::WallClock;
 use crate::limits::DIRECT_ALIGNMENT_UNTOLD;
@@ -24,11 +24,12 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let into = &mut buffer[range.start as usize..range.end as usize];
             again_if_interrupted(|| rustix::io::pread(&*file, &mut *into, *offset)).map(as_u32)
         }
-        Op::Resident { file, offset, count, mapped } => {
+        Op::Resident { file, offset, count, look } => {
             let count = u64::from(*count);
-            let resident = match mapped {
-                true => residency::mapped(&*file, *offset, count),
-                false => residency::read_ahead(&*file, *offset, count),
+            let resident = match look {
+                Look::Mapped => residency::mapped(&*file, *offset, count),
+                Look::ReadAhead => residency::read_ahead(&*file, *offset, count),
+                Look::Quiet => residency::quiet(&*file, *offset, count),
             };
             resident.map(u32::from).map_err(Error::errno)
         }

@@ -19,6 +19,7 @@ mod notices;
 mod op;
 mod outgoing;
 mod pipe;
+mod reach;
 mod reactor;
 mod restrictions;
 mod scarce;
@@ -37,8 +38,8 @@ pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
 pub use job::{Job, Reader, Step, tells_all_changes};
 pub use mount::MountKind;
 pub use op::{
-    Ask, Completion, Deadline, Facts, FileKind, How, Notice, Obstacle, Op, Scatter, Sheet, Start,
-    Ticket, Wake, Watch,
+    Ask, Completion, Deadline, Facts, FileKind, How, Look, Notice, Obstacle, Op, Scatter, Sheet,
+    Start, Ticket, Via, Wake, Watch,
 };
 pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};

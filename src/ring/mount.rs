@@ -11,7 +11,7 @@ pub enum MountKind {
     Unproven,
     /// All is in memory: they never block.
     InMemory,
-    /// Reads can be told not to block, and the ring completes a miss without a thread.
+    /// What is in memory is read without blocking, and reads can be told to wait for nothing else.
     NonBlocking,
     /// They may block for as long as somebody else wants, but for pages that are in memory: file
     /// systems in user space, those that pass on to others, and old ones of local disks.

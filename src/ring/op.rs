@@ -17,6 +17,7 @@ use super::job::Job;
 use super::mount::UNKNOWN_MOUNT;
 use super::outgoing::{Gather, Outgoing};
 use super::pipe::PipeLease;
+pub use super::reach::{Look, Via};
 use crate::base::Key;
 
 /// Where a request head is read to: a small buffer, and a large one behind it.
@@ -90,8 +91,8 @@ pub enum Op {
         buffer: Lease,
         /// The part of the buffer that is read to.
         range: Range<u32>,
-        /// Whether the file was opened with O_DIRECT, for the count of techniques.
-        direct: bool,
+        /// Where they come from.
+        via: Via,
     },
     /// Read from a file inline (pread); blocks the turn if the disk does. Result as `Read`.
     Pread {
@@ -147,11 +148,11 @@ pub enum Op {
         offset: u64,
         /// Bytes, at least one.
         count: u32,
-        /// Ask by a mapping, as must be where reads cannot be told not to block.
-        mapped: bool,
+        /// How it is asked.
+        look: Look,
     },
-    /// Bring a part of a file into the page cache, by the ring. Result: bytes that are there now,
-    /// 0 at the end of the file.
+    /// Bring a part of a file into the page cache, by the ring: left to a thread of the kernel.
+    /// Result: bytes that are there now, 0 at the end of the file.
     Warm {
         /// The file.
         file: File,

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::io::Pool;
 use super::job::Job;
-use super::op::Op;
+use super::op::{Op, Via};
 use crate::base::{Counter, Gauge, Histogram};
 
 macro_rules! techniques {
@@ -72,11 +72,11 @@ impl Technique {
             Op::Accept { .. } => (Self::Accept, 0),
             Op::Readable { .. } | Op::Triggered { .. } | Op::Writable { .. } => (Self::Poll, 0),
             Op::ReadHead { .. } => (Self::Readv, 0),
-            Op::Read { buffer, range, direct, .. } => {
-                let technique = match (direct, buffer.registered()) {
-                    (true, _) => Self::DirectRead,
-                    (false, Some(_)) => Self::ReadFixed,
-                    (false, None) => Self::Read,
+            Op::Read { buffer, range, via, .. } => {
+                let technique = match (via, buffer.registered()) {
+                    (Via::Direct, _) => Self::DirectRead,
+                    (_, Some(_)) => Self::ReadFixed,
+                    (_, None) => Self::Read,
                 };
                 (technique, range.len() as u64)
             }

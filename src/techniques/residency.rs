@@ -11,8 +11,8 @@
 //! - a mapping and mincore(2) tell for each page whether it was read; for the owner of the file
 //!   and for who may write to it only, as it says yes to everything else
 //!
-//! [`read_ahead`] goes the first two ways together, [`mapped`] the third. Both speak of a moment:
-//! the pages may be evicted before the next call.
+//! [`read_ahead`] goes the first two ways together, and [`quiet`] does where that begins nothing;
+//! [`mapped`] goes the third. All speak of a moment: the pages may be evicted before the next call.
 
 // Unsafe: a system call that rustix does not have, a mapping, and asking what is in memory of it.
 #![allow(unsafe_code)]
@@ -34,7 +34,8 @@ pub const STEP_BYTES: u64 = 64 * 1024;
 const SYS_CACHESTAT: libc::c_long = 451;
 
 /// Whether `count` bytes at `offset` can be read without waiting. Where some cannot, and cachestat
-/// does not say so before, this starts read-ahead on most file systems. What lies after the end of
+/// does not say so before, this starts read-ahead on most file systems, for which it waits where
+/// the queue of the device is full; it is not asked for a single byte. What lies after the end of
 /// the file is as good as there.
 ///
 /// # Errors
@@ -53,19 +54,51 @@ const SYS_CACHESTAT: libc::c_long = 451;
 /// ```
 pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
     let fd = fd.as_fd();
+    match count {
+        0 => Ok(true),
+        1 => probe_each(fd, offset, 1, STEP_BYTES),
+        _ => match misses(fd, offset, count) {
+            Some(true) => Ok(false),
+            Some(false) => probe_each(fd, offset, count, STEP_BYTES),
+            // Nobody else tells of the pages between two steps.
+            None => probe_each(fd, offset, count, page_bytes()),
+        },
+    }
+}
+
+/// The same, without read-ahead: where cachestat does not tell, it says `false`.
+///
+/// # Errors
+///
+/// Those of [`read_ahead`].
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// let answer = residency::quiet(&file, 0, 26);
+/// assert!(matches!(answer, Ok(_) | Err(Error::Kernel(Errno::OPNOTSUPP))));
+/// # Ok(())
+/// # }
+/// ```
+pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    let fd = fd.as_fd();
     if count == 0 {
         return Ok(true);
     }
-    let last = offset + count - 1;
-    let (mut at, mut step) = (offset, STEP_BYTES);
-    if last / page_bytes() > offset / page_bytes() {
-        match misses(fd, offset, count) {
-            Some(true) => return Ok(false),
-            Some(false) => {}
-            // Nobody else tells of the pages between two steps.
-            None => step = page_bytes(),
-        }
+    match misses(fd, offset, count) {
+        // All pages are there, though some may be on their way.
+        Some(false) => probe_each(fd, offset, count, STEP_BYTES),
+        _ => Ok(false),
     }
+}
+
+/// Whether one byte of each step of a part can be read without waiting, and its last one.
+fn probe_each(fd: impl AsFd, offset: u64, count: u64, step: u64) -> Result<bool, Error> {
+    let fd = fd.as_fd();
+    let last = offset + count - 1;
+    let mut at = offset;
     loop {
         match positional::probe(fd, at)? {
             Residency::Resident => {}

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::common::Scratch;
 
-/// Bytes of the device.
-const DEVICE_BYTES: u64 = 64 << 20;
+/// Bytes of the device. What is not written of it takes no room.
+const DEVICE_BYTES: u64 = 320 << 20;
 
 /// Makes a file system in a file, with files named by their numbers.
 pub(crate) fn image(

@@ -10,7 +10,7 @@ use super::Entry;
 use super::block::{Block, BlockFault, BlockId};
 use crate::base::{Instant, WallClock};
 use crate::cache::version::Version;
-use crate::ring::{Ask, Completion, Facts, Lease, Op};
+use crate::ring::{Ask, Completion, Facts, Lease, Op, Via};
 
 #[derive(Debug)]
 pub(super) struct Fill {
@@ -93,7 +93,7 @@ impl Fill {
         let start = self.filled / direct.offset * direct.offset;
         let offset = self.id.index * self.block_bytes as u64 + u64::from(start);
         let buffer = self.buffer.take().expect("the buffer is here between two reads");
-        Op::Read { file, offset, buffer, range: start..self.want.end, direct: true }
+        Op::Read { file, offset, buffer, range: start..self.want.end, via: Via::Direct }
     }
 
     /// The operation could not be started now.

@@ -15,20 +15,22 @@ use rustix::io::Errno;
 use super::{Owner, Reactor};
 use crate::base::half_of_rest;
 use crate::limits::{
-    BLOCKING_OPERATIONS_MAX, MOUNT_DEVICES_MAX, MOUNT_WAKES, MOUNTS_MAX, NAME_OPERATIONS_MAX,
-    READ_OPERATIONS_MAX,
+    BLOCKING_OPERATIONS_MAX, COLD_LOOKS_MAX, COLD_READS_MAX, MOUNT_DEVICES_MAX, MOUNT_WAKES,
+    MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX,
 };
 use crate::ring::handle::{Closing, File};
 use crate::ring::io::Kernel;
 use crate::ring::job::Job;
 use crate::ring::mount::{MountKind, UNKNOWN_MOUNT};
-use crate::ring::op::{Ask, Completion, Facts, FileKind, Op, Start, Wake};
+use crate::ring::op::{Ask, Completion, Facts, FileKind, Look, Op, Start, Via, Wake};
 
 /// What an operation uses up of its mount's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Name,
     Content,
+    /// The same, and the disk is waited for.
+    Cold,
     Close,
 }
 
@@ -36,10 +38,16 @@ impl Class {
     fn of(op: &Op) -> Option<Self> {
         match op {
             Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
-            Op::Read { .. } | Op::Warm { .. } | Op::Forget { .. } => Some(Self::Content),
+            Op::Read { via: Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
+            Op::Read { .. } | Op::Forget { .. } => Some(Self::Content),
             Op::Close { mount, .. } if *mount != 0 => Some(Self::Close),
             _ => None,
         }
+    }
+
+    /// Whether it may have a buffer for bodies.
+    fn is_of_bytes(self) -> bool {
+        matches!(self, Self::Content | Self::Cold)
     }
 }
 
@@ -52,7 +60,9 @@ struct Mount {
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
-    in_flight: [u32; 3],
+    in_flight: [u32; 4],
+    /// Looks at the page cache that may have begun a read since one last ended.
+    cold_looks: u32,
     /// Owners that found the share used up.
     waiting: VecDeque<Owner>,
     /// Descriptors whose close waits for the share.
@@ -83,29 +93,44 @@ impl Mounts {
 
     /// Whether an operation is to be left to a thread of the kernel from the start.
     pub(super) fn is_apart(&self, op: &Op) -> bool {
+        let Some(class) = Class::of(op) else { return false };
         let crosses = match op {
             Op::Open { how, .. } => how.crosses,
             Op::Stat { ask, .. } => *ask == Ask::Anywhere,
             _ => false,
         };
-        Class::of(op).is_some() && (crosses || self.kind(op.mount()).may_block())
+        crosses || class == Class::Cold || self.kind(op.mount()).may_block()
     }
 
     pub(super) fn have_room_for(&self, op: &Op) -> bool {
         let Some(class) = Class::of(op) else { return true };
         let mount = &self.list[self.place(op.mount())];
         let most = match (class, mount.kind.may_block()) {
+            (_, true) => BLOCKING_OPERATIONS_MAX,
             (Class::Content, false) => READ_OPERATIONS_MAX,
-            (Class::Content, true) => BLOCKING_OPERATIONS_MAX,
+            (Class::Cold, false) => COLD_READS_MAX,
             (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
-            (Class::Name | Class::Close, true) => BLOCKING_OPERATIONS_MAX,
         };
-        let own = mount.in_flight[class as usize];
-        let leaves_buffers = class != Class::Content || {
-            let others = self.contents - own as usize;
-            (own as usize) < half_of_rest(self.buffers, others)
+        let leaves_buffers = !class.is_of_bytes() || {
+            let own = [Class::Content, Class::Cold].map(|one| mount.in_flight[one as usize]);
+            let own = own.iter().sum::<u32>() as usize;
+            own < half_of_rest(self.buffers, self.contents - own)
         };
-        own < most && leaves_buffers
+        mount.in_flight[class as usize] < most && leaves_buffers
+    }
+
+    /// How the page cache is asked for a part of a file of a mount: a look that begins a read is
+    /// most often followed by one that waits for it.
+    pub(super) fn allows(&self, look: Look, number: u64) -> Look {
+        let mount = &self.list[self.place(number)];
+        let begun = mount.cold_looks.max(mount.in_flight[Class::Cold as usize]);
+        if look == Look::ReadAhead && begun >= COLD_LOOKS_MAX { Look::Quiet } else { look }
+    }
+
+    /// A look may have begun a read.
+    pub(super) fn looked(&mut self, number: u64) {
+        let place = self.place(number);
+        self.list[place].cold_looks += 1;
     }
 
     /// An operation goes into the table. A mount is listed from here on, whatever it is, so that
@@ -114,7 +139,7 @@ impl Mounts {
         let Some(class) = Class::of(op) else { return };
         let place = self.enlist(op.mount());
         self.list[place].in_flight[class as usize] += 1;
-        self.contents += usize::from(class == Class::Content);
+        self.contents += usize::from(class.is_of_bytes());
     }
 
     /// It has ended. Some of those who wait for the mount may go on.
@@ -124,8 +149,12 @@ impl Mounts {
             let mount = &mut self.list[place];
             let left = &mut mount.in_flight[class as usize];
             *left -= 1;
-            self.contents -= usize::from(class == Class::Content);
-            (*left, mount)
+            let left = *left;
+            if class.is_of_bytes() {
+                self.contents -= 1;
+                mount.cold_looks = 0;
+            }
+            (left, mount)
         });
         mount.into_iter().flat_map(|(left, mount)| {
             if let Some(raw) = mount.closing.pop() {
@@ -248,7 +277,8 @@ impl<K: Kernel> Reactor<K> {
             devices.push(facts.device);
         }
         // The wish alone is looked at before anything else is: this never blocks.
-        let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, mapped: false };
+        let look = Look::ReadAhead;
+        let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, look };
         match self.kernel.execute(&mut ask) {
             Ok(_) => return self.know_mount(facts.mount, MountKind::NonBlocking),
             Err(Errno::OPNOTSUPP) => {}
@@ -347,6 +377,45 @@ mod tests {
         assert_eq!(had, [8, 4, 2]);
     }
 
+    /// Where the queue of its device is full, the kernel has whoever begins a read wait.
+    #[test]
+    fn of_a_mount_that_hangs_few_looks_begin_a_read_and_threads_wait_for_the_others() {
+        let mut mounts = Mounts::new(1000);
+        let closing = Rc::new(Closing::default());
+        let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
+        file.set_mount(7);
+        let warm = Op::Warm { file, offset: 0, count: 1 };
+        let place = mounts.enlist(7);
+        mounts.list[place].kind = MountKind::NonBlocking;
+        assert!(mounts.is_apart(&warm));
+        // Looks that nothing follows, and ones that a read does.
+        for follows in [false, true] {
+            let mut begun = 0;
+            while mounts.allows(Look::ReadAhead, 7) == Look::ReadAhead {
+                mounts.looked(7);
+                begun += 1;
+                if follows {
+                    mounts.begins(&warm);
+                }
+            }
+            assert_eq!(begun, COLD_LOOKS_MAX);
+            assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
+            assert_eq!(mounts.allows(Look::ReadAhead, 8), Look::ReadAhead);
+            if !follows {
+                mounts.begins(&warm);
+                mounts.ends(&warm, &closing).for_each(drop);
+                assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead, "it answers");
+            }
+        }
+        mounts.begins(&warm);
+        mounts.ends(&warm, &closing).for_each(drop);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "of many it answered one");
+        while mounts.have_room_for(&warm) {
+            mounts.begins(&warm);
+        }
+        assert_eq!(mounts.list[place].in_flight[Class::Cold as usize], COLD_READS_MAX);
+    }
+
     #[test]
     fn mounts_beyond_the_bound_share_one_part() {
         let mut mounts = Mounts::new(1000);
@@ -359,6 +428,6 @@ mod tests {
         for number in 1..2 * MOUNTS_MAX as u64 {
             mounts.ends(&close(number), &closing).for_each(drop);
         }
-        assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; 3]));
+        assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; 4]));
     }
 }

@@ -9,7 +9,7 @@ use crate::base::Key;
 use crate::ring::handle::Socket;
 use crate::ring::io::{Kernel, Wait};
 use crate::ring::job::Job;
-use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket};
+use crate::ring::op::{Completion, Look, Obstacle, Op, Start, Ticket};
 use crate::ring::stats::Technique;
 
 impl<K: Kernel> Reactor<K> {
@@ -90,7 +90,13 @@ impl<K: Kernel> Reactor<K> {
         let timed = is_stat || self.inline_count.is_multiple_of(16);
         let before = if timed { self.kernel.now() } else { self.now };
         let head = head_bytes(&op);
+        if let Op::Resident { file, look, .. } = &mut op {
+            *look = self.mounts.allows(*look, file.mount());
+        }
         let result = self.kernel.execute(&mut op);
+        if let (Op::Resident { file, look: Look::ReadAhead, .. }, Ok(0)) = (&op, result) {
+            self.mounts.looked(file.mount());
+        }
         if socket_takes(&op, result)
             && let Some(state) = self.owners.get_mut(owner)
         {

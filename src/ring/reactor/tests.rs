@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::ring::simulated::{Client, End, Fault, Faults, ListenerId, Simulated, World};
 use crate::ring::{File, Gather, How, Kept, Outgoing, Scatter, Socket};
-use crate::ring::{Io, NoPipe, Obstacle, Start};
+use crate::ring::{Io, NoPipe, Obstacle, Start, Via};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -167,7 +167,7 @@ fn an_owner_that_retires_lets_go_of_everything() {
     rig.submit(owner, Op::Accept { listener, once: false });
     rig.world.script(Technique::ReadFixed, 0, Fault::Late(Duration::from_millis(3)));
     let buffer = rig.reactor.io(owner).lease(Pool::Body).unwrap();
-    let read = Op::Read { file, offset: 0, buffer, range: 0..9000, direct: false };
+    let read = Op::Read { file, offset: 0, buffer, range: 0..9000, via: Via::Memory };
     rig.submit(owner, read);
     let soon = rig.reactor.now() + Duration::from_millis(1);
     rig.reactor.io(owner).deadline(Some((Deadline::Idle, soon)));
@@ -281,7 +281,7 @@ fn a_reactor_that_goes_takes_everything_out_of_flight() {
         rig.submit(owner, send(&socket, &[1; 30]));
         rig.read_head(owner, &socket);
         let buffer = rig.reactor.io(owner).lease(Pool::Body).unwrap();
-        rig.submit(owner, Op::Read { file, offset: 0, buffer, range: 0..100, direct: false });
+        rig.submit(owner, Op::Read { file, offset: 0, buffer, range: 0..100, via: Via::Memory });
         rig.world.connect(id, 10, 10);
         drop(socket);
         let Rig { world, reactor } = rig;

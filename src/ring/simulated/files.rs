@@ -43,6 +43,8 @@ pub(super) struct Inode {
 pub(super) struct Mount {
     pub(super) kind: MountKind,
     pub(super) hangs: bool,
+    /// Reads that were begun since it hangs.
+    pub(super) begun: u32,
 }
 
 /// What watchers of directories may want to know.
@@ -62,6 +64,8 @@ pub(super) struct Files {
     pub(super) mounts: Vec<Mount>,
     /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
     pub(super) direct: Option<(u32, u32)>,
+    /// Whether all are of another user, who is told what is in memory.
+    pub(super) of_others: bool,
 }
 
 /// The root directory's inode.
@@ -78,8 +82,9 @@ impl Files {
             mount: 0,
             cold: BTreeMap::new(),
         };
-        let mounts = vec![Mount { kind: MountKind::NonBlocking, hangs: false }];
-        Self { inodes: vec![root], changes: Vec::new(), mounts, direct: Some((512, 512)) }
+        let mounts = vec![Mount { kind: MountKind::NonBlocking, hangs: false, begun: 0 }];
+        let (changes, direct) = (Vec::new(), Some((512, 512)));
+        Self { inodes: vec![root], changes, mounts, direct, of_others: false }
     }
 
     /// Walks from a directory, never leaving it.

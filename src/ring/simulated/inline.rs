@@ -27,11 +27,11 @@ impl State {
                 into[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len() as u32)
             }
-            Op::Resident { file, offset, count, mapped } => {
+            Op::Resident { file, offset, count, look } => {
                 if let Some(Fault::Fail(errno)) = fault {
                     return Err(errno);
                 }
-                self.is_resident(file.as_raw_fd(), *offset, *count, *mapped).map(u32::from)
+                self.is_resident(file.as_raw_fd(), *offset, *count, *look).map(u32::from)
             }
             Op::Sendfile { socket, head, file, offset, count, more } => {
                 let socket = socket.as_raw_fd();

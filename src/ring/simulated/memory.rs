@@ -7,15 +7,18 @@ use rustix::io::Errno;
 
 use super::check::Memory;
 use super::network::PAGE;
-use super::operations::{Active, Outcome, What};
+use super::operations::{Active, LATE_MAX, Outcome, What};
 use super::state::{Object, State};
 use crate::limits::RESIDENCY_KEPT;
 use crate::ring::handle::File;
 use crate::ring::mount::MountKind;
-use crate::ring::op::{Ask, FileKind};
+use crate::ring::op::{Ask, FileKind, Look};
 
 /// How long the disk takes at most.
 const DISK_MAX: Duration = Duration::from_millis(3);
+
+/// Requests that the queue of a device takes.
+const DEVICE_REQUESTS: u32 = 32;
 
 /// What a turn may take between a look and its end.
 const TURN: Duration = Duration::from_millis(1);
@@ -44,15 +47,30 @@ impl State {
         fd: RawFd,
         offset: u64,
         count: u32,
-        mapped: bool,
+        look: Look,
     ) -> Result<bool, Errno> {
         let (inode, _) = self.file(fd);
-        let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
-        if !mapped && kind != MountKind::NonBlocking {
+        let mount = self.files.inodes[inode].mount;
+        if look != Look::Mapped && self.files.mounts[mount].kind != MountKind::NonBlocking {
             return Err(Errno::OPNOTSUPP);
         }
         let count = self.files.bytes(inode, offset, count as usize)?.len();
-        Ok(!self.is_cold(inode, offset, count))
+        let there = !self.is_cold(inode, offset, count);
+        if self.files.of_others && look != Look::ReadAhead {
+            return Ok(false);
+        }
+        if !there && self.files.of_others && self.files.mounts[mount].hangs {
+            self.begin_read(mount);
+        }
+        Ok(there)
+    }
+
+    /// A request for the device of a mount that hangs. Who finds its queue full waits there, which
+    /// is the loop.
+    fn begin_read(&mut self, mount: usize) {
+        let begun = &mut self.files.mounts[mount].begun;
+        *begun += 1;
+        assert!(*begun <= DEVICE_REQUESTS, "the loop waits for the queue of a device that hangs");
     }
 
     /// A part of a file is sent inline: all of it must be there, but for what has gone just now.
@@ -82,6 +100,30 @@ impl State {
         let count = self.files.bytes(inode, offset, count as usize).map_or(0, <[u8]>::len);
         for page in pages(offset, count) {
             self.files.inodes[inode].cold.insert(page, now);
+        }
+    }
+
+    /// A read through the page cache begins that is not left to a thread: all of it must be there,
+    /// but for what has gone just now.
+    pub(super) fn assert_is_there(&self, what: &What, memory: &Memory) {
+        let (fd, offset, count) = match what {
+            What::Read { fd, offset } => (*fd, *offset, memory.room()),
+            What::Warm { fd, offset, count } => (*fd, *offset, *count as usize),
+            _ => return,
+        };
+        let (inode, direct) = self.file(fd);
+        if direct {
+            return;
+        }
+        let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
+        for page in pages(offset, count) {
+            if let Some(since) = self.files.inodes[inode].cold.get(&page) {
+                let long = self.now.since(*since);
+                assert!(
+                    long < RESIDENCY_KEPT + LATE_MAX + TURN,
+                    "page {page} is read by the loop and was cold for {long:?}"
+                );
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::ring::stats::Technique;
 /// What an operation is of that is of no descriptor.
 pub(super) const NO_DESCRIPTOR: RawFd = -1;
 /// How late an operation may be.
-const LATE_MAX: Duration = Duration::from_millis(20);
+pub(super) const LATE_MAX: Duration = Duration::from_millis(20);
 
 /// What an operation in flight is to do.
 #[derive(Clone, Debug)]
@@ -147,6 +147,9 @@ impl State {
         let technique = Technique::of(op).0;
         let fault = self.fault(technique);
         let memory = Memory::of(token, op);
+        if !apart {
+            self.assert_is_there(&what, &memory);
+        }
         let due = self.now;
         self.queue.push(Entry::Start(Active { token, what, memory, due, fault, waited: false }));
         Ok(())

@@ -221,14 +221,21 @@ impl World {
         let now = self.wall();
         let mut state = self.state();
         let inode = state.files.directory(path, now);
-        state.files.mounts.push(Mount { kind, hangs: false });
+        state.files.mounts.push(Mount { kind, hangs: false, begun: 0 });
         state.files.inodes[inode].mount = state.files.mounts.len() - 1;
         state.files.mounts.len() as u64
     }
 
     /// Lets a mount hang, or releases it.
     pub fn hang(&self, mount: u64, hangs: bool) {
-        self.state().files.mounts[mount as usize - 1].hangs = hangs;
+        let mount = &mut self.state().files.mounts[mount as usize - 1];
+        (mount.hangs, mount.begun) = (hangs, 0);
+    }
+
+    /// All files are of another user: nothing but a read tells what of them is in memory, and it
+    /// begins to read what is not.
+    pub fn give_away(&self) {
+        self.state().files.of_others = true;
     }
 
     /// Evicts a file from the page cache, as if that were long ago.

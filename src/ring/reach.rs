@@ -1,0 +1,27 @@
+//! Where the bytes of a file are, and how that is asked: what is not known to be in memory is never
+//! read by the loop, see `reactor/mounts.rs`.
+
+/// Where the bytes of a read come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Past the page cache: the file was opened with O_DIRECT.
+    Direct,
+    /// The page cache, which was just found to have them.
+    Memory,
+    /// The page cache, which may have to get them from the disk. That is left to a thread of the
+    /// kernel: whoever begins a read waits for a place in the queue of the device, and for what
+    /// tells where on it the bytes are.
+    Disk,
+}
+
+/// How the page cache is asked for a part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// By a read that does not wait. Where nothing else tells before, it begins to read from the
+    /// disk what is not there.
+    ReadAhead,
+    /// The same, but that it begins nothing: what cannot be told is not there.
+    Quiet,
+    /// By a mapping, as must be where reads cannot be told not to block.
+    Mapped,
+}
