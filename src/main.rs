@@ -383,9 +383,8 @@ fn files(all: &Effective) -> Vec<PathBuf> {
 impl server::Reload for Again {
     fn load(&mut self, looks: &dyn Fn(&Path)) -> Result<server::Options, Vec<String>> {
         let (flags, file) = (self.given.given(), self.given.config.as_deref());
-        let told = |all: Vec<Problem>| all.iter().map(ToString::to_string).collect::<Vec<_>>();
         let all = config::resolve_and_tell(&flags, std::env::vars_os(), file, looks);
-        let all = all.map_err(told)?;
+        let all = all.map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for Problem { source, message } in &all.warnings {
             tracing::warn!("{source}: {message}");
         }
