@@ -727,7 +727,7 @@ fn aio_in_progress_is_a_typed_error() {
     let file = AioFile::new(file).unwrap();
     // Operations on one descriptor run one after the other, so the last of many is not done at
     // once, unless this thread does not get to run for a while: then it is tried again.
-    let seen = (0..100).any(|_| {
+    let seen = (0..2000).any(|_| {
         let reads: Vec<_> = (0..32)
             .map(|at| Request::read(&file, vec![0; MIB], at * MIB as u64).start().unwrap())
             .collect();
