@@ -91,7 +91,7 @@ fn local_rig(engine: &str, image: &Path, more: &[&str]) -> Result<LocalRig, Stri
     std::fs::write(root.join("other.txt"), "other\n").unwrap();
     let disk = Disk::mount_with_image(&beneath, image).map_err(|error| error.to_string())?;
     let local = Local::mount(&beneath.join(IMAGE), &at)?;
-    let arguments = ["--engine", engine, "--workers", "1", "--send-timeout", "1s"];
+    let arguments = ["--engine", engine, "--workers", "1"];
     let server = Launch::new(&[&arguments[..], more].concat()).root(&root).start();
     Ok(LocalRig { server, _local: local, disk, at, _scratch: scratch })
 }
@@ -250,7 +250,8 @@ fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
     };
     // `copy` reads in the turn.
     for engine in ENGINES.into_iter().filter(|engine| *engine != "copy") {
-        let rig = match local_rig(engine, &image, &[]) {
+        // Long enough for what a busy machine does not get to at once, which is no disk's fault.
+        let rig = match local_rig(engine, &image, &["--send-timeout", "3s"]) {
             Ok(rig) => rig,
             Err(why) => return skipped(WHAT, &why),
         };
@@ -273,8 +274,9 @@ fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
         assert!(rig.disk.held() > 0, "it hangs no more");
         rig.disk.release();
         eventually("the disk answers again", || {
-            let response = ask(&rig.server, "/slow/1").response().unwrap();
-            (response.status == 200 && response.body == content(1)).then_some(())
+            // What waits there since the disk hung may take longer than anybody waits for it.
+            let response = ask(&rig.server, "/slow/1").response();
+            response.is_ok_and(|one| one.status == 200 && one.body == content(1)).then_some(())
         });
     }
 }
@@ -317,8 +319,9 @@ fn a_crowd_that_waits_for_a_local_disk_that_hangs_delays_nobody_else() {
         rig.disk.release();
         drop(late);
         eventually("the disk answers again", || {
-            let response = ask(&rig.server, "/slow/1").response().unwrap();
-            (response.status == 200 && response.body == content(1)).then_some(())
+            // What waits there since the disk hung may take longer than anybody waits for it.
+            let response = ask(&rig.server, "/slow/1").response();
+            response.is_ok_and(|one| one.status == 200 && one.body == content(1)).then_some(())
         });
     }
 }
@@ -392,7 +395,7 @@ fn a_disk_that_fails_in_the_middle_cuts_the_connection() {
 #[test]
 fn a_disk_that_does_not_answer_in_time_is_503_and_not_the_client_s_fault() {
     for engine in ENGINES.into_iter().filter(|engine| *engine != "copy") {
-        let Some(rig) = rig_with(engine, &["--send-timeout", "300ms"]) else { return };
+        let Some(rig) = rig_with(engine, &["--send-timeout", "2s"]) else { return };
         rig.disk.hang(Call::Read);
         let mut wire = ask(&rig.server, "/slow/3");
         let response = wire.response().unwrap();

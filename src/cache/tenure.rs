@@ -101,7 +101,7 @@ impl Tenure {
             |version: &Rc<Version>| version.last_asked().is_none_or(|asked| asked <= sample.since);
         let there = version.filter(untouched).and_then(|version| {
             let end = version.facts.size.min(sample.offset + 1);
-            version.is_in_page_cache(sample.offset..end, true, io).ok()
+            version.is_in_page_cache(sample.offset..end, true, io).ok().flatten()
         });
         match there {
             Some(true) => {
@@ -117,7 +117,7 @@ impl Tenure {
                 let seen = sample.seen;
                 self.stays = Some(self.stays.map_or(seen, |stays| stays.min((stays + seen) / 2)));
             }
-            // It has been asked for since, or the file is known no longer.
+            // It has been asked for since, the file is known no longer, or nobody tells of it.
             None => {}
         }
         self.samples.swap_remove(self.next);

@@ -192,7 +192,8 @@ impl Version {
 
     /// Asks the kernel whether the page cache has a part of the file: by a read that does not wait,
     /// which counts as a use of it and may start read-ahead, or by its map, which takes longer and
-    /// changes nothing. What cannot be told is not there.
+    /// changes nothing. None where nobody tells: the file is of another user, and to read it once
+    /// more could make the loop wait.
     ///
     /// # Errors
     /// The disk's, where the kernel tells one instead.
@@ -201,7 +202,7 @@ impl Version {
         part: Range<u64>,
         mapped: bool,
         io: &mut dyn Io,
-    ) -> Result<bool, Errno> {
+    ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
         let mut look = if mapped { Look::Mapped } else { Look::ReadAhead };
         loop {
@@ -210,11 +211,11 @@ impl Version {
                 unreachable!("whether pages are there is asked inline")
             };
             match completion.result {
-                Ok(there) => return Ok(there == 1),
+                Ok(there) => return Ok(Some(there == 1)),
                 // A file of another kind than those of its mount that were asked before.
                 Err(Errno::OPNOTSUPP) if look != Look::Mapped => look = Look::Mapped,
                 Err(Errno::IO) => return Err(Errno::IO),
-                Err(_) => return Ok(false),
+                Err(_) => return Ok(None),
             }
         }
     }

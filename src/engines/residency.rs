@@ -115,7 +115,7 @@ impl Residency {
                 break;
             }
             let there = body.version.is_in_page_cache(offset..until, kind.may_block(), io);
-            if there.map_err(|errno| Step::Failed(BodyError::Read(errno)))? {
+            if there.map_err(|errno| Step::Failed(BodyError::Read(errno)))? == Some(true) {
                 if !body.passes {
                     body.version.note_resident(offset..until, io);
                 }
@@ -171,7 +171,7 @@ impl Residency {
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
             let there = !known_cold
-                && body.version.is_in_page_cache(at..end, kind.may_block(), io) == Ok(true);
+                && body.version.is_in_page_cache(at..end, kind.may_block(), io) == Ok(Some(true));
             let mut window = Window { start: at, end, ticket: None, since: io.now() };
             if !there {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
@@ -257,15 +257,15 @@ pub fn begins_resident(
     }
     for until in [end, first] {
         match version.is_in_page_cache(offset..until, kind.may_block(), io) {
-            Ok(true) => {
+            Ok(Some(true)) => {
                 if !passes {
                     version.note_resident(offset..until, io);
                 }
                 return Some(true);
             }
-            Ok(false) => {}
-            // The engine meets it, too, and ends the body.
-            Err(_) => return None,
+            Ok(Some(false)) => {}
+            // An engine waits for what nobody tells of, and meets an error, which ends the body.
+            Ok(None) | Err(_) => return None,
         }
         if until == first {
             break;

@@ -66,11 +66,12 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     }
 }
 
-/// The same, without read-ahead: where cachestat does not tell, it says `false`.
+/// The same, without read-ahead.
 ///
 /// # Errors
 ///
-/// Those of [`read_ahead`].
+/// Those of [`read_ahead`], and [`Error::Kernel`] with EPERM where cachestat does not tell: the
+/// file is of another user, or the kernel is too old.
 ///
 /// ```
 /// use pitcrew::techniques::{Errno, Error, positional, residency};
@@ -78,7 +79,7 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
 /// # let file = tempfile::tempfile()?;
 /// positional::pwrite(&file, b"just written, so in memory", 0)?;
 /// let answer = residency::quiet(&file, 0, 26);
-/// assert!(matches!(answer, Ok(_) | Err(Error::Kernel(Errno::OPNOTSUPP))));
+/// assert!(matches!(answer, Ok(_) | Err(Error::Kernel(Errno::OPNOTSUPP | Errno::PERM))));
 /// # Ok(())
 /// # }
 /// ```
@@ -90,7 +91,8 @@ pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
     match misses(fd, offset, count) {
         // All pages are there, though some may be on their way.
         Some(false) => probe_each(fd, offset, count, STEP_BYTES),
-        _ => Ok(false),
+        Some(true) => Ok(false),
+        None => Err(Error::Kernel(Errno::PERM)),
     }
 }
 
@@ -128,12 +130,12 @@ fn misses(fd: impl AsFd, offset: u64, count: u64) -> Option<bool> {
     (done == 0).then(|| told[0] < pages(offset, count, page))
 }
 
-/// Whether every page of the part is in memory, read to its end, by a mapping of it. `false` also
-/// where the kernel would not say: the file is of another user who lets nobody else write to it.
+/// Whether every page of the part is in memory, read to its end, by a mapping of it.
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] with ENODEV where the file cannot be mapped, ENOMEM, EINVAL.
+/// [`Error::Kernel`] with EPERM where the kernel would not say: the file is of another user who
+/// lets nobody else write to it. ENODEV where it cannot be mapped, ENOMEM, EINVAL.
 ///
 /// ```
 /// use pitcrew::techniques::{positional, residency};
@@ -151,7 +153,7 @@ pub fn mapped(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
         return Ok(true);
     }
     if !may_be_asked(fd)? {
-        return Ok(false);
+        return Err(Error::Kernel(Errno::PERM));
     }
     let page = page_bytes();
     let start = offset / page * page;

@@ -15,7 +15,7 @@ use super::PATIENCE;
 use super::content::Digest;
 
 /// Bound of an answer's head, in bytes: none of ours comes near it.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// An answer, its body in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]

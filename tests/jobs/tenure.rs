@@ -146,6 +146,19 @@ fn what_the_page_cache_keeps_goes_into_it_the_second_time() {
     assert_eq!(counts.map(|why| chosen(&rig, why)), [all, all, 3 * all, 0]);
 }
 
+/// Nobody but its owner is told of a file's place in memory without reading it.
+#[test]
+fn a_file_of_another_user_is_not_taken_to_be_lost() {
+    let mut rig = rig();
+    rig.world.give_away();
+    for _ in 0..5 {
+        walk(&mut rig, Duration::from_secs(2));
+    }
+    let lost = rig.shard.cache.page_cache_lost.read();
+    assert_eq!((lost, chosen(&rig, Reason::Rare)), (0, 0));
+    assert_eq!(chosen(&rig, Reason::Resident), 3 * FILES as u64);
+}
+
 /// What was found in the page cache counts for a quarter of a second, and for no longer than until
 /// memory is short.
 #[test]

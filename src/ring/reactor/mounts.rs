@@ -51,6 +51,12 @@ impl Class {
     }
 }
 
+/// Whether its end shows that the disk answers. What the page cache has is read, and dropped, while
+/// a disk hangs.
+fn waits_for_disk(op: &Op) -> bool {
+    matches!(op, Op::Read { via: Via::Direct | Via::Disk, .. } | Op::Warm { .. })
+}
+
 #[derive(Debug, Default)]
 struct Mount {
     number: u64,
@@ -61,7 +67,7 @@ struct Mount {
     asked: bool,
     /// By class.
     in_flight: [u32; 4],
-    /// Looks at the page cache that may have begun a read since one last ended.
+    /// Looks at the page cache that may have begun a read since the disk last answered one.
     cold_looks: u32,
     /// Owners that found the share used up.
     waiting: VecDeque<Owner>,
@@ -150,8 +156,8 @@ impl Mounts {
             let left = &mut mount.in_flight[class as usize];
             *left -= 1;
             let left = *left;
-            if class.is_of_bytes() {
-                self.contents -= 1;
+            self.contents -= usize::from(class.is_of_bytes());
+            if waits_for_disk(op) {
                 mount.cold_looks = 0;
             }
             (left, mount)
@@ -384,6 +390,7 @@ mod tests {
         let closing = Rc::new(Closing::default());
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
+        let forget = Op::Forget { file: file.clone(), offset: 0, count: 1 };
         let warm = Op::Warm { file, offset: 0, count: 1 };
         let place = mounts.enlist(7);
         mounts.list[place].kind = MountKind::NonBlocking;
@@ -402,6 +409,10 @@ mod tests {
             assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
             assert_eq!(mounts.allows(Look::ReadAhead, 8), Look::ReadAhead);
             if !follows {
+                // What needs no disk ends while it hangs.
+                mounts.begins(&forget);
+                mounts.ends(&forget, &closing).for_each(drop);
+                assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet);
                 mounts.begins(&warm);
                 mounts.ends(&warm, &closing).for_each(drop);
                 assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead, "it answers");

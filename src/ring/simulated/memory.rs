@@ -57,7 +57,7 @@ impl State {
         let count = self.files.bytes(inode, offset, count as usize)?.len();
         let there = !self.is_cold(inode, offset, count);
         if self.files.of_others && look != Look::ReadAhead {
-            return Ok(false);
+            return Err(Errno::PERM);
         }
         if !there && self.files.of_others && self.files.mounts[mount].hangs {
             self.begin_read(mount);
