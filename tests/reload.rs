@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{
-    End, Launch, Listening, Manager, PATIENCE, Pattern, Scratch, Server, Stop, eventually, get,
+    End, Launch, Listening, Manager, PATIENCE, Pattern, Scratch, Server, Stop, Wire, eventually,
+    get,
 };
 use pitcrew::sys::Exchange;
 use pitcrew::sys::hand_over::Waiting;
@@ -559,6 +560,85 @@ fn a_successor_that_is_not_to_serve_is_told_and_ends() {
         assert_eq!(status.code(), Some(5), "{told}");
         assert!(told.contains("does not leave"), "{told}");
     });
+}
+
+/// A connection chooses an address and no process: what was accepted is answered to the end.
+#[test]
+fn a_successor_that_is_not_to_serve_finishes_what_it_has_begun() {
+    let site = Site::new("");
+    site.scratch.pattern("root/huge.bin", 9, 64 << 20);
+    let path = site.scratch.join("hand-over");
+    let (waiting, _place) = Waiting::open(&path).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (status, told) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let exchange = hand_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
+            // The other one accepts there, and nobody else does.
+            let mut slow = Wire::narrow(address);
+            slow.send(&get("/huge.bin", ""));
+            assert_eq!(slow.head().unwrap().status, 200);
+            let mut kept = TcpStream::connect(address).unwrap();
+            assert_eq!(ask_again(&mut kept).unwrap(), Some(true));
+            exchange.send(b"ending", &[]).unwrap();
+            // It has heard that, and lets go of the line.
+            assert_eq!(exchange.receive().unwrap().0, b"");
+            ask_again(&mut kept).unwrap();
+            slow.widen();
+            let body = slow.exact(64 << 20).unwrap();
+            assert!(body == Pattern::new(9).bytes(0, 64 << 20), "other bytes");
+            assert_eq!(slow.end(), End::Closed);
+        });
+        let options = ["--hand-over", path.to_str().unwrap(), "--listen", &address.to_string()];
+        site.launch(&[&options[..], &["--workers", "2"]].concat()).refused()
+    });
+    assert_eq!(status.code(), Some(5), "{told}");
+    assert!(told.contains("draining, as clients may have connected already"), "{told}");
+}
+
+/// The same beside a predecessor that serves on, which gets who comes meanwhile and after.
+#[test]
+fn a_successor_that_is_not_to_serve_fails_no_connection() {
+    let site = Site::new("workers = 2\n");
+    let (place, other) = (site.scratch.join("hand-over"), site.scratch.join("other"));
+    // Whoever accepts one at a time stands last among those who wait for the next: the other one
+    // gets nearly all of them.
+    let beyond = ["--connections-beyond", "wait"];
+    let waits = ["--hand-over", place.to_str().unwrap()];
+    let serving = site.launch(&[beyond, waits].concat()).start();
+    let address = serving.address();
+    let asked = eventually("it waits there", || Exchange::ask(&place, PATIENCE).unwrap());
+    asked.send(b"pitcrew hand-over 1", &[]).unwrap();
+    let mut listeners = Vec::new();
+    loop {
+        match asked.receive().unwrap() {
+            (word, _) if word == b"that is all" => break,
+            (_, sockets) => listeners.extend(sockets),
+        }
+    }
+    drop(asked);
+    let log = site.scratch.join("log");
+    let listen = address.to_string();
+    let options = ["--hand-over", other.to_str().unwrap(), "--listen", &listen];
+    let logged = ["--access-log", log.to_str().unwrap(), "--access-log-flush", "0"];
+    let launch = site.launch(&[options, logged].concat());
+    let (waiting, _place) = Waiting::open(&other).unwrap();
+    let (failed, load) = under_load(address, |asked| {
+        more(asked);
+        let (status, told) = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let all: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+                let exchange = hand_to_whoever_asks(&waiting, address, &all);
+                eventually("it has answered", || {
+                    (fs::read_to_string(&log).ok()?.lines().count() > 20).then_some(())
+                });
+                exchange.send(b"ending", &[]).unwrap();
+            });
+            launch.refused()
+        });
+        assert_eq!(status.code(), Some(5), "{told}");
+    });
+    assert_eq!(failed, Vec::<String>::new(), "{load:?}");
 }
 
 /// Also of connections that began where addresses were not limited.

@@ -59,32 +59,41 @@ pub(super) struct Generation {
     log: Option<LogThreads>,
 }
 
+/// Why a generation does not come up. The workers that it has are told to finish and come with the
+/// fault, since they may have accepted connections already.
+pub(super) type NotUp = (Fault, Option<Box<Generation>>);
+
 impl Generation {
     /// Opens the directories, starts the workers, and waits until all of them serve.
     pub(super) fn start(
         options: &Options,
         listeners: &Listeners,
         house: &House,
-    ) -> Result<Self, Fault> {
-        let directories = directories::open(options, &|_| ())?;
-        let begun = Self::begin(options, &directories, listeners, house);
-        let mut generation = begun.map_err(|(fault, _)| fault)?;
-        // A worker that cannot set up its ring says so before anything is announced.
-        while generation.ready < generation.workers {
-            let report = generation.reported.recv().ok();
-            generation.hear(report)?;
-        }
-        Ok(generation)
+    ) -> Result<Self, NotUp> {
+        let directories = directories::open(options, &|_| ()).map_err(|fault| (fault, None))?;
+        Self::begin(options, &directories, listeners, house)?.come_up()
     }
 
-    /// Starts the workers. Those of one that cannot have all of them are told to finish; they are
-    /// given back with the fault, since they may have accepted connections already.
+    /// Waits until all workers serve. Of one that cannot have all of them, the others finish.
+    fn come_up(mut self) -> Result<Self, NotUp> {
+        // A worker that cannot set up its ring says so before anything is announced.
+        while self.ready < self.workers {
+            let report = self.reported.recv().ok();
+            if let Err(fault) = self.hear(report) {
+                self.give_up();
+                return Err((fault, Some(Box::new(self))));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Starts the workers.
     pub(super) fn begin(
         options: &Options,
         directories: &[Opened],
         listeners: &Listeners,
         house: &House,
-    ) -> Result<Self, (Fault, Option<Box<Self>>)> {
+    ) -> Result<Self, NotUp> {
         let (mut generation, reports, starts) =
             Self::prepare(options, directories, listeners, house).map_err(|fault| (fault, None))?;
         for start in starts {
@@ -352,6 +361,23 @@ mod tests {
             generation.give_up();
             assert_eq!((generation.control.state(), generation.ended), (State::Retiring, 1));
         }
+    }
+
+    #[test]
+    fn who_came_up_beside_one_that_failed_finishes_what_it_has_accepted() {
+        let (generation, reports) = of(3);
+        reports.send(Report::Ready).unwrap();
+        reports.send(planted()).unwrap();
+        let Err((fault, Some(mut begun))) = generation.come_up() else { panic!("it came up") };
+        assert!(fault.to_string().contains("planted"), "{fault}");
+        assert_eq!(begun.control.state(), State::Retiring, "they are told");
+        // One is ready only now, and that another fails, too, is no news.
+        reports.send(Report::Ready).unwrap();
+        assert!(!begun.has_ended().unwrap(), "two are waited for");
+        reports.send(planted()).unwrap();
+        assert!(!begun.has_ended().unwrap(), "one is waited for");
+        reports.send(Report::Ended).unwrap();
+        assert!(begun.has_ended().unwrap());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::control::State;
 use super::elder::{Way, Word};
 use super::fault::Fault;
 use super::generation::{Generation, House};
-use super::listening::{self, note_descriptors};
+use super::listening::{self, Listeners, note_descriptors};
 use super::options::{Options, Sandbox};
 use super::predecessor::Predecessor;
 use super::reading::Reader;
@@ -92,30 +92,14 @@ pub fn run(
     let sandbox = standing::told(&standing);
     let Standing { confined, broker, exposed, .. } = standing;
     let house = House { shards, started: Instant::now(), broker, sandbox };
-    let serving = Generation::start(options, &listeners, &house)?;
-    listeners.announce(options, quiet);
-    let succeeds = predecessor.is_some();
-    let elder = predecessor.map(|one| one.replace(&manager)).transpose()?.flatten();
-    // Only now, confined: nothing that a predecessor names is removed by who could remove more, and
-    // one that goes on serving keeps its paths.
-    taken.take_paths();
-    taken.give_up(house.broker.as_deref());
-    let mut succession = Succession::new(listeners, elder, &manager);
-    match succession.open(options.hand_over.as_deref(), house.broker.as_deref()) {
-        Ok(()) => {}
-        // The other one has gone: somebody has to serve.
-        Err(fault) if succeeds => tracing::error!("{fault}; nobody can take the place of this one"),
-        Err(fault) => return Err(fault),
-    }
-    manager.ready();
     let reader = Reader::new(reload, confined, house.broker.clone(), exposed.is_some());
     let mut server = Server {
         signals,
         manager,
         own,
         house,
-        generations: vec![serving],
-        succession,
+        generations: Vec::new(),
+        succession: Succession::new(listeners),
         finishing: Vec::new(),
         ending: None,
         told_to_end: [false; 2],
@@ -124,7 +108,10 @@ pub fn run(
         succeeding: false,
         identity: (options.user.clone(), options.sandbox),
     };
-    server.serve()
+    match server.begin(options, quiet, predecessor, taken) {
+        Ok(()) => server.serve(),
+        Err(fault) => Err(server.finish_for(fault)),
+    }
 }
 
 /// The main thread's side of a running server.
@@ -162,10 +149,61 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// Starts the workers and takes the place of the predecessor, if there is one. Where that
+    /// fails, there may be workers that have accepted connections already.
+    fn begin(
+        &mut self,
+        options: &Options,
+        quiet: bool,
+        predecessor: Option<Predecessor>,
+        taken: Listeners,
+    ) -> Result<(), Fault> {
+        let started = Generation::start(options, &self.succession.listeners(), &self.house);
+        match started {
+            Ok(serving) => self.generations.push(serving),
+            Err((fault, begun)) => {
+                self.generations.extend(begun.map(|begun| *begun));
+                return Err(fault);
+            }
+        }
+        self.succession.listeners().announce(options, quiet);
+        let succeeds = predecessor.is_some();
+        let elder = predecessor.map(|one| one.replace(&self.manager)).transpose()?.flatten();
+        let broker = self.house.broker.as_deref();
+        // Only now, confined: nothing that a predecessor names is removed by who could remove more,
+        // and one that goes on serving keeps its paths.
+        taken.take_paths();
+        taken.give_up(broker);
+        self.succession.serve_for(elder, &self.manager);
+        match self.succession.open(options.hand_over.as_deref(), broker) {
+            Ok(()) => {}
+            // The other one has gone: somebody has to serve.
+            Err(fault) if succeeds => {
+                tracing::error!("{fault}; nobody can take the place of this one");
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.manager.ready();
+        Ok(())
+    }
+
+    /// Finishes what has begun although it is not going to serve: whoever was accepted chose an
+    /// address and not a process, and others may serve there. Hands the fault back.
+    fn finish_for(&mut self, fault: Fault) -> Fault {
+        if !self.generations.is_empty() {
+            tracing::warn!("{fault}; draining, as clients may have connected already");
+            self.finish(End::Drained, State::Retiring);
+            if let Err(also) = self.serve() {
+                tracing::error!("{also}");
+            }
+        }
+        fault
+    }
+
     fn serve(&mut self) -> Result<End, Fault> {
         loop {
             let soon = match self.ending {
-                Some(_) => !self.generations.is_empty(),
+                Some(_) => !self.generations.is_empty() || !self.finishing.is_empty(),
                 None => self.renews(),
             };
             let patience = if soon { DRAIN_LOOK } else { WORKERS_LOOK };

@@ -71,27 +71,28 @@ pub(super) struct Succession {
 }
 
 impl Succession {
-    /// Of a server that listens on these, and that nobody can take the place of. `manager` is told
-    /// which process serves.
-    pub(super) fn new(
-        listeners: Listeners,
-        elder: Option<Elder>,
-        manager: &ServiceManager,
-    ) -> Self {
-        // The first process of a container ends all others when it ends.
-        let stays = elder.is_none() && (!manager.is_there() || std::process::id() == 1);
+    /// Of a server that listens on these, and that nobody can take the place of.
+    pub(super) fn new(listeners: Listeners) -> Self {
         Self {
             listeners: Arc::new(Mutex::new(listeners)),
             successor: Arc::default(),
             place: Arc::default(),
-            elder: elder.map(Arc::new),
-            stays,
+            elder: None,
+            stays: false,
             younger: Arc::default(),
             failed: Arc::default(),
             ended: Arc::default(),
             passed_on: Arc::default(),
             coming: Arc::default(),
         }
+    }
+
+    /// Serves for the process that was started, if that is another one. `manager` is told which
+    /// process serves.
+    pub(super) fn serve_for(&mut self, elder: Option<Elder>, manager: &ServiceManager) {
+        // The first process of a container ends all others when it ends.
+        self.stays = elder.is_none() && (!manager.is_there() || std::process::id() == 1);
+        self.elder = elder.map(Arc::new);
     }
 
     /// Waits at the path, if there is one, on a thread of its own. A broker opens it for a process
@@ -329,7 +330,9 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn succession() -> Succession {
-        Succession::new(Listeners::default(), None, &ServiceManager::default())
+        let mut succession = Succession::new(Listeners::default());
+        succession.serve_for(None, &ServiceManager::default());
+        succession
     }
 
     /// A successor that was started, and has heard everything but the last word.
