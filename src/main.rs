@@ -363,7 +363,9 @@ fn serve(given: &Serve, taking: Option<Exchange>) -> Result<Exit, Exit> {
     match end {
         End::Drained => tracing::info!("ended; everything begun was finished or out of time"),
         End::Replaced => tracing::info!("ended; another process serves in this one's place"),
-        End::AtOnce(signal) => tracing::warn!(%signal, "ended at once; answers were cut"),
+        End::AtOnce(signal) => {
+            tracing::warn!(%signal, "ended at once; what was not finished is cut")
+        }
     }
     Ok(Exit::Done)
 }

@@ -234,9 +234,9 @@ impl Server {
             }
             self.clear_away()?;
             if self.generations.is_empty() {
-                // Every record is written, or its time is over.
-                self.finishing.drain(..).for_each(|thread| drop(thread.join()));
-                if self.succession.stays()? {
+                // Before the end every record is written, or its time is over. A second signal is
+                // heard meanwhile.
+                if !self.finishing.is_empty() || self.succession.stays()? {
                     continue;
                 }
                 return Ok(self.end(self.ending.unwrap_or(End::Drained)));

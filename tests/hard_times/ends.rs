@@ -1,8 +1,11 @@
 //! The first signal drains, the second ends.
 
+use std::fs::{self, OpenOptions};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
 use super::common::{ENGINES, End, Pattern, Scratch, Server, Wire, eventually, get};
@@ -65,6 +68,41 @@ fn a_second_signal_ends_at_once() {
         server.wait();
         drop(wire);
     }
+}
+
+/// Whoever reads the log takes nothing, so the last records wait for their time: a second signal is
+/// heard meanwhile.
+#[test]
+fn a_second_signal_is_heard_while_the_last_records_wait_for_their_reader() {
+    let scratch = tree();
+    let fifo = scratch.join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // Open for both, it can be opened before anybody else has, and is never read.
+    let held = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    fcntl_setpipe_size(&held, 4096).unwrap();
+    let log = ["--workers", "1", "--access-log", fifo.to_str().unwrap()];
+    let mut server = Server::start(&log, scratch.path());
+    let mut wire = server.connect();
+    // More than fits.
+    for _ in 0..200 {
+        wire.send(&get("/plain.txt", ""));
+        assert_eq!(wire.response().unwrap().status, 200);
+    }
+    drop(wire);
+    server.signal(Signal::TERM);
+    let threads = format!("/proc/{}/task", server.id());
+    eventually("the workers have ended, and their records are waited for", || {
+        let names = fs::read_dir(&threads).unwrap().filter_map(|one| {
+            // One that ends meanwhile has no name.
+            fs::read_to_string(one.ok()?.path().join("comm")).ok()
+        });
+        names.into_iter().any(|name| name.trim() == "log-end").then_some(())
+    });
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    let told = server.stderr();
+    assert!(told.contains("ended at once") && !told.contains("takes its records too slowly"));
+    drop(held);
 }
 
 /// RFC 9112 section 9.5: an idle connection may be closed at any time.
