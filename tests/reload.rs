@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +20,7 @@ use common::{
 };
 use pitcrew::sys::Exchange;
 use pitcrew::sys::hand_over::Waiting;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 const BYTES: u64 = 300_000;
 
@@ -240,6 +241,101 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
         wire.send(&get("/", ""));
         (wire.response().unwrap().body.len() as u64 == BYTES).then_some(())
     });
+}
+
+/// Wherever a reload finds no descriptor any more, a ring included, which the second worker lacks
+/// while the first one is ready: the earlier configuration serves on, and nothing is left behind.
+#[test]
+fn a_reload_that_runs_out_of_descriptors_changes_nothing() {
+    let site = Site::new("workers = 2\nindex = [\"small.txt\"]\n");
+    let server = site.launch(&[]).start();
+    let ask = |wire: &mut Wire| {
+        wire.send(&get("/", ""));
+        wire.response().unwrap().body
+    };
+    let mut kept = server.connect();
+    assert_eq!(ask(&mut kept), b"small\n");
+    // So many leave no worker out: what each opens for its first request is open.
+    (0..40).for_each(|_| assert_eq!(ask(&mut server.connect()), b"small\n"));
+    server.figure_until(&["connections", "open"], |open| open <= 2);
+    let descriptors = Descriptors::of(&server);
+    // Whether the file is kept open is not of interest.
+    let held = || descriptors.names().iter().filter(|name| !name.ends_with(".txt")).count();
+    let usual = held();
+    site.rewrite("workers = 2\nindex = [\"large.bin\"]\n");
+    let said = |what: &str| server.stderr().matches(what).count();
+    let (refused, taken) = ("the earlier one stays in force", "serving by the new configuration");
+    for free in 0.. {
+        let before = said(refused);
+        let limit = descriptors.leave(free);
+        server.signal(Signal::HUP);
+        eventually("it is refused or taken", || {
+            (said(refused) + said(taken) > before).then_some(())
+        });
+        drop(limit);
+        if said(taken) > 0 {
+            break;
+        }
+        assert_eq!(ask(&mut kept), b"small\n", "{free}: {}", server.stderr());
+        // Till then a worker that is not to serve may accept.
+        eventually(&format!("what was begun is given back: {:#?}", descriptors.names()), || {
+            (held() <= usual).then_some(())
+        });
+        assert_eq!(ask(&mut server.connect()), b"small\n", "{free}: {}", server.stderr());
+    }
+    assert!(said("a worker has no ring: Too many open files") > 0, "{}", server.stderr());
+    eventually("the new configuration is served", || {
+        (ask(&mut server.connect()).len() as u64 == BYTES).then_some(())
+    });
+}
+
+/// The descriptors of a server, and its limit of them.
+struct Descriptors(Pid);
+
+impl Descriptors {
+    fn of(server: &Server) -> Self {
+        Self(Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap())
+    }
+
+    /// Their numbers.
+    fn open(&self) -> BTreeSet<u64> {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.0.as_raw_nonzero())).unwrap();
+        listed.map(|one| one.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// What they lead to.
+    fn names(&self) -> Vec<String> {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.0.as_raw_nonzero())).unwrap();
+        // What is closed meanwhile leads nowhere.
+        let names = listed.filter_map(|one| fs::read_link(one.ok()?.path()).ok());
+        names.map(|name| name.display().to_string()).collect()
+    }
+
+    /// Leaves so many that may be opened, until the value is dropped.
+    fn leave(&self, free: usize) -> Limit {
+        let open = self.open();
+        let mut unused = (0..).filter(|number| !open.contains(number));
+        let usual = prlimit(Some(self.0), Resource::Nofile, limit_of(unused.nth(free))).unwrap();
+        Limit { process: self.0, usual }
+    }
+}
+
+/// A limit that is raised again when this is dropped.
+struct Limit {
+    process: Pid,
+    usual: Rlimit,
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        // One that has ended has none.
+        let _ = prlimit(Some(self.process), Resource::Nofile, self.usual);
+    }
+}
+
+/// The soft limit alone, which may be raised again.
+fn limit_of(current: Option<u64>) -> Rlimit {
+    Rlimit { current, maximum: getrlimit(Resource::Nofile).maximum }
 }
 
 #[test]
