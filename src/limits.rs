@@ -271,7 +271,8 @@ const _: () = assert!(ANSWER_HEAD_BYTES_MAX <= ANSWER_BUFFER_BYTES);
 /// Names in the cache of open files of one worker: as many can be found out at once.
 pub const OPEN_FILES_MIN: usize = 64;
 
-/// How long a listener that found no free descriptor waits before it tries again by itself.
+/// How long a listener that found no free descriptor waits before it tries again by itself, and the
+/// socket at which a successor asks.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
 /// Connections beyond the limit that are told so at once; those beyond are closed without a word.

@@ -338,6 +338,35 @@ fn limit_of(current: Option<u64>) -> Rlimit {
     Rlimit { current, maximum: getrlimit(Resource::Nofile).maximum }
 }
 
+/// accept(2) takes its descriptor before it waits, so one that has none fails at once.
+#[test]
+fn a_server_without_descriptors_hears_its_successor_once_there_are_some() {
+    let site = Site::new("");
+    let place = site.scratch.join("hand-over");
+    let server = site.launch(&["--hand-over", place.to_str().unwrap()]).start();
+    let hello = |exchange: &Exchange| exchange.send(b"pitcrew hand-over 1", &[]).unwrap();
+    let ask = || Exchange::ask(&place, PATIENCE).unwrap();
+    let first = eventually("it waits there", ask);
+    hello(&first);
+    while first.receive().unwrap().0 != b"that is all" {}
+    drop(first);
+    let gone = || server.stderr().contains("did not come to serve").then_some(());
+    eventually("it hears the next one", gone);
+    let limit = Descriptors::of(&server).leave(0);
+    // Who leaves again has used what the thread had taken for the next one, if it had already.
+    drop(ask().expect("it listens there"));
+    let said = || server.stderr().matches("who asks for the listeners cannot be heard").count();
+    eventually("it is said", || (said() > 0).then_some(()));
+    let second = ask().expect("it listens there");
+    hello(&second);
+    // A thread that tries without a rest has said it often before this is answered.
+    server.signal(Signal::USR1);
+    eventually("signals are obeyed", || server.stderr().contains("no access log").then_some(()));
+    drop(limit);
+    while second.receive().unwrap().0 != b"that is all" {}
+    assert_eq!(said(), 1, "{}", server.stderr());
+}
+
 #[test]
 fn an_answer_begun_before_a_reload_is_finished_after_it() {
     let site = Site::new("");

@@ -13,12 +13,13 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use super::elder::{Elder, Last, Word, Younger};
 use super::fault::Fault;
 use super::listening::Listeners;
 use crate::broker::Broker;
-use crate::limits::HAND_OVER_PATIENCE;
+use crate::limits::{ACCEPT_RETRY, HAND_OVER_PATIENCE};
 use crate::sys::exchange::{DESCRIPTORS_MAX, Exchange};
 use crate::sys::hand_over::{Place, Waiting};
 use crate::sys::notify::ServiceManager;
@@ -278,12 +279,28 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Hears one successor after the other, until one has taken over.
 fn wait(waiting: &Waiting, succession: &Succession) {
     loop {
-        let asked = waiting.accept(HAND_OVER_PATIENCE).map_err(Some);
-        match asked.and_then(|exchange| succession.hand_over(exchange, None)) {
+        let exchange = next(|| waiting.accept(HAND_OVER_PATIENCE), std::thread::sleep);
+        match succession.hand_over(exchange, None) {
             Ok((process, exchange)) => return succession.leave_to(process, exchange, false),
             Err(None) => tracing::warn!("who asked for the listeners did not come to serve"),
             Err(Some(error)) => tracing::warn!(%error, "the listeners could not be handed over"),
         }
+    }
+}
+
+/// Who asks next. What keeps it from being heard is said once and tried by the clock: accept(2)
+/// takes a descriptor before it waits, and fails at once while there is none.
+fn next<T>(accept: impl Fn() -> std::io::Result<T>, rest: impl Fn(Duration)) -> T {
+    let mut said = false;
+    loop {
+        match accept() {
+            Ok(asked) => return asked,
+            Err(error) if !std::mem::replace(&mut said, true) => {
+                tracing::warn!(%error, "who asks for the listeners cannot be heard; trying again");
+            }
+            Err(_) => {}
+        }
+        rest(ACCEPT_RETRY);
     }
 }
 
@@ -323,7 +340,7 @@ fn pass_on(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
+    use std::cell::Cell;
 
     use super::*;
 
@@ -375,6 +392,21 @@ mod tests {
         assert_eq!(serves(&line, 7), STAYING);
         assert_eq!(succession.was_taken(), Some(7));
         assert!(succession.stays().unwrap() && !succession.has_failed());
+    }
+
+    #[test]
+    fn who_cannot_be_heard_is_tried_by_the_clock() {
+        let (tries, rests) = (Cell::new(0), Cell::new(0));
+        let accept = || {
+            tries.set(tries.get() + 1);
+            let none_left = || rustix::io::Errno::MFILE.into();
+            (tries.get() > 4).then_some("somebody").ok_or_else(none_left)
+        };
+        let asked = next(accept, |span| {
+            assert_eq!(span, ACCEPT_RETRY);
+            rests.set(rests.get() + 1);
+        });
+        assert_eq!((asked, tries.get(), rests.get()), ("somebody", 5, 4));
     }
 
     #[test]
