@@ -2,8 +2,10 @@
 //!
 //! Everything that can be refused is tried before the first thread starts: the root, the
 //! addresses, the ring. Then each worker builds what is its own on its own thread, and the main
-//! thread waits for signals, for a successor, and for workers that end. From then on nothing that
-//! it does may wait without a bound: it alone hears signals.
+//! thread waits for signals, for a successor, and for workers that end. It alone hears signals, so
+//! from then on it waits for nothing without a bound, but for one thing: the paths of unix sockets,
+//! which it removes itself and, where no broker does, binds itself. That takes as long as the file
+//! system that they lie in, which is in memory on most machines (/run).
 
 mod renewing;
 
