@@ -59,6 +59,8 @@ struct Listener {
     held: bool,
     /// Meanwhile it is told when somebody waits in its queue.
     watched: bool,
+    /// It takes in what is queued, and then it closes.
+    closing: bool,
     /// It has begun to take in what is queued, and nothing that comes later.
     last: bool,
 }
@@ -141,6 +143,7 @@ impl<K: Kernel> Worker<K> {
                 starved: false,
                 held: false,
                 watched: false,
+                closing: false,
                 last: false,
             })
             .collect();
@@ -216,11 +219,7 @@ impl<K: Kernel> Worker<K> {
         // What went home with the wakes of owners that are gone may be what somebody waits for.
         self.serve_caches();
         self.relieve();
-        let drained = self.drain_until.is_some() && self.open == 0 && self.site_is_closed();
-        if drained {
-            // Till now the figures could be read.
-            self.give_up();
-        }
+        let drained = self.has_drained();
         Ok(self.serve_log(drained) && drained)
     }
 

@@ -43,15 +43,13 @@ impl<K: Kernel> Worker<K> {
             }
             _ => {}
         }
-        let of_site = self.listeners[index].door == Door::Site;
-        let draining = self.drain_until.is_some() && (of_site || self.has_successors());
         let listener = &mut self.listeners[index];
         listener.starved = false;
         let was_held = std::mem::take(&mut listener.held);
         if listener.accepting {
             return;
         }
-        if draining {
+        if listener.closing {
             return self.accept_the_rest(index, found_nobody);
         }
         let once = self.beyond == Beyond::Wait && listener.door == Door::Site;
