@@ -63,6 +63,8 @@ struct Listener {
     closing: bool,
     /// It has begun to take in what is queued, and nothing that comes later.
     last: bool,
+    /// Meanwhile it was found to be shut down.
+    shut: bool,
 }
 
 /// See the module.
@@ -145,6 +147,7 @@ impl<K: Kernel> Worker<K> {
                 watched: false,
                 closing: false,
                 last: false,
+                shut: false,
             })
             .collect();
         let pressure =

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pitcrew::connection::Farewell;
 use pitcrew::limits::ACCEPT_RETRY;
 use pitcrew::ring::Technique;
 use pitcrew::ring::simulated::{Client, End, Fault, World};
@@ -250,4 +251,47 @@ fn telemetry_is_told_until_the_site_has_drained() {
         ended = rig.worker.turn().unwrap();
     }
     assert!(taken > BYTES, "what had begun was cut: {taken}");
+}
+
+/// A listener that stays shut down has no queue to take in.
+#[test]
+fn a_listener_that_somebody_has_shut_down_holds_up_no_drain() {
+    let mut rig = Rig::with_mounts(World::new(3), Vec::new());
+    rig.world.script_every(Technique::Accept, 1, Fault::Fail(Errno::INVAL));
+    for _ in 0..10 {
+        rig.turn();
+    }
+    let tries = || rig.shard.ring.technique(Technique::Accept).operations.read();
+    let before = tries();
+    let begun = rig.world.now();
+    drain(&rig);
+    while !rig.worker.turn().unwrap() {}
+    assert!(rig.world.now().since(begun) < Duration::from_millis(900), "its time is a second");
+    assert_eq!(tries() - before, 2, "it is tried once more by the clock");
+}
+
+/// Who comes as a full worker drains is told to come again: that a kept connection had nothing to
+/// do is no reason to reset what it may be asking.
+#[test]
+fn who_is_kept_in_a_drain_gives_its_place_to_nobody() {
+    let mut rig = Rig::with_crowd(World::new(3), Vec::new(), 1);
+    // The accept behind the first connection hears of nobody, until it is cancelled.
+    rig.world.script(Technique::Accept, 0, Fault::Ends);
+    rig.world.script(Technique::Accept, 1, Fault::Late(Duration::from_secs(60)));
+    let kept = rig.ask("/none");
+    rig.first_of(&kept);
+    let late = rig.ask("/none");
+    for _ in 0..10 {
+        rig.turn();
+    }
+    assert_eq!((rig.shard.connections.accepted.read(), rig.world.befallen()), (1, 2));
+    drain(&rig);
+    let told = rig.first_of(&late);
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told:?}");
+    kept.write(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n");
+    let told = rig.first_of(&kept);
+    assert!(told.starts_with("HTTP/1.1 404 "), "{told:?}");
+    while !rig.worker.turn().unwrap() {}
+    assert_eq!((kept.end(), late.end()), (End::Closed, End::Closed));
+    assert_eq!(rig.shard.connections.farewells(Farewell::Crowded).read(), 0);
 }

@@ -145,7 +145,7 @@ impl Rig {
         };
         let options = Options {
             operations_max: 8 * crowd,
-            owners_max: 2 * crowd,
+            owners_max: 2 * crowd + 16,
             pools: [
                 (4096, (crowd / 2).max(256)),
                 (24 << 10, 16),
