@@ -21,7 +21,7 @@ mod skip;
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use source::{Kind, Source, Token, exempt_test_files, is_root, read_tree};
@@ -685,18 +685,26 @@ fn an_idle_operation_and_a_wrong_permission_are_seen() {
 
 // --- bad times ---------------------------------------------------------------------------------
 
-/// The rows of the table of faults whose last cell names no file with such a test in it.
+/// The rows of the table of faults whose last cell is not made of pairs of a file and a test in it.
 fn unproven(table: &str) -> Vec<String> {
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
-    let is_proven = |row: &str| {
-        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-        let mut words = cell.split('`').filter(|word| !word.trim().is_empty());
-        let (Some(file), Some(test)) = (words.next(), words.next()) else { return false };
+    let has_test = |file: &str, test: &str| {
         let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
         let lines: Vec<_> = text.lines().map(str::trim).collect();
         lines
             .windows(2)
             .any(|two| two[0] == "#[test]" && two[1].starts_with(&format!("fn {test}(")))
+    };
+    let is_proven = |row: &str| {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let (between, words): (Vec<_>, Vec<_>) =
+            cell.split('`').enumerate().partition(|(at, _)| at % 2 == 0);
+        let is_list = between.iter().all(|(_, text)| matches!(text.trim(), "" | ","));
+        let all = words.chunks(2).all(|pair| match pair {
+            [(_, file), (_, test)] => has_test(file, test),
+            _ => false,
+        });
+        is_list && !words.is_empty() && all
     };
     rows.filter(|row| !is_proven(row)).map(str::to_owned).collect()
 }
@@ -711,29 +719,43 @@ fn every_fault_of_the_table_has_its_test() {
 #[test]
 fn a_row_without_its_test_is_seen() {
     let head = "| fault | made | must | test |\n| --- | --- | --- | --- |\n";
-    for cell in ["`tests/tidy.rs` `no_such_test`", "`tests/none.rs` `root`", "`tests/tidy.rs`", ""]
-    {
+    let right = "`tests/tidy.rs` `every_fault_of_the_table_has_its_test`";
+    let wrong = ["`tests/tidy.rs` `no_such_test`", "`tests/none.rs` `root`", "`tests/tidy.rs`", ""];
+    let beside_right = wrong.iter().take(3).map(|wrong| format!("{right}, {wrong}"));
+    let in_words = format!("{right} and more");
+    for cell in wrong.iter().map(ToString::to_string).chain(beside_right).chain([in_words]) {
         assert_eq!(unproven(&format!("{head}| a | b | c | {cell} |\n")).len(), 1, "{cell}");
     }
-    let right = "`tests/tidy.rs` `every_fault_of_the_table_has_its_test`";
-    assert!(unproven(&format!("{head}| a | b | c | {right} |\n")).is_empty());
+    for cell in [right.to_owned(), format!("{right}, {right}")] {
+        assert!(unproven(&format!("{head}| a | b | c | {cell} |\n")).is_empty(), "{cell}");
+    }
 }
 
-/// Bugs that find no place any more, or not one alone, or that no test is to catch.
+/// Bugs that find no place any more, or not one alone, or that no test is to catch. They are
+/// planted one after the other, as `tests/mutations/run` does it: a later one finds what those
+/// before it have left.
 fn misplaced(table: &str) -> Vec<String> {
     let table: toml::Table = table.parse().expect("it is TOML");
     let mutants = table["mutants"].as_array().expect("a list of bugs");
-    let is_wrong = |mutant: &&toml::Value| {
+    let mut planted: HashMap<String, String> = HashMap::new();
+    let is_wrong = |(number, mutant): &(usize, &toml::Value)| {
         let text = |key: &str| mutant[key].as_str().expect("each key is text");
-        let file = std::fs::read_to_string(root().join(text("file"))).unwrap_or_default();
+        let read = |path: &String| std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        let file = planted.entry(text("file").to_owned()).or_insert_with_key(read);
+        let (from, to) = (text("from"), text("to"));
+        let has_place = file.matches(from).count() == 1;
+        if has_place {
+            *file = file.replace(from, &to.replace("MUTANT", &format!("crate::mutant({number})")));
+        }
         let test = mutant["test"].as_array().expect("the words of a command");
         let program = test[0].as_str().expect("each is text");
         let places = [format!("tests/{program}.rs"), format!("tests/{program}/main.rs")];
-        file.matches(text("from")).count() != 1
-            || !text("to").contains("MUTANT")
+        !has_place
+            || !to.contains("MUTANT")
             || program != "lib" && !places.iter().any(|place| root().join(place).is_file())
     };
-    mutants.iter().filter(is_wrong).map(|mutant| mutant["bug"].to_string()).collect()
+    let wrong = mutants.iter().enumerate().filter(is_wrong);
+    wrong.map(|(_, mutant)| mutant["bug"].to_string()).collect()
 }
 
 #[test]
@@ -744,15 +766,23 @@ fn every_planted_bug_has_its_place() {
 
 #[test]
 fn a_planted_bug_without_its_place_is_seen() {
-    let row = |file: &str, from: &str, to: &str, test: &str| {
+    let text = |file: &str, from: &str, to: &str, test: &str| {
         let values =
             format!("file = '{file}'\nfrom = '{from}'\nto = '{to}'\ntest = ['{test}', '']");
-        misplaced(&format!("[[mutants]]\nbug = 'a'\n{values}\n")).len()
+        format!("[[mutants]]\nbug = '{to}'\n{values}\n")
     };
+    let row =
+        |file: &str, from: &str, to: &str, test: &str| misplaced(&text(file, from, to, test)).len();
     let (file, from, to) = ("Cargo.toml", "default-run", "MUTANT");
     assert_eq!(row(file, from, to, "tidy"), 0);
     assert_eq!(row("tests/none.rs", from, to, "tidy"), 1);
     assert_eq!(row(file, "version", to, "tidy"), 1);
     assert_eq!(row(file, from, "a bug", "tidy"), 1);
     assert_eq!(row(file, from, to, "none"), 1);
+    let both = |from_later: &str| {
+        let first = text(file, from, "MUTANT", "tidy");
+        misplaced(&(first + &text(file, from_later, "MUTANT, later", "tidy")))
+    };
+    assert_eq!(both(from), ["\"MUTANT, later\""], "the first has taken its place");
+    assert!(both("rust-version = \"").is_empty());
 }

@@ -59,8 +59,12 @@ struct Listener {
     held: bool,
     /// Meanwhile it is told when somebody waits in its queue.
     watched: bool,
+    /// It takes in what is queued, and then it closes.
+    closing: bool,
     /// It has begun to take in what is queued, and nothing that comes later.
     last: bool,
+    /// Meanwhile it was found to be shut down.
+    shut: bool,
 }
 
 /// See the module.
@@ -141,7 +145,9 @@ impl<K: Kernel> Worker<K> {
                 starved: false,
                 held: false,
                 watched: false,
+                closing: false,
                 last: false,
+                shut: false,
             })
             .collect();
         let pressure =
@@ -216,11 +222,7 @@ impl<K: Kernel> Worker<K> {
         // What went home with the wakes of owners that are gone may be what somebody waits for.
         self.serve_caches();
         self.relieve();
-        let drained = self.drain_until.is_some() && self.open == 0 && self.site_is_closed();
-        if drained {
-            // Till now the figures could be read.
-            self.give_up();
-        }
+        let drained = self.has_drained();
         Ok(self.serve_log(drained) && drained)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 
-use super::common::{ENGINES, End, Pattern, Scratch, Server, Wire, eventually, get};
+use super::common::{ENGINES, End, Pattern, Scratch, Server, Wire, eventually, figure, get};
 
 const BIG: u64 = 24 << 20;
 
@@ -158,6 +158,50 @@ fn signals_in_numbers_change_no_byte() {
         drop(wire);
         server.signal(Signal::TERM);
         assert_eq!(server.wait().code(), Some(0), "{engine}: {}", server.stderr());
+    }
+}
+
+/// Seen from a server that stands still for a while the clock leaps. What is due by then ends,
+/// once, and nobody else does.
+#[test]
+fn a_clock_that_leaps_ends_what_is_due_once_and_nobody_else() {
+    const TIMES: [&str; 4] = ["--head-timeout", "1s", "--idle-timeout", "1s"];
+    const LEAP: Duration = Duration::from_millis(1500);
+    let scratch = tree();
+    let stopped = ENGINES.map(|engine| {
+        let arguments = [&["--engine", engine, "--workers", "1"][..], &TIMES].concat();
+        let server = Server::start(&arguments, scratch.path());
+        let download = stalled(&server);
+        let mut half = server.connect();
+        half.send(b"GET /plain.txt HTTP/1.1\r\nHo");
+        // Its answer shows that the worker has been with those before it.
+        let mut idle = server.connect();
+        idle.serves().unwrap();
+        server.signal(Signal::STOP);
+        let mut queued = server.connect();
+        queued.send(&get("/plain.txt", "Connection: close\r\n"));
+        (engine, server, download, [half, idle, queued])
+    });
+    std::thread::sleep(LEAP);
+    stopped.iter().for_each(|(_, server, ..)| server.signal(Signal::CONT));
+    for (engine, server, mut download, [mut half, mut idle, mut queued]) in stopped {
+        assert_eq!(half.response().unwrap().status, 408, "{engine}");
+        assert_eq!((half.end(), idle.end()), (End::Closed, End::Closed), "{engine}");
+        drop(half);
+        let mut newcomer = server.connect();
+        newcomer.send(&get("/plain.txt", "Connection: close\r\n"));
+        for wire in [&mut queued, &mut newcomer] {
+            assert_eq!(wire.response().unwrap().body, b"still here\n", "{engine}");
+        }
+        download.widen();
+        let body = download.exact(BIG as usize).unwrap();
+        assert!(body == Pattern::new(41).bytes(0, BIG as usize), "{engine}: wrong bytes");
+        drop(download);
+        server.figure_until(&["farewells", "head_timeout"], |count| count >= 1);
+        let told = server.telemetry();
+        let ended = ["head_timeout", "idle", "head_slow", "send_timeout", "send_slow"]
+            .map(|farewell| figure(&told, &["farewells", farewell]));
+        assert_eq!(ended, [1, 1, 0, 0, 0], "{engine}: {:#}", told["farewells"]);
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Rig {
     pub(crate) world: World,
     pub(crate) worker: Worker<Simulated>,
     pub(crate) listener: ListenerId,
+    /// The one for telemetry, if there is one.
+    pub(crate) for_telemetry: Option<ListenerId>,
     pub(crate) control: Arc<Control>,
     pub(crate) bell: u32,
     /// Tells that memory is short.
@@ -50,6 +52,8 @@ struct Plan {
     blocks: (usize, usize),
     /// Bytes of files of which nothing is to stay in the page cache.
     drop_from: Option<u64>,
+    /// Whether there is a listener for telemetry, too.
+    telemetry: bool,
 }
 
 impl Plan {
@@ -66,6 +70,7 @@ impl Plan {
             log,
             blocks,
             drop_from: None,
+            telemetry: false,
         }
     }
 }
@@ -124,10 +129,15 @@ impl Rig {
         Self::build(world, Plan { hashes: false, mounts, crowd, ..Plan::new() })
     }
 
+    /// The same with a listener for telemetry beside the other one. Nothing is told there, so that
+    /// every answer is 404.
+    pub(crate) fn with_telemetry(world: World) -> Self {
+        Self::build(world, Plan { hashes: false, telemetry: true, ..Plan::new() })
+    }
+
     fn build(world: World, plan: Plan) -> Self {
-        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log, blocks, drop_from } =
-            plan;
-        let (blocks_max, reads_max) = blocks;
+        let Plan { engine, watched, hot_bytes, hashes, mounts, crowd, log, .. } = plan;
+        let Plan { blocks: (blocks_max, reads_max), drop_from, telemetry, .. } = plan;
         let direct_from = match engine {
             Kind::Direct => Some(1),
             Kind::Auto => Some(48 << 10),
@@ -135,7 +145,7 @@ impl Rig {
         };
         let options = Options {
             operations_max: 8 * crowd,
-            owners_max: 2 * crowd,
+            owners_max: 2 * crowd + 16,
             pools: [
                 (4096, (crowd / 2).max(256)),
                 (24 << 10, 16),
@@ -161,6 +171,7 @@ impl Rig {
             })
             .unzip();
         let (raw, listener) = world.listen();
+        let (telemetry_raw, for_telemetry) = telemetry.then(|| world.listen()).unzip();
         let (bell, pressure) = (world.counter(), world.counter());
         let control = Arc::new(Control::default());
         let parts = Parts {
@@ -171,7 +182,10 @@ impl Rig {
             }],
             watcher: watched.then(|| File::from(reactor.take_in(world.watcher()))),
             listeners: vec![Socket::from(reactor.take_in(raw))],
-            telemetry_listeners: Vec::new(),
+            telemetry_listeners: {
+                let raw = telemetry_raw.into_iter();
+                raw.map(|raw| Socket::from(reactor.take_in(raw))).collect()
+            },
             pressure: Some(Socket::from(reactor.take_in(pressure))),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
@@ -212,7 +226,17 @@ impl Rig {
             reactor,
         };
         let worker = Worker::new(parts);
-        Self { worker, world, listener, control, bell, pressure, shard, log: log_end }
+        Self {
+            worker,
+            world,
+            listener,
+            for_telemetry,
+            control,
+            bell,
+            pressure,
+            shard,
+            log: log_end,
+        }
     }
 
     pub(crate) fn ask(&self, path: &str) -> Client {

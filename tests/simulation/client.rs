@@ -6,7 +6,7 @@ use pitcrew::base::Instant;
 use pitcrew::ring::simulated::{Client, End, ListenerId, Random, World};
 
 use super::answers::{Reading, Tolerance};
-use super::requests::{Content, Request, request};
+use super::requests::{Content, Request, for_figures, request};
 
 /// Bytes that need not be printed.
 #[derive(Default)]
@@ -42,6 +42,7 @@ enum Leaving {
 #[derive(Debug)]
 pub(crate) struct Visitor {
     plan: Plan,
+    listener: ListenerId,
     connection: Option<Client>,
     /// Requests of which all bytes were written.
     asked: usize,
@@ -73,8 +74,16 @@ struct Plan {
 }
 
 impl Visitor {
-    pub(crate) fn new(random: &mut Random, now: Instant, behaves: bool) -> Self {
-        let mut requests: Vec<_> = (0..1 + random.below(4)).map(|_| request(random)).collect();
+    /// One that comes to the site, or to the listener for telemetry if there is one.
+    pub(crate) fn new(
+        random: &mut Random,
+        now: Instant,
+        behaves: bool,
+        (site, for_telemetry): (ListenerId, Option<ListenerId>),
+    ) -> Self {
+        let for_telemetry = for_telemetry.filter(|_| random.chance(300));
+        let ask = if for_telemetry.is_some() { for_figures } else { request };
+        let mut requests: Vec<_> = (0..1 + random.below(4)).map(|_| ask(random)).collect();
         // Whatever follows an answer that ends the connection is not answered.
         if let Some(last) = requests.iter().position(|request| request.last) {
             requests.truncate(last + 1);
@@ -105,6 +114,7 @@ impl Visitor {
         let begins = soon(random, 50);
         Self {
             plan,
+            listener: for_telemetry.unwrap_or(site),
             connection: None,
             asked: 0,
             written: 0,
@@ -123,6 +133,11 @@ impl Visitor {
         if self.connection.is_none() {
             self.next_act = self.next_act.min(now);
         }
+    }
+
+    /// Whether it comes to this listener.
+    pub(crate) fn comes_to(&self, listener: ListenerId) -> bool {
+        self.listener == listener
     }
 
     /// Whether it has connected.
@@ -151,13 +166,7 @@ impl Visitor {
     }
 
     /// Does what it does now.
-    pub(crate) fn act(
-        &mut self,
-        world: &World,
-        listener: ListenerId,
-        site: &[Content],
-        tolerance: Tolerance,
-    ) {
+    pub(crate) fn act(&mut self, world: &World, site: &[Content], tolerance: Tolerance) {
         let now = world.now();
         if self.done || now < self.next_act {
             return;
@@ -169,7 +178,7 @@ impl Visitor {
         }
         let client = self
             .connection
-            .get_or_insert_with(|| world.connect(listener, inbound, outbound))
+            .get_or_insert_with(|| world.connect(self.listener, inbound, outbound))
             .clone();
         self.next_act = now + self.plan.pause;
         if now >= self.plan.leaves_at {

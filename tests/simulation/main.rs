@@ -26,6 +26,7 @@ mod requests;
 mod schedule;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Schedules of a usual run.
 const SCHEDULES: u64 = 10_000;
@@ -65,6 +66,7 @@ fn every_schedule_keeps_what_is_promised() {
             }
         }
     };
+    let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get());
     let total = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -76,6 +78,7 @@ fn every_schedule_keeps_what_is_promised() {
     });
     assert_eq!(failed.into_inner(), 0, "schedules have failed, see above");
     println!("{total:#?}");
+    println!("{} schedules took {:.1?}, {threads} at a time", total.schedules, begun.elapsed());
     if end - first >= SCHEDULES {
         total.assert_wide();
     }

@@ -166,6 +166,18 @@ pub(crate) fn request(random: &mut Random) -> Request {
     }
 }
 
+/// Any request to a listener for telemetry, where nothing of the site is.
+pub(crate) fn for_figures(random: &mut Random) -> Request {
+    match random.below(4) {
+        0 => plain("GET /a.txt HTTP/1.1\r\nHost: s\r\n\r\n".into(), &[404]),
+        1 => Request {
+            last: true,
+            ..plain("GET /made HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n".into(), &[200])
+        },
+        _ => plain("GET /made HTTP/1.1\r\nHost: s\r\n\r\n".into(), &[200]),
+    }
+}
+
 fn plain(text: String, status: &'static [u16]) -> Request {
     Request { bytes: text.into_bytes(), expect: Expect::Status(status), head: false, last: false }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Summary {
     mirrored: u64,
     log_waits: u64,
     dropped: u64,
+    retired: u64,
+    asked_figures: u64,
     log: Tally,
 }
 
@@ -91,6 +93,8 @@ impl Summary {
         self.mirrored += other.mirrored;
         self.log_waits += other.log_waits;
         self.dropped += other.dropped;
+        self.retired += other.retired;
+        self.asked_figures += other.asked_figures;
         self.log.steps += other.log.steps;
         self.log.troubles += other.log.troubles;
         self.log.written += other.log.written;
@@ -120,6 +124,8 @@ impl Summary {
             self.mirrored,
             self.log_waits,
             self.dropped,
+            self.retired,
+            self.asked_figures,
             self.log.steps,
             self.log.troubles,
             self.log.written,
@@ -154,11 +160,14 @@ struct Schedule {
     control: Arc<Control>,
     bell: u32,
     pressure: u32,
-    listener: ListenerId,
+    /// The one for telemetry, if there is one.
+    for_telemetry: Option<ListenerId>,
     visitors: Vec<Visitor>,
     records: Records,
     turns: u64,
     replaced: u64,
+    /// Whether others serve in its place at the end.
+    retired: bool,
     /// Connections that nobody had accepted when the drain began, where that is checked strictly.
     queued: u64,
 }
@@ -228,6 +237,9 @@ impl Schedule {
         };
         let (raw, listener) = world.listen();
         let listeners = vec![Socket::from(reactor.take_in(raw))];
+        let (raw, for_telemetry) = random.chance(300).then(|| world.listen()).unzip();
+        let mut take_in = |raw| Socket::from(reactor.take_in(raw));
+        let telemetry_listeners = raw.map(&mut take_in).into_iter().collect();
         let bell = world.counter();
         let watched = random.chance(700);
         let watcher = watched.then(|| File::from(reactor.take_in(world.watcher())));
@@ -250,7 +262,7 @@ impl Schedule {
             directories: vec![Directory { file: root, follow: None, mounts }],
             watcher,
             listeners,
-            telemetry_listeners: Vec::new(),
+            telemetry_listeners,
             pressure: Some(Socket::from(reactor.take_in(pressure))),
             bell: Socket::from(reactor.take_in(bell)),
             control: Arc::clone(&control),
@@ -308,7 +320,9 @@ impl Schedule {
         world.set_bounds(descriptors, queue, *random.pick(&[4096, 65_536, 1 << 20]));
         world.set_faults(faults);
         let now = world.now();
-        let visitors = (0..visitors).map(|_| Visitor::new(&mut random, now, gentle)).collect();
+        let come_to = (listener, for_telemetry);
+        let visitors =
+            (0..visitors).map(|_| Visitor::new(&mut random, now, gentle, come_to)).collect();
         Self {
             random,
             world,
@@ -319,11 +333,12 @@ impl Schedule {
             control,
             bell,
             pressure,
-            listener,
+            for_telemetry,
             visitors,
             records,
             turns: 0,
             replaced: 0,
+            retired: false,
             queued: 0,
         }
     }
@@ -362,7 +377,7 @@ impl Schedule {
         }
         let tolerance = self.tolerance();
         for visitor in &mut self.visitors {
-            visitor.act(&self.world, self.listener, &self.site, tolerance);
+            visitor.act(&self.world, &self.site, tolerance);
         }
     }
 
@@ -383,7 +398,8 @@ impl Schedule {
 
     /// Tells the worker to end, and lets it.
     fn drain(&mut self) {
-        self.control.set(State::Draining);
+        self.retired = self.random.chance(300);
+        self.control.set(if self.retired { State::Retiring } else { State::Draining });
         self.world.add(self.bell, 1);
         let begun = self.world.now();
         while !self.turn() {
@@ -410,7 +426,7 @@ impl Schedule {
         }
         assert_eq!(self.worker.open(), 0, "every connection has ended");
         self.come_home();
-        let Self { worker, world, shard, gentle, records, site, .. } = self;
+        let Self { worker, world, shard, gentle, records, site, retired, .. } = self;
         drop(worker);
         records.finish(&world);
         let log = records.check(&world, &shard, &site);
@@ -461,6 +477,13 @@ impl Schedule {
             given_up: of(Farewell::Shutdown),
             queued: self.queued,
             dropped: shard.access_log.dropped.read(),
+            retired: u64::from(retired),
+            asked_figures: {
+                let all = self.visitors.iter();
+                let of_telemetry =
+                    |one: &&Visitor| self.for_telemetry.is_some_and(|it| one.comes_to(it));
+                all.filter(of_telemetry).map(|one| one.reading.answers as u64).sum()
+            },
             log,
             log_waits: shard.access_log.waits.read(),
             mirrored: shard.access_log.mirrored.read(),
@@ -497,7 +520,7 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
             (BLOCK_BYTES, count(6)),
         ],
         operations_max: (connections + 1) * 4 + count(30),
-        owners_max: connections + TURNED_AWAY_MAX + 8,
+        owners_max: connections + TURNED_AWAY_MAX + 9,
         pipes_max: count(3),
         pipe_bytes: 1 << 18,
         turn_bytes: *random.pick(&[1000, 50_000, 1 << 19]),
@@ -533,6 +556,6 @@ fn connection_options(random: &mut Random, engine: Kind, gentle: bool) -> connec
         idle_timeout: time(),
         send_timeout: time(),
         bounds: bounds(random, gentle),
-        requests_max: 0,
+        requests_max: *random.pick(&[0, 0, 2]),
     }
 }

@@ -31,9 +31,7 @@ impl<K: Kernel> Worker<K> {
                     (Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM), _) => {
                         return self.starve(index);
                     }
-                    // Somebody has shut the listener down, which may be shared with other
-                    // processes: trying again would find the same, all the time.
-                    (Err(Errno::INVAL), _) => return self.accept_later(index),
+                    (Err(Errno::INVAL), _) => return self.finds_it_shut(index),
                     // It has tried, and was cancelled while it waited for more.
                     (Err(Errno::CANCELED | Errno::AGAIN), _) => found_nobody = true,
                     // It has ended with a connection, or the client went away before it was
@@ -43,15 +41,13 @@ impl<K: Kernel> Worker<K> {
             }
             _ => {}
         }
-        let of_site = self.listeners[index].door == Door::Site;
-        let draining = self.drain_until.is_some() && (of_site || self.has_successors());
         let listener = &mut self.listeners[index];
         listener.starved = false;
         let was_held = std::mem::take(&mut listener.held);
         if listener.accepting {
             return;
         }
-        if draining {
+        if listener.closing {
             return self.accept_the_rest(index, found_nobody);
         }
         let once = self.beyond == Beyond::Wait && listener.door == Door::Site;
@@ -92,7 +88,7 @@ impl<K: Kernel> Worker<K> {
     /// same: whoever frees a descriptor says so, and a slow clock is the fall-back.
     fn starve(&mut self, index: usize) {
         self.shard.connections.accepts_starved.add(1);
-        let gave_way = self.cache.give_way(self.reactor.now()) || self.end_longest_idle();
+        let gave_way = self.cache.give_way(self.reactor.now()) || self.free_descriptor();
         let listener = &mut self.listeners[index];
         listener.starved = true;
         if gave_way {
@@ -102,6 +98,18 @@ impl<K: Kernel> Worker<K> {
         } else {
             self.accept_later(index);
         }
+    }
+
+    /// Somebody has shut the listener down, which may be shared with other processes: trying again
+    /// at once would find the same, all the time. One that closes has no queue to take in if it
+    /// still is the next time.
+    fn finds_it_shut(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        if listener.closing && std::mem::replace(&mut listener.shut, true) {
+            listener.socket = None;
+            return;
+        }
+        self.accept_later(index);
     }
 
     /// Tries again by the clock.

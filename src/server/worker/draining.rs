@@ -11,18 +11,11 @@ impl<K: Kernel> Worker<K> {
         let until = self.reactor.now() + self.drain_timeout;
         self.drain_until = Some(until);
         self.reactor.io(self.control_owner).deadline(Some((Deadline::Retry, until)));
-        for index in 0..self.listeners.len() {
-            // Whoever reads the figures, or whether it is ready, can do so to the end; where others
-            // serve, they answer that.
-            if self.listeners[index].door == Door::Telemetry && !self.has_successors() {
-                continue;
-            }
-            let owner = self.listeners[index].owner;
-            if self.listeners[index].accepting {
-                self.reactor.cancel_all(owner);
-            } else {
-                self.accept_the_rest(index, false);
-            }
+        self.close_listeners(Door::Site);
+        // Whoever reads the figures, or whether it is ready, can do so to the end; where others
+        // serve, they answer that.
+        if self.has_successors() {
+            self.close_listeners(Door::Telemetry);
         }
         for owner in self.connections() {
             self.reactor.wake(owner, Wake::Turn);
@@ -30,6 +23,33 @@ impl<K: Kernel> Worker<K> {
         if self.has_successors() {
             self.count_by_address();
         }
+    }
+
+    /// Has the listeners of a door take in what is queued and close, if they do not already.
+    fn close_listeners(&mut self, door: Door) {
+        for index in 0..self.listeners.len() {
+            let listener = &mut self.listeners[index];
+            if listener.door != door || std::mem::replace(&mut listener.closing, true) {
+                continue;
+            }
+            let (owner, accepting) = (listener.owner, listener.accepting);
+            if accepting {
+                self.reactor.cancel_all(owner);
+            } else {
+                self.accept_the_rest(index, false);
+            }
+        }
+    }
+
+    /// Whether all have finished that have begun. At the end of the server the figures can be read
+    /// until the site has; whoever came for them by then, also to the queue, is answered, too, in
+    /// the time that the drain has.
+    pub(super) fn has_drained(&mut self) -> bool {
+        if self.drain_until.is_none() || self.open > 0 || !self.is_closed(Door::Site) {
+            return false;
+        }
+        self.close_listeners(Door::Telemetry);
+        self.open_for_telemetry == 0 && self.is_closed(Door::Telemetry)
     }
 
     /// Counts what is open by address, and what still comes, where that was not limited: it may be
@@ -72,7 +92,7 @@ impl<K: Kernel> Worker<K> {
         self.reactor.cancel_all(owner);
     }
 
-    /// The time to finish is over, or all have finished.
+    /// The time to finish is over.
     pub(super) fn give_up(&mut self) {
         if self.drain_until.is_none() {
             return;
@@ -87,12 +107,13 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// Whether others serve in its place while it finishes.
-    pub(super) fn has_successors(&self) -> bool {
+    fn has_successors(&self) -> bool {
         self.control.state() == State::Retiring
     }
 
-    pub(super) fn site_is_closed(&self) -> bool {
-        let mut of_site = self.listeners.iter().filter(|listener| listener.door == Door::Site);
-        of_site.all(|listener| listener.socket.is_none() && !listener.accepting)
+    /// Whether nobody can come by this door any more.
+    fn is_closed(&self, door: Door) -> bool {
+        let mut of_door = self.listeners.iter().filter(|listener| listener.door == door);
+        of_door.all(|listener| listener.socket.is_none() && !listener.accepting)
     }
 }

@@ -78,15 +78,26 @@ impl Idle {
 }
 
 impl<K: Kernel> Worker<K> {
-    /// Ends the connection that has waited for a request for the longest, if it is long enough, or
-    /// at once while the worker drains, if that it asks once more is all that it is kept for.
+    /// Ends the connection that has waited for a request for the longest, if it is long enough.
     pub(super) fn end_longest_idle(&mut self) -> bool {
-        let (now, drains) = (self.reactor.now(), self.drain_until.is_some());
+        self.end_idle(false)
+    }
+
+    /// The same for want of a descriptor, without which who waits in the queue cannot even be told
+    /// to come again: while the worker drains, one goes at once if that it asks once more is all
+    /// that it is kept for. A request that is on its way is then answered by a reset, so a place
+    /// among the connections is no reason for that.
+    pub(super) fn free_descriptor(&mut self) -> bool {
+        self.end_idle(self.drain_until.is_some())
+    }
+
+    fn end_idle(&mut self, kept_go: bool) -> bool {
+        let now = self.reactor.now();
         let may_go = |(index, since): &(u32, Instant)| {
-            now.since(*since) >= GIVE_WAY_FOR_GOOD_AFTER || drains && self.is_kept_for_more(*index)
+            now.since(*since) >= GIVE_WAY_FOR_GOOD_AFTER || kept_go && self.is_kept_for_more(*index)
         };
         // Nobody behind the first has waited longer.
-        let looks = if drains { usize::MAX } else { 1 };
+        let looks = if kept_go { usize::MAX } else { 1 };
         let Some((index, _)) = self.idle.in_order().take(looks).find(may_go) else { return false };
         let owner = self.reactor.owner_at(index).expect("who ends is not listed any more");
         self.end(owner, Farewell::Crowded);
