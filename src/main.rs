@@ -363,9 +363,7 @@ fn serve(given: &Serve, taking: Option<Exchange>) -> Result<Exit, Exit> {
     match end {
         End::Drained => tracing::info!("ended; everything begun was finished or out of time"),
         End::Replaced => tracing::info!("ended; another process serves in this one's place"),
-        End::AtOnce(signal) => {
-            tracing::warn!(%signal, "ended at once; what was not finished is cut")
-        }
+        End::AtOnce(signal) => tracing::warn!(%signal, "ended at once; what had begun is cut"),
     }
     Ok(Exit::Done)
 }
