@@ -24,6 +24,11 @@ pub const DIRECT_WAITING_MAX: usize = 8192;
 /// span with more of them one in some tells of the others.
 pub const KEPT_LOOKS_MAX: u64 = 64;
 
+/// How often the facts of a file that was read must tell other times and the same size before it is
+/// taken to be another one: an appending write shows so while it copies its first page. In a row
+/// they take some 50 microseconds.
+pub const CHANGED_LOOKS: u32 = 64;
+
 /// How long a body waits for a buffer of the pool of blocks before it goes on without one.
 pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
 

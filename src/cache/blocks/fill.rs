@@ -10,6 +10,7 @@ use super::Entry;
 use super::block::{Block, BlockFault, BlockId};
 use crate::base::{Instant, WallClock};
 use crate::cache::version::Version;
+use crate::limits::CHANGED_LOOKS;
 use crate::ring::{Ask, Completion, Facts, Lease, Op, Via};
 
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Fill {
     buffer: Option<Lease>,
     /// An operation that found the ring busy.
     parked: Option<Op>,
+    /// How often the facts told other times and the same size.
+    doubts: u32,
     block_bytes: usize,
 }
 
@@ -64,7 +67,18 @@ impl Fill {
         let want = entry.want.start..entry.want.end.min(block_bytes as u32);
         assert!(want.start < want.end && want.start < end, "something is read");
         let (filled, buffer) = (want.start, Some(buffer));
-        Self { id, version, want, end, filled, started: now, buffer, parked: None, block_bytes }
+        Self {
+            id,
+            version,
+            want,
+            end,
+            filled,
+            started: now,
+            buffer,
+            parked: None,
+            doubts: 0,
+            block_bytes,
+        }
     }
 
     pub(super) fn id(&self) -> BlockId {
@@ -136,6 +150,12 @@ impl Fill {
             return self.fails(BlockFault::Truncated, now);
         }
         if facts.size == told.size && facts.modified != told.modified {
+            // A write that appends has the time changed before the size: in between it looks like
+            // one in place.
+            self.doubts += 1;
+            if self.doubts < CHANGED_LOOKS {
+                return Stage::GoesOn(self);
+            }
             return self.fails(BlockFault::Changed, now);
         }
         let unchanged = self.version.is_still(facts) && self.version.is_settled(wall);
