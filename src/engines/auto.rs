@@ -10,7 +10,7 @@
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |
-//! | it is cold, not small, and nobody has asked for its file before | `direct` | `once` |
+//! | it is cold, not small, not huge, and nobody has asked for its file before | `direct` | `once` |
 //! | the same, asked for so rarely that the page cache would not keep it | `direct` | `rare` |
 //! | it is one of these three, but there is no room in the block cache | `uring` | `no_block` |
 //! | it is cold otherwise, and large | `sendfile` | `cold` |
@@ -39,6 +39,10 @@ pub struct Thresholds {
     /// Bytes from which a cold body is read so if it is not worth a place in the page cache: most
     /// files of a large set are asked for once, and would push out of there what others ask for.
     pub once_bytes_min: u64,
+    /// Bytes from which even such a body is read through the page cache: windows that run ahead of
+    /// the client keep the disk as busy, and what they bring is sent without a copy. The kernel
+    /// itself lets go first of what was read once.
+    pub stream_bytes_min: u64,
     /// Bytes a second below which a client is slow: what it takes its time with is not kept in
     /// buffers that others wait for.
     pub slow_rate_max: u64,
@@ -50,6 +54,7 @@ impl Default for Thresholds {
             small_bytes_max: 16 << 10,
             large_bytes_min: 1 << 20,
             once_bytes_min: 48 << 10,
+            stream_bytes_min: 16 << 20,
             slow_rate_max: 1 << 20,
         }
     }
@@ -190,9 +195,10 @@ pub struct Choice {
 /// ```
 pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let by = |kind, why| Choice { kind, why };
+    let lone = facts.asked != Asked::Again && facts.count < thresholds.stream_bytes_min;
     let aside = facts.direct
         && facts.count >= thresholds.direct_bytes_min()
-        && (facts.passes || facts.asked != Asked::Again);
+        && (facts.passes || lone);
     let large = facts.count >= thresholds.large_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
@@ -229,6 +235,7 @@ mod tests {
     const SMALL: u64 = 16 << 10;
     const MIDDLE: u64 = 64 << 10;
     const LARGE: u64 = 1 << 20;
+    const HUGE: u64 = 16 << 20;
 
     fn facts(count: u64) -> Facts {
         Facts { count, ..Facts::default() }
@@ -257,6 +264,10 @@ mod tests {
             (cold(LARGE), Kind::Sendfile, Reason::Cold),
             (once(LARGE), Kind::Direct, Reason::Once),
             (rare(LARGE), Kind::Direct, Reason::Rare),
+            (once(HUGE - 1), Kind::Direct, Reason::Once),
+            (once(HUGE), Kind::Sendfile, Reason::Cold),
+            (rare(HUGE), Kind::Sendfile, Reason::Cold),
+            (passes(once(HUGE)), Kind::Direct, Reason::Cold),
             (rare(MIDDLE), Kind::Direct, Reason::Rare),
             (rare(SMALL), Kind::Uring, Reason::Cold),
             (passes(cold(LARGE)), Kind::Direct, Reason::Cold),

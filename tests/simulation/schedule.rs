@@ -250,6 +250,7 @@ impl Schedule {
             small_bytes_max: *random.pick(&[0, 500, 16 << 10]),
             large_bytes_min: *random.pick(&[1, 5000, 1 << 20]),
             once_bytes_min: *random.pick(&[1, 5000, 1 << 20]),
+            stream_bytes_min: *random.pick(&[10_000, 16 << 20]),
             slow_rate_max: *random.pick(&[0, 1 << 20, u64::MAX]),
         };
         let direct_from = match engine {
