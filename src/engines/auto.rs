@@ -10,7 +10,7 @@
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |
-//! | it is cold, not small, not huge, and nobody has asked for its file before | `direct` | `once` |
+//! | it is cold, neither small nor huge, and its file is asked for once | `direct` | `once` |
 //! | the same, asked for so rarely that the page cache would not keep it | `direct` | `rare` |
 //! | it is one of these three, but there is no room in the block cache | `uring` | `no_block` |
 //! | it is cold otherwise, and large | `sendfile` | `cold` |
