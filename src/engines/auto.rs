@@ -196,9 +196,8 @@ pub struct Choice {
 pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let by = |kind, why| Choice { kind, why };
     let lone = facts.asked != Asked::Again && facts.count < thresholds.stream_bytes_min;
-    let aside = facts.direct
-        && facts.count >= thresholds.direct_bytes_min()
-        && (facts.passes || lone);
+    let aside =
+        facts.direct && facts.count >= thresholds.direct_bytes_min() && (facts.passes || lone);
     let large = facts.count >= thresholds.large_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
