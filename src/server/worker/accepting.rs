@@ -22,7 +22,8 @@ impl<K: Kernel> Worker<K> {
                 somebody_waits = result.is_ok();
             }
             Wake::Done(Completion { result, handle, more, .. }) => {
-                listener.accepting = more;
+                // One that was given up may bring somebody still, and closes with its socket.
+                listener.accepting = more && listener.socket.is_some();
                 match (result, handle) {
                     (Ok(_), Some(handle)) => {
                         let door = listener.door;
