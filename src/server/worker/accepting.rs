@@ -22,8 +22,9 @@ impl<K: Kernel> Worker<K> {
                 somebody_waits = result.is_ok();
             }
             Wake::Done(Completion { result, handle, more, .. }) => {
-                // One that was given up may bring somebody still, and closes with its socket.
-                listener.accepting = more && listener.socket.is_some();
+                listener.accepting = more;
+                // One that was given up may bring somebody still, and is closed all the same.
+                listener.accepting &= listener.socket.is_some();
                 match (result, handle) {
                     (Ok(_), Some(handle)) => {
                         let door = listener.door;
