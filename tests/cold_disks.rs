@@ -144,6 +144,47 @@ fn a_disk_that_hangs_delays_nobody_on_another_mount() {
     }
 }
 
+/// What is mounted while the server runs has a share of its own, as what was there before.
+#[test]
+fn disks_that_are_mounted_later_and_hang_delay_nobody() {
+    let scratch = Scratch::new();
+    scratch.write("fast.txt", "fast\n");
+    scratch.write("other.txt", "other\n");
+    let places = ["slow", "slower"].map(|name| scratch.join(name));
+    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    let server = Launch::new(&["--workers", "1"]).root(scratch.path()).start();
+    let mut disks = Vec::new();
+    for place in &places {
+        match Disk::mount(place) {
+            Ok(disk) => disks.push(disk),
+            Err(error) => return skipped("disks that come later", &format!("no FUSE: {error}")),
+        }
+        eventually("the mount is noticed", || {
+            let told = server.stderr().matches("beneath served directories has changed").count();
+            (told == disks.len()).then_some(())
+        });
+    }
+    for hung in [0, 1] {
+        let (disk, name) = (&disks[hung], ["slow", "slower"][hung]);
+        disk.hang(Call::Lookup);
+        let late: Vec<_> =
+            (1..=MANY).map(|number| ask(&server, &format!("/{name}/{number}"))).collect();
+        eventually("the disk hangs", || (disk.held() > 0).then_some(()));
+        for number in 0..20 {
+            others_are_served(&server);
+            // Nor is the other one of the two.
+            let other = ["slower", "slow"][hung];
+            is_served(&server, &format!("/{other}/{number}"), &content(number));
+        }
+        disk.release();
+        for (number, mut wire) in (1..=MANY).zip(late) {
+            assert!(wire.response().unwrap().body == content(number), "{name} {number}");
+        }
+    }
+    // It is gone before its disks are.
+    drop(server);
+}
+
 /// The engine `copy` is the measure and reads as the simplest server does: its worker waits in the
 /// read. Whoever came meanwhile is served when the disk answers, and no byte is wrong.
 #[test]

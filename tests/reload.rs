@@ -620,6 +620,7 @@ fn a_successor_whose_predecessor_is_killed_serves_all_the_same() {
     // Before it has read that the other one serves, and after.
     for reads in [true, false] {
         let site = Site::new("");
+        let manager = Manager::at(site.scratch.join("notify"));
         let path = site.scratch.join("hand-over");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -637,11 +638,13 @@ fn a_successor_whose_predecessor_is_killed_serves_all_the_same() {
                 drop(waiting);
                 drop(exchange);
             });
-            let server = site.launch(&options).start();
+            let server = manager.of(site.launch(&options)).start();
             predecessor.join().unwrap();
             server
         });
         drop(listener);
+        assert_eq!(manager.hears(), format!("MAINPID={}", server.id()));
+        assert_eq!(manager.hears(), "READY=1");
         // The path stays behind.
         std::mem::forget(place);
         eventually("it is said", || {
@@ -673,6 +676,7 @@ fn a_successor_that_is_not_to_serve_is_told_and_ends() {
     assert_eq!(exchange.receive().unwrap().0, b"ending");
     assert!(server.wait().success());
     // The same from the other side.
+    let manager = Manager::at(site.scratch.join("notify"));
     let (waiting, _place) = Waiting::open(&path).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -681,10 +685,11 @@ fn a_successor_that_is_not_to_serve_is_told_and_ends() {
             let exchange = hand_to_whoever_asks(&waiting, address, &[listener.as_fd()]);
             exchange.send(b"ending", &[]).unwrap();
         });
-        let (status, told) = site.launch(&options).refused();
+        let (status, told) = manager.of(site.launch(&options)).refused();
         assert_eq!(status.code(), Some(5), "{told}");
         assert!(told.contains("does not leave"), "{told}");
     });
+    assert!(manager.has_heard_all(), "it was told of a process that does not serve");
 }
 
 /// A connection chooses an address and no process: what was accepted is answered to the end.

@@ -13,6 +13,7 @@
 //! [`Blocks`] keeps what the engine `direct` has read of files, block by block, in a pool of a
 //! fixed size; [`crate::eviction`] chooses who gives way in it.
 
+mod beneath;
 mod blocks;
 mod freshness;
 mod hot;
@@ -29,6 +30,7 @@ mod tree;
 mod version;
 mod watches;
 
+pub use beneath::{Beneath, MountPoints};
 pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan, Wait};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;

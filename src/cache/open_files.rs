@@ -125,6 +125,7 @@ impl OpenFiles {
     pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
         let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
+        root.look();
         let proven = match root.follow(since, now, self.options.valid, waiter) {
             Followed::Good => true,
             Followed::Unproven => false,
@@ -437,6 +438,7 @@ impl OpenFiles {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::cache::Beneath;
     use rustix::io::Errno;
 
     use crate::ring::{Ask, Closing, Descriptor, Facts, FileKind};
@@ -465,7 +467,11 @@ mod tests {
             follow_links: true,
         };
         let follow = Some(c"/srv/current".into());
-        let directory = Directory { file: descriptor().into(), follow, mounts: Vec::new() };
+        let directory = Directory {
+            file: descriptor().into(),
+            follow,
+            mounts: Arc::new(Beneath::new(Vec::new())),
+        };
         OpenFiles::new(vec![directory], None, options, Arc::default())
     }
 

@@ -133,12 +133,15 @@ impl OpenFiles {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use std::rc::Rc;
     use std::time::Duration;
 
     use rustix::io::Errno;
 
     use super::*;
+    use crate::cache::Beneath;
     use crate::cache::{Asker, Directory, Lookup, Options, Tree};
     use crate::ring::{Ask, Closing, Completion, Descriptor, Facts, FileKind, Op, Owner, Wake};
 
@@ -172,8 +175,12 @@ mod tests {
             follow_links: true,
         };
         let follow = follow.then(|| c"/srv/current".into());
-        let directory = Directory { file: descriptor().into(), follow, mounts: Vec::new() };
-        OpenFiles::new(vec![directory], None, options, std::sync::Arc::default())
+        let directory = Directory {
+            file: descriptor().into(),
+            follow,
+            mounts: Arc::new(Beneath::new(Vec::new())),
+        };
+        OpenFiles::new(vec![directory], None, options, Arc::default())
     }
 
     /// The disk answers what it was asked first; whether there was anything.

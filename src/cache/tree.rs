@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::beneath::{Beneath, MountPoints};
 use crate::base::{Instant, Key};
 use crate::limits::LOOKUP_PATIENCE;
 use crate::ring::{Ask, Completion, Facts, File, How, Op, Owner};
@@ -24,9 +26,8 @@ pub struct Directory {
     pub file: File,
     /// Its absolute path, when it is to be followed.
     pub follow: Option<CString>,
-    /// The mounts that names beneath it may lie on: its own, without a path, then those beneath
-    /// it, each by its path from there. Without any, nothing is known of them.
-    pub mounts: Vec<(Box<[u8]>, u64)>,
+    /// The mounts beneath it.
+    pub mounts: Arc<Beneath>,
 }
 
 /// What the cache keeps of a directory.
@@ -34,7 +35,10 @@ pub struct Directory {
 pub(super) struct Root {
     pub(super) directory: Directory,
     pub(super) names: HashMap<Rc<[u8]>, Key>,
-    /// Whether a file was found on a mount that is not one of those that were listed.
+    /// Those that were listed last, and which list that is.
+    mounts: MountPoints,
+    listed: u32,
+    /// Whether a file was found on a mount that is not one of them.
     strays: bool,
     /// Counts the directories that were here.
     pub(super) generation: u32,
@@ -65,14 +69,26 @@ pub(super) enum Followed {
 
 impl Root {
     pub(super) fn new(directory: Directory) -> Self {
-        Self {
+        let mut root = Self {
             directory,
             names: HashMap::new(),
+            mounts: MountPoints::new(),
+            listed: 0,
             strays: false,
             generation: 0,
             identity: None,
             checked: Instant::default(),
             check: None,
+        };
+        root.look();
+        root
+    }
+
+    /// Takes note of mounts that have come or gone.
+    pub(super) fn look(&mut self) {
+        if let Some(mounts) = self.directory.mounts.unless(&mut self.listed) {
+            self.mounts = mounts;
+            self.strays = false;
         }
     }
 
@@ -82,7 +98,7 @@ impl Root {
             let rest = name.strip_prefix(path);
             path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         };
-        let mounts = &self.directory.mounts;
+        let mounts = &self.mounts;
         // Of those that lie over one another at one path the last is on top.
         let longest = mounts.iter().filter(|(path, _)| lies_in(path)).max_by_key(|(p, _)| p.len());
         let mount = longest.map_or(0, |(_, mount)| *mount);
@@ -90,9 +106,9 @@ impl Root {
     }
 
     /// A file beneath it was found on a mount. If that was made after the others were listed, no
-    /// open beneath the directory is known not to lead there from now on.
+    /// open beneath the directory is known not to lead there until they are listed again.
     pub(super) fn met(&mut self, mount: u64) {
-        let listed = self.directory.mounts.iter().any(|(_, one)| *one == mount);
+        let listed = self.mounts.iter().any(|(_, one)| *one == mount);
         self.strays |= mount != 0 && !listed;
     }
 
@@ -175,11 +191,20 @@ mod tests {
     fn a_file_on_a_mount_that_was_not_listed_leaves_every_open_to_a_thread() {
         let fd = tempfile::tempfile().unwrap().into();
         let file = File::from(Descriptor::adopt(fd, &Rc::new(Closing::default())));
-        let mut root =
-            Root::new(Directory { file, follow: None, mounts: vec![(Box::default(), 7)] });
+        let own = (Box::default(), 7);
+        let mounts = Arc::new(Beneath::new(vec![own.clone()]));
+        let mut root = Root::new(Directory { file, follow: None, mounts: Arc::clone(&mounts) });
         root.met(7);
         assert_eq!((root.expects(b"a/b").mount, root.expects(b"a/b").crosses), (7, false));
         root.met(8);
         assert!(root.expects(b"a/b").crosses);
+        // Until it is listed.
+        assert!(mounts.set(vec![own.clone(), (b"a".as_slice().into(), 8)]));
+        root.look();
+        let (within, beside) = (root.expects(b"a/b"), root.expects(b"b"));
+        assert_eq!((within.mount, within.crosses, beside.mount), (8, true, 7));
+        assert!(mounts.set(vec![own.clone()]) && !mounts.set(vec![own]));
+        root.look();
+        assert_eq!((root.expects(b"a/b").mount, root.expects(b"a/b").crosses), (7, false));
     }
 }

@@ -110,6 +110,7 @@ impl Connection {
             more,
             tap: self.tap(cx),
             passes: cx.options.drop_from.is_some_and(|least| size >= least),
+            inline: cx.options.engine == Kind::Auto,
             blocks: cx.blocks.reader(cx.owner),
         };
         self.progress = Progress::default();

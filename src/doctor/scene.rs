@@ -45,7 +45,8 @@ pub(super) struct Place {
 impl<'a> Scene<'a> {
     pub(super) fn look(options: &'a Options, root: &Root) -> Self {
         let mut places = vec![Place::new(root.path(), Path::new(""), mounts::of(root.as_fd()))];
-        let beneath = mounts::beneath(root.path()).unwrap_or_default();
+        let beneath =
+            root.path().canonicalize().and_then(|at| mounts::beneath(&at)).unwrap_or_default();
         for (path, mount) in &beneath {
             let path = Path::new(OsStr::from_bytes(path));
             // What lies under another mount at the same path is not reached any more.

@@ -1,10 +1,11 @@
 //! Bodies that pass through registered buffers: the engine `uring`, and what `direct` does without
 //! blocks.
 //!
-//! The ring reads a block while it sends the one before. `uring` reads through the page cache,
-//! `direct` past it: its reads begin and end on the alignment that the file system asks for, and
-//! what was not asked for is trimmed. A head that fits goes into the room before the block, so
-//! that both leave in one send.
+//! The ring reads a block while it sends the one before. Where `auto` has chosen `uring`, what the
+//! page cache has is read inline, without waiting: the ring is for what it lacks. `uring` reads
+//! through the page cache, `direct` past it: its reads begin and end on the alignment that the file
+//! system asks for, and what was not asked for is trimmed. A head that fits goes into the room
+//! before the block, so that both leave in one send.
 //!
 //! ```text
 //! buffer:  | room for a head (4096) | block (64 KiB) |
@@ -19,7 +20,9 @@ use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_poo
 use super::left_behind::LeftBehind;
 use super::residency::begins_resident;
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
-use crate::ring::{Completion, File, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Via, Wake};
+use crate::ring::{
+    Completion, File, Io, Lease, Look, MountKind, Op, Outgoing, Pool, Scarce, Start, Via, Wake,
+};
 
 /// What bodies are read from.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Buffered {
     /// A buffer that was sent and can be read to.
     spare: Option<Lease>,
     reading: bool,
+    /// Whether the page cache was found to lack a part of what is read next.
+    missed: bool,
     /// Bytes of the head and of the file in the send under way.
     sending: Option<u64>,
     parked: Option<Op>,
@@ -77,6 +82,7 @@ impl Buffered {
             rest: None,
             spare: None,
             reading: false,
+            missed: false,
             sending: None,
             parked: None,
             left_behind: None,
@@ -101,11 +107,26 @@ impl Buffered {
         let (file, alignment, direct) = (source.file.clone(), source.alignment, source.direct);
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
+        if !direct && let Some(look) = self.inline_look(io) {
+            return Op::Pread { file, offset, buffer, range, look };
+        }
         let via = match direct {
             true => Via::Direct,
+            false if std::mem::take(&mut self.missed) => Via::Disk,
             false => self.page_cache_or_disk(offset, u64::from(range.end - range.start), io),
         };
         Op::Read { file, offset, buffer, range, via }
+    }
+
+    /// How the page cache is asked for what is read next, if that is to be read inline.
+    fn inline_look(&self, io: &dyn Io) -> Option<Option<Look>> {
+        let Body { version, inline, passes, .. } = &self.body;
+        match io.mount_kind(version.facts.mount) {
+            _ if !*inline || *passes || self.missed => None,
+            MountKind::InMemory => Some(None),
+            MountKind::NonBlocking => Some(Some(Look::ReadAhead)),
+            MountKind::Unproven | MountKind::Blocking | MountKind::Remote => None,
+        }
     }
 
     /// Whether the page cache has what is read next.
@@ -199,7 +220,17 @@ impl Buffered {
 
     fn take(&mut self, completion: Completion) -> Option<Step> {
         match completion.op {
-            Some(Op::Read { buffer, .. }) => {
+            Some(Op::Pread { buffer, look: Some(_), .. })
+                if matches!(
+                    completion.result,
+                    Err(Errno::AGAIN | Errno::PERM | Errno::OPNOTSUPP)
+                ) =>
+            {
+                (self.reading, self.missed) = (false, true);
+                self.spare = Some(buffer);
+                None
+            }
+            Some(Op::Read { buffer, .. } | Op::Pread { buffer, .. }) => {
                 self.reading = false;
                 self.take_read(buffer, completion.result)
             }

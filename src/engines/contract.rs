@@ -27,6 +27,8 @@ pub struct Body {
     pub tap: Option<Tap>,
     /// Whether the page cache is not to keep what is read for it.
     pub passes: bool,
+    /// Whether an engine whose reads go by the ring may read inline what the page cache has.
+    pub inline: bool,
     /// Blocks of files that are kept; none where nothing is.
     pub blocks: Option<BlockReader>,
 }

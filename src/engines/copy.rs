@@ -62,6 +62,7 @@ impl Copy {
             offset: self.body.offset + self.read,
             buffer,
             range: start..start + count,
+            look: None,
         })
     }
 

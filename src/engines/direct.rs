@@ -216,6 +216,7 @@ impl Direct {
             tap: None,
             // It does not go through the page cache.
             passes: false,
+            inline: false,
             blocks: None,
         };
         self.alone = Some((Buffered::new(rest, Some(source)), self.progress));

@@ -20,9 +20,14 @@ use crate::techniques::{Error, residency};
 /// Carries out an inline operation. `AGAIN` says that a socket or pipe is full, or a pipe empty.
 pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
     match op {
-        Op::Pread { file, offset, buffer, range } => {
+        Op::Pread { file, offset, buffer, range, look } => {
             let into = &mut buffer[range.start as usize..range.end as usize];
-            again_if_interrupted(|| rustix::io::pread(&*file, &mut *into, *offset)).map(as_u32)
+            match look {
+                None => again_if_interrupted(|| rustix::io::pread(&*file, &mut *into, *offset)),
+                Some(look) => residency::read(&*file, into, *offset, *look == Look::ReadAhead)
+                    .map_err(Error::errno),
+            }
+            .map(as_u32)
         }
         Op::Resident { file, offset, count, look } => {
             let count = u64::from(*count);

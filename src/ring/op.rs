@@ -94,7 +94,9 @@ pub enum Op {
         /// Where they come from.
         via: Via,
     },
-    /// Read from a file inline (pread); blocks the turn if the disk does. Result as `Read`.
+    /// Read from a file inline (pread). Result as `Read`. Without a look it blocks the turn if the
+    /// disk does; with one it reads only what the page cache has, and ends with `AGAIN` where that
+    /// lacks a part, and with the errors of `Resident`.
     Pread {
         /// The file.
         file: File,
@@ -104,6 +106,8 @@ pub enum Op {
         buffer: Lease,
         /// The part of the buffer that is read to.
         range: Range<u32>,
+        /// How the page cache is asked before.
+        look: Option<Look>,
     },
     /// Send bytes by the ring. Result: bytes.
     Send {

@@ -162,7 +162,7 @@ pub struct TechniqueStats {
     pub bytes: Counter,
     /// Transfers of fewer bytes than asked, but more than none.
     pub short: Counter,
-    /// Operations that found a full socket or pipe (EAGAIN).
+    /// Operations that found a full socket or pipe, or not in memory what they read (EAGAIN).
     pub would_block: Counter,
     /// Operations that failed otherwise.
     pub errors: Counter,

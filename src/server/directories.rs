@@ -2,11 +2,12 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::fault::Fault;
 use super::options::Options;
-use crate::cache::Directory;
+use crate::cache::{Beneath, Directory, MountPoints};
 use crate::resource::Site;
 use crate::ring::{File, Kernel, Reactor};
 use crate::sys;
@@ -16,7 +17,30 @@ pub(super) struct Opened {
     fd: OwnedFd,
     /// Its absolute path, where it is followed.
     follow: Option<CString>,
-    mounts: Vec<(Box<[u8]>, u64)>,
+    mounts: Arc<Beneath>,
+    /// What finds those that come later; none where nothing is known of any.
+    watched: Option<Watched>,
+}
+
+/// A directory whose mounts are listed again when some have come or gone.
+#[derive(Clone)]
+pub(super) struct Watched {
+    /// Where it lies, without a link on the way, and on which mount.
+    path: PathBuf,
+    own: u64,
+    mounts: Arc<Beneath>,
+}
+
+impl Watched {
+    /// Lists them, without waiting for any disk; says whether something has changed.
+    pub(super) fn look(&self) -> bool {
+        let now = sys::mounts::beneath(&self.path);
+        now.is_ok_and(|beneath| self.mounts.set(with_own(self.own, beneath)))
+    }
+}
+
+fn with_own(own: u64, beneath: MountPoints) -> MountPoints {
+    std::iter::once((Box::default(), own)).chain(beneath).collect()
 }
 
 /// Opens every directory that is served, in the order of the site's. `looks` is told each before it
@@ -37,8 +61,9 @@ fn open_one(path: &Path, follow: bool) -> Result<Opened, Fault> {
         CString::new(path.into_os_string().into_encoded_bytes()).ok()
     });
     let own = sys::mounts::of(root.as_fd());
-    let mounts = match (own, sys::mounts::beneath(path)) {
-        (Some(own), Ok(beneath)) => std::iter::once((Box::default(), own)).chain(beneath).collect(),
+    let found = path.canonicalize().and_then(|at| Ok((sys::mounts::beneath(&at)?, at)));
+    let (mounts, at) = match (own, found) {
+        (Some(own), Ok((beneath, at))) => (with_own(own, beneath), Some((at, own))),
         // Nothing is known, so everything may be.
         _ => {
             tracing::info!(
@@ -46,19 +71,25 @@ fn open_one(path: &Path, follow: bool) -> Result<Opened, Fault> {
                 "the mounts beneath it cannot be listed, so every open is left to a thread of the \
                  kernel"
             );
-            Vec::new()
+            (MountPoints::new(), None)
         }
     };
+    let mounts = Arc::new(Beneath::new(mounts));
+    let watched = at.map(|(path, own)| Watched { path, own, mounts: Arc::clone(&mounts) });
     let fd = root.as_fd().try_clone_to_owned();
     let fd = fd.map_err(|error| Fault::System("a descriptor is missing", error))?;
-    Ok(Opened { fd, follow: follow.flatten(), mounts })
+    Ok(Opened { fd, follow: follow.flatten(), mounts, watched })
 }
 
 impl Opened {
     /// The same for another worker.
     pub(super) fn again(&self) -> std::io::Result<Self> {
-        let (follow, mounts) = (self.follow.clone(), self.mounts.clone());
-        Ok(Self { fd: self.fd.try_clone()?, follow, mounts })
+        let (follow, mounts) = (self.follow.clone(), Arc::clone(&self.mounts));
+        Ok(Self { fd: self.fd.try_clone()?, follow, mounts, watched: None })
+    }
+
+    pub(super) fn watched(&self) -> Option<Watched> {
+        self.watched.clone()
     }
 
     /// Gives it to a worker's ring.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use self::thread::{Report, Start, spawn};
 use super::control::{Control, State};
-use super::directories::{self, Opened};
+use super::directories::{self, Opened, Watched};
 use super::fault::Fault;
 use super::listening::Listeners;
 use super::options::{Etag, Options};
@@ -57,6 +57,8 @@ pub(super) struct Generation {
     /// Where its workers count.
     shards: Vec<Shard>,
     log: Option<LogThreads>,
+    /// The directories that it serves, but for those of which no mounts are known.
+    watched: Vec<Watched>,
 }
 
 /// Why a generation does not come up. The workers that it has are told to finish and come with the
@@ -221,8 +223,23 @@ impl Generation {
             memory_at_start: options.memory_at_start(),
             shards,
             log,
+            watched: directories.iter().filter_map(Opened::watched).collect(),
         };
+        // What has come since they were listed was told then, before anybody asked for it here.
+        generation.look_at_mounts();
         Ok((generation, reports, starts))
+    }
+
+    /// Mounts have come or gone: those beneath its directories are listed again.
+    pub(super) fn look_at_mounts(&self) {
+        // Each has to be looked at.
+        let changed = self.watched.iter().filter(|one| one.look()).count();
+        if changed > 0 && !self.retires {
+            tracing::info!(
+                directories = changed,
+                "what is mounted beneath served directories has changed"
+            );
+        }
     }
 
     /// It is not going to serve.
@@ -329,6 +346,7 @@ mod tests {
             memory_at_start: 0,
             shards: Vec::new(),
             log: None,
+            watched: Vec::new(),
         };
         (generation, reports)
     }

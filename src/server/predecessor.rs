@@ -124,9 +124,15 @@ impl Predecessor {
     }
 
     /// Says that this one serves, and waits until the path is free. The process that stays for
-    /// whoever started it, if there is one.
+    /// whoever started it, if there is one. `manager` is told who serves once this one may: of one
+    /// that is refused it must not hear, since the other one serves on.
     pub(super) fn replace(self, manager: &ServiceManager) -> Result<Option<Elder>, Fault> {
+        let elder = self.say_serving(manager.is_there())?;
         manager.replaces();
+        Ok(elder)
+    }
+
+    fn say_serving(self, managed: bool) -> Result<Option<Elder>, Fault> {
         let own = std::process::id().to_ne_bytes();
         // What it has said before it ended is heard all the same.
         let _ = self.exchange.send(&[SERVING, &own].concat(), &[]);
@@ -143,7 +149,7 @@ impl Predecessor {
             STAYING => Ok(Some(Elder::new(self.exchange))),
             // Nothing is left of a server when the process that was started is gone: this one would
             // have stayed, and its place is told to nobody else.
-            b"" if self.own && self.elder.is_none() && !manager.is_there() => {
+            b"" if self.own && self.elder.is_none() && !managed => {
                 Err(Fault::HandOver(self.path, "the server there was killed".to_owned()))
             }
             b"" => {

@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::directories::{self, Opened};
 use super::fault::Fault;
 use super::options::Options;
@@ -152,6 +154,10 @@ impl Desk {
                 Err(Read::Wrong(vec![why]))
             }
             (Ok(options), _) => Ok(options),
+            // What it takes to read it, another process would take, too, and hand-overs besides.
+            (Err(problems), Some(Ok(()))) if problems.iter().any(|one| lacks_descriptors(one)) => {
+                Err(Read::Wrong(problems))
+            }
             // It is right, and something of it cannot be read from here.
             (Err(problems), Some(Ok(()))) => Err(Read::Outside(problems.join("; "))),
             (Err(mut problems), known) => {
@@ -165,6 +171,11 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether a problem is that no file can be opened at all, for now.
+fn lacks_descriptors(problem: &str) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| problem.contains(&errno.to_string()))
 }
 
 /// Asks the broker, if there is one. That it has gone is said elsewhere, once.

@@ -222,6 +222,7 @@ impl Server {
                 return Ok(self.end(End::AtOnce(signal)));
             }
             self.look_after_broker();
+            self.look_at_mounts();
             let successor = self.succession.was_taken();
             if self.ending.is_none()
                 && let Some(process) = successor
@@ -246,6 +247,14 @@ impl Server {
             if self.ending.is_none() {
                 self.go_on_renewing();
             }
+        }
+    }
+
+    /// What is mounted beneath a directory while it is served has a share of its own, too.
+    fn look_at_mounts(&self) {
+        if sys::mounts::have_changed() {
+            let all = self.generations.iter().chain(self.renewal.coming());
+            all.for_each(Generation::look_at_mounts);
         }
     }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, StatxFlags};
 
 const LIST: &str = "/proc/self/mountinfo";
@@ -23,6 +24,16 @@ pub fn keep() {
         // It is kept already, then.
         let _ = KEPT.set(list);
     }
+}
+
+/// Whether mounts have come or gone since this was asked before: of the list that is kept, by one
+/// thread.
+pub fn have_changed() -> bool {
+    let Some(list) = KEPT.get() else { return false };
+    // It is always readable, and tells a change once, proc_pid_mountinfo(5).
+    let mut told = [PollFd::new(list, PollFlags::PRI)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut told, Some(&now)).is_ok_and(|count| count > 0)
 }
 
 /// How often the list is read until it is the same twice.
@@ -77,13 +88,13 @@ pub fn of(fd: BorrowedFd<'_>) -> Option<u64> {
     (told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id)
 }
 
-/// The mounts beneath a directory: the path of each from there, and its number. Those that lie
-/// over one another at one path are told in the order in which they were made.
+/// The mounts beneath a directory, by its absolute path without a link on the way: the path of
+/// each from there, and its number. Those that lie over one another at one path are told in the
+/// order in which they were made.
 ///
 /// # Errors
-/// When the list cannot be read, or the directory has no absolute path.
+/// When the list cannot be read.
 pub fn beneath(directory: &Path) -> io::Result<Vec<(Box<[u8]>, u64)>> {
-    let directory = directory.canonicalize()?;
     let list = list()?;
     Ok(beneath_in(&list, directory.as_os_str().as_bytes()))
 }

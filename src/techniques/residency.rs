@@ -12,11 +12,13 @@
 //!   and for who may write to it only, as it says yes to everything else
 //!
 //! [`read_ahead`] goes the first two ways together, and [`quiet`] does where that begins nothing;
-//! [`mapped`] goes the third. All speak of a moment: the pages may be evicted before the next call.
+//! [`read`] does so with a read of all of it in place of the single bytes; [`mapped`] goes the
+//! third. All speak of a moment: the pages may be evicted before the next call.
 
 // Unsafe: a system call that rustix does not have, a mapping, and asking what is in memory of it.
 #![allow(unsafe_code)]
 
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
@@ -93,6 +95,42 @@ pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
         Some(false) => probe_each(fd, offset, count, STEP_BYTES),
         Some(true) => Ok(false),
         None => Err(Error::Kernel(Errno::PERM)),
+    }
+}
+
+/// Reads a part if the page cache has all of it, which is asked before without read-ahead; short
+/// where a page was on its way. Where that cannot be asked, only a read tells, which begins
+/// read-ahead of what is not there; it is not done unless `reads_ahead`.
+///
+/// # Errors
+///
+/// [`Error::WouldBlock`] where a part is not there; [`Error::Kernel`] with EPERM where nobody tells
+/// without read-ahead, and with EOPNOTSUPP where the file system does not know RWF_NOWAIT.
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// let mut bytes = [0; 9];
+/// match residency::read(&file, &mut bytes, 5, true) {
+///     Ok(9) => assert_eq!(&bytes, b"written, "),
+///     other => assert!(matches!(other, Err(Error::Kernel(Errno::OPNOTSUPP)))),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn read(
+    fd: impl AsFd,
+    into: &mut [u8],
+    offset: u64,
+    reads_ahead: bool,
+) -> Result<usize, Error> {
+    let fd = fd.as_fd();
+    match misses(fd, offset, into.len().max(1) as u64) {
+        Some(true) => Err(Error::WouldBlock),
+        None if !reads_ahead => Err(Error::Kernel(Errno::PERM)),
+        _ => positional::preadv2_nowait(fd, &mut [IoSliceMut::new(into)], offset),
     }
 }
 

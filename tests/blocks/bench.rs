@@ -197,6 +197,7 @@ impl Bench {
             more: false,
             tap: None,
             passes: false,
+            inline: false,
             blocks: self.blocks.reader(owner),
         };
         let engine = Some(engines::start(Kind::Direct, body));

@@ -1,5 +1,6 @@
 //! A service manager, as a server tells it how it is (sd_notify(3)).
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
@@ -29,5 +30,13 @@ impl Manager {
         let mut text = [0; 200];
         let count = self.socket.recv(&mut text).unwrap();
         String::from_utf8(text[..count].to_vec()).unwrap()
+    }
+
+    /// Whether it has been told nothing more by now.
+    pub fn has_heard_all(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let more = self.socket.recv(&mut [0]);
+        self.socket.set_nonblocking(false).unwrap();
+        more.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }

@@ -178,6 +178,7 @@ impl<K: Kernel> Rig<K> {
             count: task.size,
             more: task.more,
             passes: false,
+            inline: task.kind == Kind::Auto,
             blocks: self.blocks.reader(self.owner),
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache::{BlockOptions, Directory};
+use pitcrew::cache::{Beneath, BlockOptions, Directory};
 use pitcrew::connection;
 use pitcrew::engines::Kind;
 use pitcrew::http::refusal::Refusal;
@@ -136,7 +136,7 @@ impl Machine {
                 below => world.open(below.unwrap(), How::default()).expect("it was planted"),
             };
             let file = File::from(reactor.take_in(raw));
-            Directory { file, follow: None, mounts: Vec::new() }
+            Directory { file, follow: None, mounts: Arc::new(Beneath::new(Vec::new())) }
         });
         let directories = directories.collect();
         let direct_from = engine.keeps_blocks().then_some(1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew::access_log::{self, Log};
-use pitcrew::cache::{self, BlockOptions, Directory};
+use pitcrew::cache::{self, Beneath, BlockOptions, Directory};
 use pitcrew::connection;
 use pitcrew::engines::Kind;
 use pitcrew::limits::JOBS_PER_MOUNT_MAX;
@@ -178,7 +178,7 @@ impl Rig {
             directories: vec![Directory {
                 file: File::from(reactor.take_in(world.root())),
                 follow: None,
-                mounts,
+                mounts: Arc::new(Beneath::new(mounts)),
             }],
             watcher: watched.then(|| File::from(reactor.take_in(world.watcher()))),
             listeners: vec![Socket::from(reactor.take_in(raw))],

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitcrew::cache::{self, Directory};
+use pitcrew::cache::{self, Beneath, Directory};
 use pitcrew::connection::{self, Answer, Door, Endpoint, Farewell, Made, Question};
 use pitcrew::engines::{Kind, Thresholds};
 use pitcrew::http::head::{Head, HeadLimits};
@@ -260,7 +260,11 @@ impl Schedule {
         };
         let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
         let parts = Parts {
-            directories: vec![Directory { file: root, follow: None, mounts }],
+            directories: vec![Directory {
+                file: root,
+                follow: None,
+                mounts: Arc::new(Beneath::new(mounts)),
+            }],
             watcher,
             listeners,
             telemetry_listeners,

@@ -90,12 +90,17 @@ impl<K: Kernel> Reactor<K> {
         let timed = is_stat || self.inline_count.is_multiple_of(16);
         let before = if timed { self.kernel.now() } else { self.now };
         let head = head_bytes(&op);
-        if let Op::Resident { file, look, .. } = &mut op {
+        if let Op::Resident { file, look, .. } | Op::Pread { file, look: Some(look), .. } = &mut op
+        {
             *look = self.mounts.allows(*look, file.mount());
         }
         let result = self.kernel.execute(&mut op);
-        if let (Op::Resident { file, look: Look::ReadAhead, .. }, Ok(0)) = (&op, result) {
-            self.mounts.looked(file.mount());
+        match (&op, result) {
+            (Op::Resident { file, look: Look::ReadAhead, .. }, Ok(0))
+            | (Op::Pread { file, look: Some(Look::ReadAhead), .. }, Err(Errno::AGAIN)) => {
+                self.mounts.looked(file.mount());
+            }
+            _ => {}
         }
         if socket_takes(&op, result)
             && let Some(state) = self.owners.get_mut(owner)

@@ -17,12 +17,17 @@ impl State {
         self.executed += 1;
         let fault = self.fault(Technique::of(op).0);
         match op {
-            Op::Pread { file, offset, buffer, range } => {
+            Op::Pread { file, offset, buffer, range, look } => {
                 let fd = file.as_raw_fd();
                 let into = &mut buffer[range.start as usize..range.end as usize];
                 let count = self.before_transfer(fd, fault, into.len())?;
                 let (inode, direct) = self.file(fd);
                 assert!(!direct, "pread is for descriptors of the page cache");
+                if let Some(look) = *look
+                    && !self.is_resident(fd, *offset, count as u32, look)?
+                {
+                    return Err(Errno::AGAIN);
+                }
                 let bytes = self.files.bytes(inode, *offset, count)?;
                 into[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len() as u32)

@@ -39,6 +39,13 @@ struct Coming {
     since: Instant,
 }
 
+impl Renewal {
+    /// What comes up.
+    pub(super) fn coming(&self) -> Option<&Generation> {
+        self.coming.as_ref().map(|coming| &coming.generation)
+    }
+}
+
 impl Server {
     /// Has the configuration read as soon as that can be.
     pub(super) fn want_to_renew(&mut self) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use pitcrew::cache::Directory;
+use pitcrew::cache::{Beneath, Directory};
 use pitcrew::base::Network;
 use pitcrew::connection::{self, Bounds, Seats};
 use pitcrew::engines::Kind;
@@ -88,7 +88,7 @@ fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, Li
         ..resource::Options::default()
     };
     let parts = Parts {
-        directories: vec![Directory { file: root, follow: None, mounts: Vec::new() }],
+        directories: vec![Directory { file: root, follow: None, mounts: Arc::new(Beneath::new(Vec::new())) }],
         watcher: Some(File::from(reactor.take_in(watcher))),
         listeners: vec![Socket::from(reactor.take_in(listening))],
         telemetry_listeners: Vec::new(),
