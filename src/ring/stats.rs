@@ -162,7 +162,7 @@ pub struct TechniqueStats {
     pub bytes: Counter,
     /// Transfers of fewer bytes than asked, but more than none.
     pub short: Counter,
-    /// Operations that found a full socket or pipe, or not in memory what they read (EAGAIN).
+    /// Operations that met a full socket or pipe, or a cold page (EAGAIN).
     pub would_block: Counter,
     /// Operations that failed otherwise.
     pub errors: Counter,

@@ -118,7 +118,7 @@ pub const CATALOGUE: &[Figure] = &[
     each!(techniques{technique}.short = ring.techniques() TechniqueStats.short:
         Counter Count "Transfers of fewer bytes than asked, but more than none"),
     each!(techniques{technique}.would_block = ring.techniques() TechniqueStats.would_block:
-        Counter Count "Operations that found a full socket or pipe, or not in memory what they read (EAGAIN)"),
+        Counter Count "Operations that met a full socket or pipe, or a cold page (EAGAIN)"),
     each!(techniques{technique}.errors = ring.techniques() TechniqueStats.errors:
         Counter Count "Operations that failed otherwise"),
     each!(techniques{technique}.latency_ns = ring.techniques() TechniqueStats.latency:

@@ -88,7 +88,11 @@ fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, Li
         ..resource::Options::default()
     };
     let parts = Parts {
-        directories: vec![Directory { file: root, follow: None, mounts: Arc::new(Beneath::new(Vec::new())) }],
+        directories: vec![Directory {
+            file: root,
+            follow: None,
+            mounts: Arc::new(Beneath::new(Vec::new())),
+        }],
         watcher: Some(File::from(reactor.take_in(watcher))),
         listeners: vec![Socket::from(reactor.take_in(listening))],
         telemetry_listeners: Vec::new(),
