@@ -80,7 +80,13 @@ fn version(program: &Path, flag: &str) -> String {
     let line = String::from_utf8_lossy(&told).lines().next().unwrap_or_default().to_owned();
     // wrk tells its author too.
     let line = line.split(" Copyright").next().unwrap_or_default().trim().to_owned();
-    if line.is_empty() { name } else { line }
+    // Some tell their version alone.
+    let line = line.trim_start_matches("Version:").trim_start();
+    match line.chars().next() {
+        None => name,
+        Some(first) if first.is_ascii_digit() => format!("{name} {line}"),
+        Some(_) => line.to_owned(),
+    }
 }
 
 /// Bytes of memory that the kernel has for its own objects, sockets among them.

@@ -80,7 +80,10 @@ impl Process {
     /// An error that says what it wrote last.
     pub(crate) fn fault(&self, what: &str) -> Error {
         let output = self.output();
-        let last: Vec<&str> = output.lines().rev().take(5).collect();
+        let told: Vec<&str> =
+            output.lines().take_while(|line| *line != "Stack backtrace:").collect();
+        let last: Vec<&str> =
+            told.into_iter().rev().filter(|line| !line.is_empty()).take(5).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         Error::other(format!("{} {what}: {}", self.name, last.join(" | ")))
     }

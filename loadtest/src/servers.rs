@@ -226,7 +226,8 @@ impl Ground<'_> {
         fs::create_dir_all(&prefix)?;
         let brief = Brief { address, root: site.root(), prefix: &prefix, cores: self.cores, log };
         let Launch { configuration, arguments } = kind.launch(&brief);
-        let file = prefix.join("configuration");
+        // static-web-server takes no file of another name.
+        let file = prefix.join("configuration.toml");
         fs::write(&file, &configuration)?;
         let program = machine::program(kind.program()).unwrap_or_else(|| kind.program().into());
         let mut command = self.command(&program);
