@@ -34,8 +34,8 @@ pub(crate) struct Arguments {
     pub(crate) engines: Option<Vec<String>>,
 
     /// Servers to set them against: nginx, lighttpd, h2o, caddy, static-web-server, a
-    /// configuration such as nginx-copy, `all`, or `none`; nginx has to be there, others are
-    /// passed over where they are not installed [default: all; nginx for a smoke test]
+    /// configuration such as nginx-copy, `all`, or `none`; those that are not installed are passed
+    /// over, but for nginx where `CI` is set [default: all; nginx for a smoke test]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) peers: Option<Vec<String>>,
 

@@ -50,7 +50,7 @@ use extra::Entrant;
 use failure::{Failure, during};
 use machine::Machine;
 use network::{Kind, Network};
-use plan::{contestants, cores, missing_peers, scenarios, server};
+use plan::{contestants, cores, is_checked, missing_peers, scenarios, server};
 use progress::Progress;
 use report::Outcome;
 use results::{Results, results_directory};
@@ -166,8 +166,7 @@ fn run(arguments: &Arguments, interrupted: &AtomicBool) -> Result<ExitCode, Fail
         println!("\nwritten: {names}");
     }
     let (outcomes, failed) = ran?;
-    let is_checked = env::var_os("CI").is_some_and(|value| !value.is_empty());
-    if passed_over > 0 && (is_checked || planned.is_empty()) {
+    if passed_over > 0 && (is_checked() || planned.is_empty()) {
         return Err(Failure::Missing(format!("{passed_over} scenarios were SKIPPED")));
     }
     Ok(if failed { ExitCode::from(1) } else { verdict(arguments, &outcomes) })

@@ -59,6 +59,13 @@ impl AlignedBuffer {
         Ok(AlignedBuffer { memory, start, size, alignment })
     }
 
+    /// Bytes of memory that it takes: what lies before the first aligned one, too.
+    #[inline]
+    #[must_use]
+    pub fn occupied_bytes(&self) -> usize {
+        self.memory.len()
+    }
+
     /// The alignment that was asked for, in bytes; chance may have given a larger one.
     #[inline]
     #[must_use]

@@ -267,7 +267,7 @@ impl Inner {
         self.starved = false;
         for (mount, id) in self.asked.iter() {
             // Who waits for a mount that has its share does not wait for a buffer.
-            if !self.has_room_for(mount) {
+            if !self.has_room_for(mount, false) {
                 continue;
             }
             let entry = self.entries.get_mut(&id).expect("who stands in a line is listed");

@@ -56,7 +56,7 @@ impl Level {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.level.change(-(self.memory.len() as i64), -1);
+        self.level.change(-(self.memory.occupied_bytes() as i64), -1);
     }
 }
 
@@ -93,7 +93,8 @@ impl Hot {
 
     fn takes(&self, size: u64) -> bool {
         (1..=HOT_BODY_BYTES_MAX as u64).contains(&size)
-            && size.next_multiple_of(ALIGNMENT_BYTES_MIN as u64) <= self.bytes_max
+            && size.next_multiple_of(ALIGNMENT_BYTES_MIN as u64) + ALIGNMENT_BYTES_MIN as u64
+                <= self.bytes_max
     }
 
     /// Has a body read, unless it is being read or so many are, of all or of its mount.
@@ -158,7 +159,7 @@ impl Hot {
     }
 
     fn keep(&mut self, version: &Rc<Version>, memory: AlignedBuffer) {
-        let size = memory.len() as u64;
+        let size = memory.occupied_bytes() as u64;
         while self.level.bytes.get() + size > self.bytes_max {
             let Some(first) = self.kept.pop_front() else { return };
             let Some(other) = first.upgrade() else { continue };

@@ -73,6 +73,8 @@ pub(super) struct Load {
     follow_links: bool,
     /// Whether one was met where none was expected.
     pub(super) linked: bool,
+    /// Whether it was found to lead to a mount that was not listed, if not out of the root.
+    pub(super) strays: bool,
     /// The mount that it is expected to be about.
     pub(super) mount: u64,
     pub(super) waiters: Vec<Owner>,
@@ -148,6 +150,7 @@ impl Load {
             doubted: false,
             follow_links,
             linked: false,
+            strays: false,
             mount,
             waiters: vec![waiter],
             pending: 0,
@@ -184,6 +187,12 @@ impl Load {
                 if how.no_links && self.follow_links =>
             {
                 self.linked = true;
+                Stage::Again
+            }
+            // A mount that came after the others were listed: now it is left to a thread, and if it
+            // was a link out of the root, that is told again.
+            (Some(Op::Open { how, .. }), Err(Errno::XDEV), _) if !how.crosses && !self.strays => {
+                self.strays = true;
                 Stage::Again
             }
             (Some(Op::Open { .. }), Err(errno @ (Errno::MFILE | Errno::NFILE)), _) => {

@@ -303,9 +303,13 @@ impl OpenFiles {
         let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
         let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
             .expect("a path that came out of a target holds no NUL");
-        let no_links = load.no_links();
+        let (no_links, strays) = (load.no_links(), load.strays);
         let root = &self.roots[usize::from(entry.tree.0)];
-        let how = How { direct, no_links, ..root.expects(&entry.name) };
+        let expected = match strays {
+            true => How { crosses: true, ..How::default() },
+            false => root.expects(&entry.name),
+        };
+        let how = How { direct, no_links, ..expected };
         let root = root.directory.file.clone();
         self.queue.push(Purpose::Entry(key, part), Op::Open { root, path, how });
     }

@@ -200,7 +200,7 @@ impl Outbox {
         if !bytes.is_empty() {
             self.put += bytes.len() as u64;
             self.close_tail();
-            self.segments.push_back(Segment::Bytes(Outgoing::shared(bytes)));
+            put(&mut self.segments, Segment::Bytes(Outgoing::shared(bytes)));
         }
     }
 
@@ -211,7 +211,7 @@ impl Outbox {
         self.close_tail();
         for start in (0..len).step_by(SEND_BYTES_MAX) {
             let range = start..len.min(start + SEND_BYTES_MAX);
-            self.segments.push_back(Segment::Bytes(Outgoing::kept(Rc::clone(&bytes), range)));
+            put(&mut self.segments, Segment::Bytes(Outgoing::kept(Rc::clone(&bytes), range)));
         }
     }
 
@@ -220,7 +220,7 @@ impl Outbox {
         if count > 0 {
             self.put += count;
             self.close_tail();
-            self.segments.push_back(Segment::Span(Span { version, offset, count, kind }));
+            put(&mut self.segments, Segment::Span(Span { version, offset, count, kind }));
         }
     }
 
@@ -228,7 +228,7 @@ impl Outbox {
     pub(super) fn put_parts(&mut self, parts: Parts, length: u64) {
         self.put += length;
         self.close_tail();
-        self.segments.push_back(Segment::Parts(Box::new(parts)));
+        put(&mut self.segments, Segment::Parts(Box::new(parts)));
     }
 
     /// The answer that was put in is whole.
@@ -236,17 +236,20 @@ impl Outbox {
         // Of what lies before it, an interim answer belongs to it.
         let starts_at = self.owed.back().map_or(self.done, |before| before.ends_at);
         assert!(answer.body <= self.put - starts_at, "a body is a part of its answer");
-        self.owed.push_back(Owed {
-            answer,
-            starts_at,
-            ends_at: self.put,
-            first_byte: None,
-            engine: IN_MEMORY,
-            asked: None,
-            in_parts: matches!(self.segments.back(), Some(Segment::Parts(_))),
-            mirror: None,
-            client: None,
-        });
+        put(
+            &mut self.owed,
+            Owed {
+                answer,
+                starts_at,
+                ends_at: self.put,
+                first_byte: None,
+                engine: IN_MEMORY,
+                asked: None,
+                in_parts: matches!(self.segments.back(), Some(Segment::Parts(_))),
+                mirror: None,
+                client: None,
+            },
+        );
     }
 
     /// The answer that was put in last: only one with a file behind it is sent before another is
@@ -369,7 +372,16 @@ impl Outbox {
         if let Some((buffer, end)) = self.tail.take()
             && end > 0
         {
-            self.segments.push_back(Segment::Bytes(Outgoing::leased(buffer, 0..end)));
+            put(&mut self.segments, Segment::Bytes(Outgoing::leased(buffer, 0..end)));
         }
     }
+}
+
+/// Puts one behind the others. Most clients ask for one thing at a time and then for nothing, and
+/// there may be thousands of them: no place is kept for a second one before there is one.
+fn put<T>(queue: &mut VecDeque<T>, one: T) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
+    }
+    queue.push_back(one);
 }

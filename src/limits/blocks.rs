@@ -16,6 +16,9 @@ pub const DIRECT_AHEAD_MAX: usize = 16;
 /// Reads of blocks that one worker has in flight: more than any disk works on at once.
 pub const DIRECT_READS_MAX: usize = 64;
 
+/// One in so many of them is left to blocks that were asked for by those that are read ahead.
+pub const DIRECT_AHEAD_LEAVES: usize = 4;
+
 /// Blocks that were asked for and wait to be read, of one worker, for all mounts together: some
 /// two MiB. Who asks beyond that is served without.
 pub const DIRECT_WAITING_MAX: usize = 8192;

@@ -36,5 +36,8 @@ pub(super) fn open_how(how: How) -> types::OpenHow {
     if how.no_links {
         resolve |= ResolveFlags::NO_SYMLINKS;
     }
+    if how.stays() {
+        resolve |= ResolveFlags::NO_XDEV;
+    }
     types::OpenHow::new().flags(u64::from(flags.bits())).resolve(resolve.bits())
 }

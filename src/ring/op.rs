@@ -298,8 +298,16 @@ pub struct How {
     pub anywhere: bool,
     /// The mount that the path is expected to end in; 0 if that is not known.
     pub mount: u64,
-    /// Whether it may end in another one after all, through a link.
+    /// Whether it may end in another one after all, through a link. Where the mount is known and
+    /// this is not so, a path that does is XDEV, whatever that mount is doing.
     pub crosses: bool,
+}
+
+impl How {
+    /// Whether the path may lead to no other mount than the one that is expected.
+    pub(super) fn stays(self) -> bool {
+        self.mount != 0 && !self.crosses && !self.anywhere
+    }
 }
 
 /// Who is asked for the facts of a file.

@@ -92,6 +92,27 @@ fn a_mount_that_hangs_in_open_delays_nobody_else() {
     }
 }
 
+/// The same of a mount that was not there when they were listed.
+#[test]
+fn a_mount_that_was_not_listed_and_hangs_delays_nobody_else() {
+    for kind in [MountKind::Blocking, MountKind::NonBlocking] {
+        let (world, mut mounts) = world(kind);
+        mounts.truncate(1);
+        let mut rig = Rig::with_mounts(world, mounts);
+        let first = rig.ask("/open.txt");
+        assert!(is_ok(&rig.first_of(&first), "open"));
+        rig.world.hang(SLOW, true);
+        let late: Vec<_> = (0..MANY).map(|number| rig.ask(&format!("/slow/{number}"))).collect();
+        for (path, body) in [("/open.txt", "open"), ("/other.txt", "other")] {
+            let client = rig.ask(path);
+            assert!(is_ok(&rig.first_of(&client), body), "{path}");
+        }
+        assert!(late.iter().all(|client| client.available() == 0), "the hung ones still wait");
+        rig.world.hang(SLOW, false);
+        all_are_answered(&mut rig, &late);
+    }
+}
+
 /// As many clients as there are buffers for heads, and more, wait for one name on a mount that
 /// hangs: they give their buffers to others, and are told to come again (RFC 9110 section 15.6.4).
 #[test]

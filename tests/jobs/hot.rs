@@ -114,7 +114,7 @@ fn what_is_asked_for_once_or_large_is_not_kept() {
 fn a_change_is_seen_at_once_and_drops_the_bytes() {
     let mut rig = rig(1 << 20);
     heat(&mut rig, "/f1");
-    assert_eq!(rig.shard.cache.hot_bytes.read(), 512, "whole sectors");
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 1024, "whole sectors, and what aligns them");
     rig.world.resize("f1", 40);
     assert_eq!(get(&mut rig, "/f1"), body(1)[..40]);
     // Changed just now, it is not kept again yet.
@@ -122,7 +122,7 @@ fn a_change_is_seen_at_once_and_drops_the_bytes() {
     assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
     rig.world.pass(A_WHILE);
     heat(&mut rig, "/f1");
-    assert_eq!(rig.shard.cache.hot_bytes.read(), 512);
+    assert_eq!(rig.shard.cache.hot_bytes.read(), 1024);
     rig.world.file("f1", "another");
     assert_eq!(get(&mut rig, "/f1"), "another");
     assert_eq!(rig.shard.cache.hot_bytes.read(), 0);

@@ -26,7 +26,7 @@ impl Inner {
         self.forget_what_passes(now);
         let id = BlockId::of(version, index);
         let want = block::aligned(&need, version);
-        let has_room = self.has_room_for(version.facts.mount);
+        let has_room = self.has_room_for(version.facts.mount, false);
         let Some(entry) = self.entries.get_mut(&id) else {
             self.stats.block_misses.add(1);
             if !self.asked.have_room_for(version.facts.mount) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::block::BlockId;
 use super::{Entry, Inner, Origin, State};
 use crate::eviction::Policy;
-use crate::limits::DIRECT_WAIT;
+use crate::limits::{DIRECT_AHEAD_LEAVES, DIRECT_WAIT};
 use crate::ring::{Deadline, Io, Lease, Pool};
 
 impl Inner {
@@ -20,7 +20,7 @@ impl Inner {
         loop {
             let lines = if ahead { &self.ahead } else { &self.asked };
             let (mount, id) = lines.first()?;
-            if self.has_room_for(mount) {
+            if self.has_room_for(mount, ahead) {
                 return Some(id);
             }
             let lines = if ahead { &mut self.ahead } else { &mut self.asked };
@@ -46,9 +46,11 @@ impl Inner {
     }
 
     /// A mount gets half of the reads and buffers that those of others leave, and begins nothing
-    /// while the ring has no room for it.
-    pub(super) fn has_room_for(&self, mount: u64) -> bool {
-        let most = self.options.reads_max.min(self.options.blocks_max);
+    /// while the ring has no room for it. What is read ahead leaves a part of that to what is
+    /// asked for.
+    pub(super) fn has_room_for(&self, mount: u64, ahead: bool) -> bool {
+        let all = self.options.reads_max.min(self.options.blocks_max);
+        let most = if ahead { most_ahead(all) } else { all };
         self.reads.leave_room(mount, most) && self.parked.iter().all(|fill| fill.mount() != mount)
     }
 
@@ -124,5 +126,30 @@ impl Inner {
             self.stats.foreseen_wasted.add(1);
             self.foresight.came_to_nothing(stream);
         }
+    }
+}
+
+/// Of so many reads, those that may be under way when one begins that nobody has asked for.
+fn most_ahead(all: usize) -> usize {
+    all - all / DIRECT_AHEAD_LEAVES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Shares;
+
+    #[test]
+    fn what_is_read_ahead_leaves_reads_to_what_is_asked_for() {
+        let (mut reads, mut begun) = (Shares::default(), 0);
+        while reads.leave_room(1, most_ahead(64)) {
+            reads.begin(1);
+            begun += 1;
+        }
+        while reads.leave_room(1, 64) {
+            reads.begin(1);
+        }
+        assert_eq!((begun, reads.of(1)), (24, 32));
+        assert_eq!([1, 2, 8].map(most_ahead), [1, 2, 6], "one can be read ahead in any case");
     }
 }

@@ -180,7 +180,10 @@ impl State {
         let inode = match what {
             What::Open { fd, path, how } => {
                 let (from, _) = self.file(*fd);
-                self.files.resolve(from, path, !how.no_links).unwrap_or(from)
+                let there = self.files.resolve(from, path, !how.no_links).unwrap_or(from);
+                // The mount is not asked by who may not enter it.
+                let leads_away = self.files.facts(there).mount != how.mount;
+                if how.stays() && leads_away { from } else { there }
             }
             What::Read { fd, .. }
             | What::Warm { fd, .. }
