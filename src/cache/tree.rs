@@ -89,6 +89,8 @@ impl Root {
         if let Some(mounts) = self.directory.mounts.unless(&mut self.listed) {
             self.mounts = mounts;
             self.strays = false;
+            // It may be another directory by now than the one beneath which they were listed.
+            self.met(self.directory.file.mount());
         }
     }
 
@@ -177,6 +179,7 @@ impl Root {
             self.identity = identity;
             self.directory.file = file;
             self.generation += 1;
+            self.met(facts.mount);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::Options;
 use super::tree::{self, Tree};
 use crate::limits::MOUNTS_MAX;
 use crate::sys::Root;
-use crate::sys::mounts;
+use crate::sys::mounts::{self, Mounts};
 
 /// See the module.
 #[derive(Debug)]
@@ -45,8 +45,11 @@ pub(super) struct Place {
 impl<'a> Scene<'a> {
     pub(super) fn look(options: &'a Options, root: &Root) -> Self {
         let mut places = vec![Place::new(root.path(), Path::new(""), mounts::of(root.as_fd()))];
-        let beneath =
-            root.path().canonicalize().and_then(|at| mounts::beneath(&at)).unwrap_or_default();
+        let beneath = root
+            .path()
+            .canonicalize()
+            .and_then(|at| Ok(Mounts::list()?.beneath(&at)))
+            .unwrap_or_default();
         for (path, mount) in &beneath {
             let path = Path::new(OsStr::from_bytes(path));
             // What lies under another mount at the same path is not reached any more.

@@ -108,7 +108,7 @@ impl Buffered {
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
         if !direct && let Some(look) = self.inline_look(io) {
-            return Op::Pread { file, offset, buffer, range, look };
+            return Op::Pread { file, offset, buffer, range, look: Some(look) };
         }
         let via = match direct {
             true => Via::Direct,
@@ -119,12 +119,11 @@ impl Buffered {
     }
 
     /// How the page cache is asked for what is read next, if that is to be read inline.
-    fn inline_look(&self, io: &dyn Io) -> Option<Option<Look>> {
+    fn inline_look(&self, io: &dyn Io) -> Option<Look> {
         let Body { version, inline, passes, .. } = &self.body;
         match io.mount_kind(version.facts.mount) {
             _ if !*inline || *passes || self.missed => None,
-            MountKind::InMemory => Some(None),
-            MountKind::NonBlocking => Some(Some(Look::ReadAhead)),
+            MountKind::InMemory | MountKind::NonBlocking => Some(Look::ReadAhead),
             MountKind::Unproven | MountKind::Blocking | MountKind::Remote => None,
         }
     }
@@ -218,24 +217,32 @@ impl Buffered {
         Op::Send { socket: self.body.socket.clone(), bytes: block.bytes, more }
     }
 
-    fn take(&mut self, completion: Completion) -> Option<Step> {
-        match completion.op {
-            Some(Op::Pread { buffer, look: Some(_), .. })
-                if matches!(
-                    completion.result,
-                    Err(Errno::AGAIN | Errno::PERM | Errno::OPNOTSUPP)
-                ) =>
-            {
+    fn take(&mut self, completion: Completion, io: &dyn Io) -> Option<Step> {
+        match (completion.op, completion.result) {
+            (Some(Op::Pread { buffer, .. }), Err(Errno::AGAIN)) => {
                 (self.reading, self.missed) = (false, true);
                 self.spare = Some(buffer);
                 None
             }
-            Some(Op::Read { buffer, .. } | Op::Pread { buffer, .. }) => {
-                self.reading = false;
-                self.take_read(buffer, completion.result)
+            // Nobody tells, for now or of this file: the ring reads it, as it was seen lately.
+            (Some(Op::Pread { buffer, .. }), Err(Errno::PERM | Errno::OPNOTSUPP)) => {
+                (self.reading, self.body.inline) = (false, false);
+                self.spare = Some(buffer);
+                None
             }
-            Some(Op::Send { bytes, .. }) => self.take_send(bytes, completion.result),
-            other => unreachable!("the engine starts nothing else than {other:?}"),
+            (Some(Op::Pread { offset, buffer, range, .. }), Ok(count)) => {
+                self.reading = false;
+                if count as usize == range.len() {
+                    self.body.version.note_resident(offset..offset + u64::from(count), io);
+                }
+                self.take_read(buffer, Ok(count))
+            }
+            (Some(Op::Read { buffer, .. } | Op::Pread { buffer, .. }), result) => {
+                self.reading = false;
+                self.take_read(buffer, result)
+            }
+            (Some(Op::Send { bytes, .. }), result) => self.take_send(bytes, result),
+            (other, _) => unreachable!("the engine starts nothing else than {other:?}"),
         }
     }
 
@@ -285,7 +292,7 @@ impl Engine for Buffered {
             return Step::Declined(Decline::NoDirect);
         }
         if let Wake::Done(completion) = wake {
-            let step = self.take(completion);
+            let step = self.take(completion, io);
             self.end = self.end.or(step);
             self.forget(io);
         }
@@ -297,7 +304,7 @@ impl Engine for Buffered {
             let Some(op) = self.next_op(io) else { break };
             match io.start(op) {
                 Start::Submitted(_) => {}
-                Start::Executed(completion) => self.end = self.take(completion),
+                Start::Executed(completion) => self.end = self.take(completion, io),
                 Start::Blocked(op, _) => {
                     self.parked = Some(op);
                     return Step::Blocked;

@@ -75,10 +75,24 @@ pub struct BufferPool {
 impl BufferPool {
     /// Maps `count` buffers of `stride` bytes each, a multiple of 4096. A pool may be empty.
     pub fn new(stride: usize, count: usize) -> rustix::io::Result<Rc<Self>> {
+        Self::map(stride, count, Mapping::new)
+    }
+
+    /// The same in huge pages where they can be had: for memory of which all is used. Where little
+    /// is, the rest of each page is occupied for nothing.
+    pub fn in_huge_pages(stride: usize, count: usize) -> rustix::io::Result<Rc<Self>> {
+        Self::map(stride, count, Mapping::in_huge_pages)
+    }
+
+    fn map(
+        stride: usize,
+        count: usize,
+        map: fn(usize) -> rustix::io::Result<Mapping>,
+    ) -> rustix::io::Result<Rc<Self>> {
         assert!(stride > 0 && stride.is_multiple_of(4096), "buffers are page-aligned");
         assert!(count < u32::MAX as usize, "an index has 32 bits");
         let bytes = stride.checked_mul(count).ok_or(Errno::NOMEM)?;
-        let mapping = Mapping::new(bytes)?;
+        let mapping = map(bytes)?;
         let base = match mapping.pages {
             Pages::Ordinary => mapping.base,
             Pages::Huge | Pages::Advised => mapping.first_huge_page(),
@@ -166,12 +180,18 @@ impl Drop for BufferPool {
     }
 }
 
+const ORDINARY: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+
 impl Mapping {
-    /// Zeroed memory, in the largest pages that can be had.
+    /// Zeroed memory.
     fn new(bytes: usize) -> rustix::io::Result<Self> {
-        let ordinary = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        Self::map(bytes.max(4096), ORDINARY, Pages::Ordinary)
+    }
+
+    /// The same in the largest pages that can be had.
+    fn in_huge_pages(bytes: usize) -> rustix::io::Result<Self> {
         if bytes < HUGE_PAGE_BYTES {
-            return Self::map(bytes.max(4096), ordinary, Pages::Ordinary);
+            return Self::new(bytes);
         }
         // Without NORESERVE: pages that are not there are refused now, not by a signal later.
         let whole = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
@@ -181,7 +201,7 @@ impl Mapping {
         }
         // Older kernels do not align a mapping for huge pages by themselves.
         let longer = whole.checked_add(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
-        let mut mapping = Self::map(longer, ordinary, Pages::Advised)?;
+        let mut mapping = Self::map(longer, ORDINARY, Pages::Advised)?;
         let base = mapping.base.as_ptr().cast();
         // SAFETY: the range is the whole mapping, and the advice changes no byte of it.
         let advised = unsafe { rustix::mm::madvise(base, longer, Advice::LinuxHugepage) };
@@ -308,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_large_pool_is_aligned_for_huge_pages_and_all_of_it_is_there() {
-        let pool = BufferPool::new(256 << 10, 17).unwrap();
+        let pool = BufferPool::in_huge_pages(256 << 10, 17).unwrap();
         let mut leases: Vec<_> = std::iter::from_fn(|| pool.lease()).collect();
         assert_eq!(leases.len(), 17);
         for (number, lease) in leases.iter_mut().enumerate() {

@@ -154,7 +154,13 @@ impl<K: Kernel> Reactor<K> {
         register: impl FnOnce(&mut K, &[(*mut u8, usize)]) -> Option<u16>,
     ) -> rustix::io::Result<Self> {
         let pools = {
-            let [a, b, c, d, e] = options.pools.map(|(bytes, count)| BufferPool::new(bytes, count));
+            // Of the others little is touched at a time: whole huge pages of them would be occupied
+            // for nothing.
+            let make = |which: Pool| match (which, options.pools[which as usize]) {
+                (Pool::Block, (bytes, count)) => BufferPool::in_huge_pages(bytes, count),
+                (_, (bytes, count)) => BufferPool::new(bytes, count),
+            };
+            let [a, b, c, d, e] = Pool::ALL.map(make);
             [a?, b?, c?, d?, e?]
         };
         for (which, pool) in Pool::ALL.into_iter().zip(&pools) {

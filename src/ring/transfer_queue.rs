@@ -146,7 +146,7 @@ impl TransferQueue {
         let mut pool = None;
         if let Some((bytes, count)) = setup.buffers {
             let fault = |errno: Errno| TransferSetupFault::Buffers(errno.into());
-            let made = BufferPool::new(bytes, count).map_err(fault)?;
+            let made = BufferPool::in_huge_pages(bytes, count).map_err(fault)?;
             let regions: Vec<_> = made.regions().collect();
             register_regions(&ring, &regions).map_err(TransferSetupFault::Buffers)?;
             pool = Some(made);

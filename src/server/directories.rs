@@ -11,6 +11,7 @@ use crate::cache::{Beneath, Directory, MountPoints};
 use crate::resource::Site;
 use crate::ring::{File, Kernel, Reactor};
 use crate::sys;
+use crate::sys::mounts::Mounts;
 
 /// A directory, open, and what is known of it before the loop begins.
 pub(super) struct Opened {
@@ -32,10 +33,9 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Lists them, without waiting for any disk; says whether something has changed.
-    pub(super) fn look(&self) -> bool {
-        let now = sys::mounts::beneath(&self.path);
-        now.is_ok_and(|beneath| self.mounts.set(with_own(self.own, beneath)))
+    /// Takes in which there are now; says whether something has changed.
+    pub(super) fn look(&self, now: &Mounts) -> bool {
+        self.mounts.set(with_own(self.own, now.beneath(&self.path)))
     }
 }
 
@@ -61,7 +61,7 @@ fn open_one(path: &Path, follow: bool) -> Result<Opened, Fault> {
         CString::new(path.into_os_string().into_encoded_bytes()).ok()
     });
     let own = sys::mounts::of(root.as_fd());
-    let found = path.canonicalize().and_then(|at| Ok((sys::mounts::beneath(&at)?, at)));
+    let found = path.canonicalize().and_then(|at| Ok((Mounts::list()?.beneath(&at), at)));
     let (mounts, at) = match (own, found) {
         (Some(own), Ok((beneath, at))) => (with_own(own, beneath), Some((at, own))),
         // Nothing is known, so everything may be.

@@ -25,6 +25,7 @@ use crate::broker::Broker;
 use crate::connection::Seats;
 use crate::resource::PageMemory;
 use crate::ring;
+use crate::sys::mounts::Mounts;
 use crate::sys::pressure::Trigger;
 use crate::sys::{self, Bell};
 use crate::telemetry::{Held, Shard};
@@ -232,8 +233,12 @@ impl Generation {
 
     /// Mounts have come or gone: those beneath its directories are listed again.
     pub(super) fn look_at_mounts(&self) {
-        // Each has to be looked at.
-        let changed = self.watched.iter().filter(|one| one.look()).count();
+        if self.watched.is_empty() {
+            return;
+        }
+        // What cannot be listed now is as it was.
+        let Ok(now) = Mounts::list() else { return };
+        let changed = self.watched.iter().filter(|one| one.look(&now)).count();
         if changed > 0 && !self.retires {
             tracing::info!(
                 directories = changed,

@@ -88,15 +88,25 @@ pub fn of(fd: BorrowedFd<'_>) -> Option<u64> {
     (told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id)
 }
 
-/// The mounts beneath a directory, by its absolute path without a link on the way: the path of
-/// each from there, and its number. Those that lie over one another at one path are told in the
-/// order in which they were made.
-///
-/// # Errors
-/// When the list cannot be read.
-pub fn beneath(directory: &Path) -> io::Result<Vec<(Box<[u8]>, u64)>> {
-    let list = list()?;
-    Ok(beneath_in(&list, directory.as_os_str().as_bytes()))
+/// The mounts that there are.
+#[derive(Debug)]
+pub struct Mounts(Vec<u8>);
+
+impl Mounts {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn list() -> io::Result<Self> {
+        list().map(Self)
+    }
+
+    /// Those beneath a directory, by its absolute path without a link on the way: the path of each
+    /// from there, and its number. Those that lie over one another at one path are told in the
+    /// order in which they were made.
+    pub fn beneath(&self, directory: &Path) -> Vec<(Box<[u8]>, u64)> {
+        beneath_in(&self.0, directory.as_os_str().as_bytes())
+    }
 }
 
 fn beneath_in(list: &[u8], directory: &[u8]) -> Vec<(Box<[u8]>, u64)> {

@@ -100,6 +100,12 @@ impl<K: Kernel> Reactor<K> {
             | (Op::Pread { file, look: Some(Look::ReadAhead), .. }, Err(Errno::AGAIN)) => {
                 self.mounts.looked(file.mount());
             }
+            // The rest may be on its way by now.
+            (Op::Pread { file, range, look: Some(Look::ReadAhead), .. }, Ok(count))
+                if (count as usize) < range.len() =>
+            {
+                self.mounts.looked(file.mount());
+            }
             _ => {}
         }
         if socket_takes(&op, result)
