@@ -333,6 +333,14 @@ impl Bench<'_> {
     }
 }
 
+/// What was found to keep a lap from doing as fio does.
+fn in_the_way(lap: &str) -> Option<&'static str> {
+    (lap == "readv").then_some(
+        "fio seeks before each readv and books four operations to a block; the lab seeks only \
+         where the offset jumps",
+    )
+}
+
 fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "{:<10} {:<9} {:>10} {:>10} {:>7} {:>7}\n",
@@ -350,7 +358,9 @@ fn table(outcomes: &[Outcome]) -> String {
                     (true, false) => "agrees",
                     (false, false) => "DIFFERS",
                 };
-                format!("{lab:>10.0} {fio:>10.0} {ratio:>7.3} {noise:>7.3}  {word}")
+                let why = in_the_way(outcome.lap).filter(|_| !is_close);
+                let why = why.map(|why| format!("; in the way: {why}")).unwrap_or_default();
+                format!("{lab:>10.0} {fio:>10.0} {ratio:>7.3} {noise:>7.3}  {word}{why}")
             }
         };
         text.push_str(&line);
@@ -382,6 +392,7 @@ fn keep(
             "engine": outcome.engine,
             "skipped": outcome.reason,
             "judgement": judgement,
+            "in_the_way": in_the_way(outcome.lap),
             "bytes_per_second": outcome.rounds,
         })
     });
@@ -436,6 +447,16 @@ mod tests {
         assert!(agrees(115.0, &[90.0, 110.0, 90.0, 110.0, 90.0, 110.0]));
         assert!(!agrees(125.0, &[90.0, 110.0, 90.0, 110.0, 90.0, 110.0]));
         assert_eq!(judge(&[]), None);
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_told_of_a_lap_that_differs() {
+        let told = |lab| {
+            let rounds = rounds(lab, &[100.0; 7]);
+            table(&[Outcome { lap: "readv", engine: "vsync", rounds, reason: None }])
+        };
+        assert!(told(120.0).contains("DIFFERS; in the way: fio seeks"), "{}", told(120.0));
+        assert!(!told(100.0).contains("in the way"));
     }
 
     #[test]

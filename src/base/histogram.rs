@@ -65,6 +65,11 @@ impl Histogram {
         self.most.raise(value);
     }
 
+    /// The greatest value, 0 as long as there is none.
+    pub fn worst(&self) -> u64 {
+        self.most.read()
+    }
+
     /// The percentiles of several histograms taken together, as of now.
     ///
     /// ```

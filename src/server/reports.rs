@@ -133,11 +133,16 @@ impl Reports {
         self.woken.pop()
     }
 
-    fn begin(&mut self, form: Form, begun: Instant, about: About) {
+    fn begin(&mut self, form: Form, begun: Instant, mut about: About) {
         let desk = &mut self.desks[form as usize];
         desk.begun = Some(begun);
         let waiting = std::mem::take(&mut desk.waiting);
-        let (report, shards) = (Report::new(form, about), self.shards.all());
+        let shards = self.shards.all();
+        let counting = shards.iter().filter(|shard| !shard.is_left());
+        // The place of what the server counts itself has no turns.
+        let turns = counting.map(Shard::longest_turn).filter(|longest| *longest > 0);
+        about.longest_turns = turns.collect();
+        let report = Report::new(form, about);
         self.making = Some(Making { form, begun, report, shards, waiting });
     }
 

@@ -55,6 +55,7 @@ impl Snapshot {
             "engine": self.about.engine,
             "workers": self.about.workers,
             "memory_limit_bytes": self.about.memory_limit,
+            "longest_turn_ns": self.about.longest_turns,
             "ring_setup": self.about.ring_setup,
             "sandbox": self.sandbox(),
         })
@@ -162,6 +163,7 @@ mod tests {
             engine: "splice",
             ring_setup: "deferred",
             workers: shards.len(),
+            longest_turns: shards.iter().map(Shard::longest_turn).collect(),
             uptime: Duration::from_micros(12_345_678),
             laps: [Lap {
                 technique: "readv".to_owned(),
@@ -211,6 +213,8 @@ mod tests {
             assert_eq!(told["server"]["workers"], shards.len());
             assert_eq!(told["server"]["memory_limit_bytes"], 1 << 30);
             assert_eq!(told["server"]["uptime_seconds"], 12.345);
+            let none_yet = vec![0; shards.len()];
+            assert_eq!(told["server"]["longest_turn_ns"], Json::from(none_yet));
             for technique in Technique::ALL {
                 assert_eq!(told["techniques"][technique.name()]["operations"], 0);
             }

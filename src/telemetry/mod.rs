@@ -19,6 +19,7 @@
 //! | `engine` | the engine that was asked for |
 //! | `workers` | how many threads serve |
 //! | `memory_limit_bytes` | memory that the process may have; 0 where that is not known |
+//! | `longest_turn_ns` | the longest turn of each worker, in nanoseconds: its longest stall |
 //! | `ring_setup` | how the rings were set up: `deferred`, `cooperative` or `plain` |
 //! | `sandbox` | each layer that was wanted: `applied`, `why` not, and what it leaves `free`; the
 //! | | `broker`, where one was, and the `rings` have rows there, too |

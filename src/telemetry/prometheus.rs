@@ -18,6 +18,7 @@ pub const NAMES_BESIDE_THE_CATALOGUE: &[(&str, &[&str])] = &[
     ("pitcrew_build_info", &["version", "engine", "ring_setup"]),
     ("pitcrew_workers", &[]),
     ("pitcrew_memory_limit_bytes", &[]),
+    ("pitcrew_longest_turn_seconds", &["worker"]),
     ("pitcrew_uptime_seconds", &[]),
     ("pitcrew_sandbox_applied", &["layer", "why", "free"]),
     ("pitcrew_lap_bytes_per_second", &["technique"]),
@@ -159,6 +160,12 @@ impl Snapshot {
         let help = "Memory that the process may have, by the machine or a control group";
         out.head(name, "gauge", Some("bytes"), help);
         out.line(name, "", &about.memory_limit.to_string());
+        let name = "pitcrew_longest_turn_seconds";
+        let help = "The longest turn of each worker, which is its longest stall";
+        out.head(name, "gauge", Some("seconds"), help);
+        for (worker, turn) in about.longest_turns.iter().enumerate() {
+            out.line(name, &format!("worker=\"{worker}\""), &number(*turn as f64 / 1e9));
+        }
         let uptime = number(about.uptime.as_millis() as f64 / 1000.0);
         out.head("pitcrew_uptime_seconds", "gauge", Some("seconds"), "Time since the start");
         out.line("pitcrew_uptime_seconds", "", &uptime);
@@ -331,7 +338,12 @@ mod tests {
             held("landlock", None, &["it connects", "it binds"]),
             held("seccomp", Some("\"no\""), &[]),
         ];
-        let about = About { laps: [lap].into(), sandbox: sandbox.into(), ..About::default() };
+        let about = About {
+            laps: [lap].into(),
+            sandbox: sandbox.into(),
+            longest_turns: vec![70, 5_000_000],
+            ..About::default()
+        };
         let told = snapshot(&[shard], about);
         let text = String::from_utf8(told.to_text(Text::Prometheus)).unwrap();
         let name = "pitcrew_techniques_latency_seconds";
@@ -343,6 +355,7 @@ mod tests {
             &format!("{name}_bucket{{technique=\"send\",le=\"+Inf\"}} 3"),
             &format!("{name}_count{{technique=\"send\"}} 3"),
             "pitcrew_techniques_latency_worst_seconds{technique=\"send\"} 0.005",
+            "pitcrew_longest_turn_seconds{worker=\"1\"} 0.005",
             "pitcrew_lap_bytes_per_second{technique=\"a\\\"b\"} 3",
             "pitcrew_connections_accepted_total 0",
             "pitcrew_sandbox_applied{layer=\"landlock\",why=\"\",free=\"it connects; it binds\"} 1",

@@ -49,6 +49,11 @@ impl Shard {
         self.left.store(false, Ordering::Release);
     }
 
+    /// The longest turn of its worker, in nanoseconds.
+    pub fn longest_turn(&self) -> u64 {
+        self.ring.turn.worst()
+    }
+
     /// Whether nobody counts here now.
     pub fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
@@ -66,6 +71,8 @@ pub struct About {
     pub workers: usize,
     /// Memory that the process may have, in bytes; 0 where that is not known.
     pub memory_limit: u64,
+    /// The longest turn of each worker, in nanoseconds.
+    pub longest_turns: Vec<u64>,
     /// Time since the start.
     pub uptime: Duration,
     /// What the process gave up, layer by layer, and what its rings did.

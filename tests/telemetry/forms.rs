@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::common::{Response, Scratch, Server, Wire, get, skipped};
+use crate::common::{Response, Scratch, Server, Wire, eventually, get, skipped};
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -198,4 +198,17 @@ fn a_thousand_scrapes_are_all_answered_and_clients_are_served_between_them() {
     drop(scrapers);
     let requests = server.figure(&["connections", "requests"]);
     assert!(requests >= 40 * EACH as u64 + 50, "{requests}");
+}
+
+#[test]
+fn the_longest_turn_of_each_worker_is_told() {
+    let scratch = Scratch::new();
+    let server = Server::start(&["--workers", "2"], scratch.path());
+    let (turns, worst) = eventually("each has had a turn", || {
+        let told = server.telemetry();
+        let turns = told["server"]["longest_turn_ns"].as_array().unwrap().iter();
+        let turns: Vec<_> = turns.map(|turn| turn.as_u64().unwrap()).collect();
+        (turns.len() == 2).then(|| (turns, told["ring"]["turn_ns"]["worst"].as_u64().unwrap()))
+    });
+    assert!(turns.iter().all(|turn| (1..=worst).contains(turn)), "{turns:?} {worst}");
 }
