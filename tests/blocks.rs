@@ -354,6 +354,35 @@ fn two_disks_that_hang_leave_a_third_room_to_read_ahead() {
     bench.end();
 }
 
+/// What is read ahead leaves a read to what is asked for, of the same disk, too.
+#[test]
+fn what_is_read_ahead_leaves_a_read_to_what_is_asked_for() {
+    let mut bench = Bench::new(32, Setup { buffers: 256, send_buffer: 100, ..setup() });
+    let mount = bench.world.mount("hung", MountKind::NonBlocking);
+    let late = bench.file("hung/late", BLOCK);
+    let names: Vec<_> = (0..8).map(|number| format!("hung/{number}")).collect();
+    for name in &names {
+        let bytes = bench.file(name, 20 * BLOCK);
+        // The first block is kept, so that all that is read next is read ahead.
+        bench.serve(name, 0, BLOCK as u64).whole(&bytes[..BLOCK]);
+    }
+    bench.world.hang(mount, true);
+    let bodies: Vec<_> = names.iter().map(|name| bench.begin(name, 0, 20 * BLOCK as u64)).collect();
+    bodies.iter().for_each(|body| bench.sleeps(*body, true));
+    (0..9).for_each(|_| bench.turn());
+    assert!(bench.stats().block_ahead.read() > 1, "much is read ahead");
+    let before = bench.world.in_flight();
+    let asked = bench.begin("hung/late", 0, BLOCK as u64);
+    (0..9).for_each(|_| bench.turn());
+    assert_eq!(bench.world.in_flight(), before + 1, "it waits for what nobody has asked for");
+    bench.world.hang(mount, false);
+    bench.run_until(&[asked]);
+    bench.result(asked).whole(&late);
+    bodies.iter().for_each(|body| bench.sleeps(*body, false));
+    bench.run();
+    bench.end();
+}
+
 /// Who has waited for a slow read does not go on without blocks because of that.
 #[test]
 fn the_time_of_a_slow_read_is_no_wait_for_a_buffer() {

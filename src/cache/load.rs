@@ -191,7 +191,7 @@ impl Load {
             }
             // A mount that came after the others were listed: now it is left to a thread, and if it
             // was a link out of the root, that is told again.
-            (Some(Op::Open { how, .. }), Err(Errno::XDEV), _) if !how.crosses && !self.strays => {
+            (Some(Op::Open { how, .. }), Err(Errno::XDEV), _) if !how.crosses => {
                 self.strays = true;
                 Stage::Again
             }

@@ -1,4 +1,4 @@
-//! Huge pages for the pools of buffers.
+//! Huge pages for the pool of blocks.
 
 use serde_json::json;
 
