@@ -8,8 +8,10 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use common::{Scratch, Server, get, skipped};
+use common::{Scratch, Server, eventually, get, skipped};
 
 fn body(server: &Server, path: &str) -> String {
     let mut wire = server.connect();
@@ -65,6 +67,55 @@ fn the_next_request_sees_what_has_happened() {
     symlink("../next", scratch.join("a/b")).unwrap();
     assert_eq!(asked("/a/b/file"), "moved");
     assert!(server.figure(&["cache", "notices"]) > 0);
+}
+
+/// A file system that lies over a watched directory, until this goes.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn over(place: &Path) -> Result<Self, String> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(place);
+        let output = mount.output().map_err(|error| error.to_string())?;
+        let why = || String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(Self(place.to_path_buf())) } else { Err(why()) }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // The server may have files of it open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// inotify(7) tells nothing of it.
+#[test]
+fn what_is_mounted_over_a_watched_directory_is_seen() {
+    let scratch = Scratch::new();
+    scratch.write("a/b/file", "beneath");
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    if !settle(&server, "/a/b/file") {
+        return skipped("watches", "the temporary directory cannot be watched");
+    }
+    let noticed = |times| {
+        eventually("the mount is noticed", || {
+            let told = server.stderr().matches("beneath served directories has changed").count();
+            (told == times).then_some(())
+        });
+    };
+    let mounted = match Mounted::over(&scratch.join("a")) {
+        Ok(mounted) => mounted,
+        Err(why) => return skipped("a mount over a watched directory", &why),
+    };
+    noticed(1);
+    assert_eq!(body(&server, "/a/b/file"), "404");
+    scratch.write("a/b/file", "above");
+    assert_eq!(body(&server, "/a/b/file"), "above");
+    settle(&server, "/a/b/file");
+    drop(mounted);
+    noticed(2);
+    assert_eq!(body(&server, "/a/b/file"), "beneath");
 }
 
 #[test]

@@ -106,24 +106,18 @@ impl OpenFiles {
     pub(super) fn watch(&mut self, tree: Tree, path: &[u8], mount: u64, now: Instant) {
         let root = &self.roots[usize::from(tree.0)];
         if let Some(job) = self.watches.ask((tree, &root.directory.file), path, mount, now) {
-            self.queue.push(Purpose::Watch(tree, root.generation), Op::Job(job));
+            self.queue.push(Purpose::Watch(tree, root.era()), Op::Job(job));
         }
     }
 
     /// Takes in the end of a job.
-    pub(super) fn watched(
-        &mut self,
-        tree: Tree,
-        generation: u32,
-        completion: Completion,
-        now: Instant,
-    ) {
+    pub(super) fn watched(&mut self, tree: Tree, era: u32, completion: Completion, now: Instant) {
         let Some(Op::Job(Job::Watch { path, steps, .. })) = completion.op else {
             unreachable!("the purpose was given to a watch")
         };
         match completion.result {
             Ok(_) => {
-                let same = self.roots[usize::from(tree.0)].generation == generation;
+                let same = self.roots[usize::from(tree.0)].era() == era;
                 self.watches.learn(tree, &path, &steps, same, now);
             }
             Err(_) => self.watches.failed(tree, &path, now),

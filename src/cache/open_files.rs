@@ -54,7 +54,7 @@ pub(super) struct Entry {
 pub(super) enum Purpose {
     Entry(Key, Part),
     Root(Tree),
-    /// With the generation of the tree.
+    /// With the era of the tree.
     Watch(Tree, u32),
 }
 
@@ -125,7 +125,10 @@ impl OpenFiles {
     pub fn lookup(&mut self, tree: Tree, path: &[u8], asker: Asker) -> Lookup {
         let Asker { owner: waiter, since, now, again } = asker;
         let root = &mut self.roots[usize::from(tree.0)];
-        root.look();
+        if root.look() {
+            // What is watched may lie beneath a mount now.
+            self.watches.forget(tree);
+        }
         let proven = match root.follow(since, now, self.options.valid, waiter) {
             Followed::Good => true,
             Followed::Unproven => false,
@@ -331,7 +334,7 @@ impl OpenFiles {
                     self.watches.forget(tree);
                 }
             }
-            Purpose::Watch(tree, generation) => self.watched(tree, generation, completion, now),
+            Purpose::Watch(tree, era) => self.watched(tree, era, completion, now),
         }
     }
 

@@ -2,16 +2,41 @@
 //! a short time.
 //!
 //! Several parts, since clients that download one file are at several places of it.
+//!
+//! For longer, and more roughly, it is remembered what was there when it was last looked at: a disk
+//! that hangs allows few looks at what may be cold (see `ring/reactor/mounts.rs`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use crate::base::Instant;
-use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX};
+use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX, SEEN_PARTS};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct ResidentParts(RefCell<Vec<Part>>);
+pub(super) struct ResidentParts {
+    parts: RefCell<Vec<Part>>,
+    seen: Seen,
+}
+
+/// What was there when it was last looked at.
+#[derive(Debug, Default)]
+struct Seen {
+    /// A bit for each of so many equal parts of the file.
+    parts: Cell<u64>,
+    /// When the last of them was.
+    last: Cell<Instant>,
+}
+
+impl Seen {
+    /// The parts that a range of a file of this size touches.
+    fn touched(range: &Range<u64>, size: u64) -> u64 {
+        let bytes = size.div_ceil(SEEN_PARTS).max(1);
+        let place = |offset: u64| (offset / bytes).min(SEEN_PARTS - 1);
+        let (first, last) = (place(range.start), place(range.end.saturating_sub(1)));
+        (u64::MAX << first) & (u64::MAX >> (SEEN_PARTS - 1 - last.max(first)))
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -35,16 +60,35 @@ impl Part {
 impl ResidentParts {
     /// Up to where the file is there from an offset on, as far as is known.
     pub(super) fn until(&self, offset: u64, now: Instant, pressed: Instant) -> Option<u64> {
-        let parts = self.0.borrow();
+        let parts = self.parts.borrow();
         let part = parts.iter().find(|part| (part.start..part.end).contains(&offset))?;
         part.is_good(now, pressed).then_some(part.end)
     }
 
-    /// Takes note of a part that was found there just now. Parts that meet are one, for as long as
-    /// the older is good; beyond so many of them the oldest is forgotten.
-    pub(super) fn note(&self, found: Range<u64>, now: Instant, pressed: Instant) {
+    /// Whether all of a part of a file of this size was there when it was last looked at, as far as
+    /// is known, and memory has not been short since.
+    pub(super) fn was_seen(&self, part: &Range<u64>, size: u64, pressed: Instant) -> bool {
+        let touched = Seen::touched(part, size);
+        self.seen.last.get() > pressed && self.seen.parts.get() & touched == touched
+    }
+
+    /// Takes note of a part of a file of this size that was found there just now.
+    pub(super) fn found(&self, part: Range<u64>, size: u64, now: Instant, pressed: Instant) {
+        let seen = if self.seen.last.replace(now) > pressed { self.seen.parts.get() } else { 0 };
+        self.seen.parts.set(seen | Seen::touched(&part, size));
+        self.note(part, now, pressed);
+    }
+
+    /// Takes note of a part of which something is not there.
+    pub(super) fn missed(&self, part: &Range<u64>, size: u64) {
+        self.seen.parts.set(self.seen.parts.get() & !Seen::touched(part, size));
+    }
+
+    /// Takes note of a part for a short time. Parts that meet are one, for as long as the older is
+    /// good; beyond so many of them the oldest is forgotten.
+    fn note(&self, found: Range<u64>, now: Instant, pressed: Instant) {
         let mut whole = Part { start: found.start, end: found.end, since: now };
-        let mut parts = self.0.borrow_mut();
+        let mut parts = self.parts.borrow_mut();
         parts.retain(|part| {
             let meets = part.is_good(now, pressed) && part.meets(&whole);
             if meets {
@@ -94,6 +138,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_there_is_remembered_until_it_is_missed_or_memory_is_short() {
+        let parts = ResidentParts::default();
+        let (now, size) = (start(), 64 << 20);
+        let mega = |number: u64| number << 20..(number + 1) << 20;
+        let seen = |number, pressed| parts.was_seen(&mega(number), size, pressed);
+        assert!(!seen(0, NEVER));
+        parts.found(0..2 << 20, size, now, NEVER);
+        parts.found(mega(63), size, now, NEVER);
+        assert_eq!([0, 1, 2, 62, 63].map(|one| seen(one, NEVER)), [true, true, false, false, true]);
+        assert!(!parts.was_seen(&(0..3 << 20), size, NEVER) && !seen(0, now));
+        parts.missed(&mega(1), size);
+        assert_eq!([0, 1, 63].map(|one| seen(one, NEVER)), [true, false, true]);
+        // Of what was there before memory was short, nothing is known.
+        parts.found(mega(5), size, now + STEP, now);
+        assert_eq!([0, 5, 63].map(|one| seen(one, now)), [false, true, false]);
+        for size in [1, 63, 65, u64::MAX] {
+            let parts = ResidentParts::default();
+            parts.found(0..size, size, now, NEVER);
+            assert!(parts.was_seen(&(0..size), size, NEVER), "{size}");
+        }
+    }
+
+    #[test]
     fn parts_that_meet_are_as_old_as_the_oldest() {
         let parts = ResidentParts::default();
         let now = start();
@@ -118,6 +185,6 @@ mod tests {
         let now = now + STEP;
         assert_eq!(parts.until(0, now, NEVER), None);
         assert_eq!(parts.until(10, now, NEVER), Some(15));
-        assert_eq!(parts.0.borrow().len(), RESIDENCY_PARTS_MAX);
+        assert_eq!(parts.parts.borrow().len(), RESIDENCY_PARTS_MAX);
     }
 }

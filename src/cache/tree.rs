@@ -84,14 +84,19 @@ impl Root {
         root
     }
 
-    /// Takes note of mounts that have come or gone.
-    pub(super) fn look(&mut self) {
-        if let Some(mounts) = self.directory.mounts.unless(&mut self.listed) {
-            self.mounts = mounts;
-            self.strays = false;
-            // It may be another directory by now than the one beneath which they were listed.
-            self.met(self.directory.file.mount());
-        }
+    /// Takes note of mounts that have come or gone; says whether any have.
+    pub(super) fn look(&mut self) -> bool {
+        let Some(mounts) = self.directory.mounts.unless(&mut self.listed) else { return false };
+        self.mounts = mounts;
+        self.strays = false;
+        // It may be another directory by now than the one beneath which they were listed.
+        self.met(self.directory.file.mount());
+        true
+    }
+
+    /// Another number whenever what lies beneath it may be other directories than before.
+    pub(super) fn era(&self) -> u32 {
+        self.generation.wrapping_add(self.listed)
     }
 
     /// What is known beforehand of a name beneath it: the mount that it lies on, but for links.

@@ -204,14 +204,18 @@ impl Version {
         io: &mut dyn Io,
     ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
-        let mut look = if mapped { Look::Mapped } else { Look::ReadAhead };
+        let mut look = if mapped { Look::Mapped } else { self.look_at(&part, io) };
         loop {
             let op = Op::Resident { file: self.file.clone(), offset, count, look };
             let Start::Executed(completion) = io.start(op) else {
                 unreachable!("whether pages are there is asked inline")
             };
             match completion.result {
-                Ok(there) => return Ok(Some(there == 1)),
+                Ok(0) => {
+                    self.note_missed(&part);
+                    return Ok(Some(false));
+                }
+                Ok(_) => return Ok(Some(true)),
                 // A file of another kind than those of its mount that were asked before.
                 Err(Errno::OPNOTSUPP) if look != Look::Mapped => look = Look::Mapped,
                 Err(Errno::IO) => return Err(Errno::IO),
@@ -228,7 +232,20 @@ impl Version {
 
     /// Takes note that a part was found in the page cache just now.
     pub fn note_resident(&self, part: Range<u64>, io: &dyn Io) {
-        self.resident.note(part, io.now(), io.pressed());
+        self.resident.found(part, self.facts.size, io.now(), io.pressed());
+    }
+
+    /// Takes note that something of a part was not found there.
+    pub fn note_missed(&self, part: &Range<u64>) {
+        self.resident.missed(part, self.facts.size);
+    }
+
+    /// How the page cache is asked for a part by a read that does not wait.
+    pub fn look_at(&self, part: &Range<u64>, io: &dyn Io) -> Look {
+        match self.resident.was_seen(part, self.facts.size, io.pressed()) {
+            true => Look::Seen,
+            false => Look::ReadAhead,
+        }
     }
 
     /// The lines that were made for this file under this key, or fresh ones, which are kept.

@@ -129,6 +129,7 @@ mod tests {
 
     fn reactor(large: usize) -> Reactor<Simulated> {
         let options = Options {
+            rings: 1,
             operations_max: 8,
             owners_max: 8,
             pools: [

@@ -107,23 +107,24 @@ impl Buffered {
         let (file, alignment, direct) = (source.file.clone(), source.alignment, source.direct);
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
-        if !direct && let Some(look) = self.inline_look(io) {
+        let bytes = u64::from(range.end - range.start);
+        if !direct && let Some(look) = self.inline_look(offset..offset + bytes, io) {
             return Op::Pread { file, offset, buffer, range, look: Some(look) };
         }
         let via = match direct {
             true => Via::Direct,
             false if std::mem::take(&mut self.missed) => Via::Disk,
-            false => self.page_cache_or_disk(offset, u64::from(range.end - range.start), io),
+            false => self.page_cache_or_disk(offset, bytes, io),
         };
         Op::Read { file, offset, buffer, range, via }
     }
 
     /// How the page cache is asked for what is read next, if that is to be read inline.
-    fn inline_look(&self, io: &dyn Io) -> Option<Look> {
+    fn inline_look(&self, part: Range<u64>, io: &dyn Io) -> Option<Look> {
         let Body { version, inline, passes, .. } = &self.body;
         match io.mount_kind(version.facts.mount) {
             _ if !*inline || *passes || self.missed => None,
-            MountKind::InMemory | MountKind::NonBlocking => Some(Look::ReadAhead),
+            MountKind::InMemory | MountKind::NonBlocking => Some(version.look_at(&part, io)),
             MountKind::Unproven | MountKind::Blocking | MountKind::Remote => None,
         }
     }
@@ -219,7 +220,8 @@ impl Buffered {
 
     fn take(&mut self, completion: Completion, io: &dyn Io) -> Option<Step> {
         match (completion.op, completion.result) {
-            (Some(Op::Pread { buffer, .. }), Err(Errno::AGAIN)) => {
+            (Some(Op::Pread { offset, buffer, range, .. }), Err(Errno::AGAIN)) => {
+                self.body.version.note_missed(&(offset..offset + range.len() as u64));
                 (self.reading, self.missed) = (false, true);
                 self.spare = Some(buffer);
                 None
@@ -233,6 +235,14 @@ impl Buffered {
             (Some(Op::Pread { offset, buffer, range, .. }), Ok(count)) => {
                 self.reading = false;
                 if count as usize == range.len() {
+                    self.body.version.note_resident(offset..offset + u64::from(count), io);
+                }
+                self.take_read(buffer, Ok(count))
+            }
+            // It is there from now on.
+            (Some(Op::Read { offset, buffer, via: Via::Disk, .. }), Ok(count @ 1..)) => {
+                self.reading = false;
+                if !self.body.passes {
                     self.body.version.note_resident(offset..offset + u64::from(count), io);
                 }
                 self.take_read(buffer, Ok(count))

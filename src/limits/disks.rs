@@ -16,14 +16,16 @@ pub const NAME_OPERATIONS_MAX: u32 = 64;
 /// leave is the bound if that is less, so that disks that hang leave some to the next one.
 pub const READ_OPERATIONS_MAX: u32 = 256;
 
-/// The same of reads of what is not known to be in the page cache: each is a thread of the kernel
-/// that waits for the disk. As many as a disk of the SATA kind takes at once, and half of what the
-/// shallowest queues before one hold: what is read out of the page cache may begin to read ahead.
+/// The same of reads of what is not known to be in the page cache, of all workers: each is a thread
+/// of the kernel that waits for the disk. As many as a disk of the SATA kind takes at once, and
+/// half of what the shallowest queues before one hold: what is read out of the page cache may begin
+/// to read ahead. Each worker has one at least.
 pub const COLD_READS_MAX: u32 = 32;
 
-/// Looks of one worker at the page cache that may have begun to read from the disk of a mount that
-/// has not answered since. Further ones begin nothing: where the queue of a device is full, who
-/// begins a read waits, for as long as it hangs.
+/// Looks at the page cache, of all workers, that may have begun to read from the disk of a mount
+/// that has not answered since. Further ones begin nothing: where the queue of a device is full,
+/// who begins a read waits, for as long as it hangs. As many more are for what was seen there
+/// before.
 pub const COLD_LOOKS_MAX: u32 = 16;
 
 /// Mounts whose kind and share is kept apart. All further ones are taken together for one that
@@ -75,6 +77,10 @@ pub const FORGET_BYTES: u64 = 1 << 20;
 /// Bytes of the largest piece of a page cache (a folio), which is kept or dropped whole: a huge
 /// page, where pages have 4 KiB.
 pub const FOLIO_BYTES_MAX: u64 = 2 << 20;
+
+/// Parts that a file is divided into to remember of each whether it was ever found in the page
+/// cache: the bits of a word.
+pub const SEEN_PARTS: u64 = 64;
 
 /// How long a part that was found in the page cache is taken to be there.
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);

@@ -43,8 +43,9 @@ pub const LOADS_MAX: usize = 4096;
 /// beyond that is told to come again later.
 pub const LOADS_PER_MOUNT_MAX: usize = LOADS_MAX / 4;
 
-/// How long a name whose directories are watched is trusted without being looked up: nothing tells
-/// of a file system that is mounted over one of them.
+/// How long a name whose directories are watched is trusted without being looked up: no watch tells
+/// of a file system that is mounted over one of them, and the list of mounts cannot be had
+/// everywhere.
 pub const WATCHED_VALID: Duration = Duration::from_secs(60);
 
 /// How long a request waits to be told that a file which is open is still the one of its name: more

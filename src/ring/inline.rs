@@ -24,7 +24,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let into = &mut buffer[range.start as usize..range.end as usize];
             match look {
                 None => again_if_interrupted(|| rustix::io::pread(&*file, &mut *into, *offset)),
-                Some(look) => residency::read(&*file, into, *offset, *look == Look::ReadAhead)
+                Some(look) => residency::read(&*file, into, *offset, *look != Look::Quiet)
                     .map_err(Error::errno),
             }
             .map(as_u32)
@@ -33,7 +33,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let count = u64::from(*count);
             let resident = match look {
                 Look::Mapped => residency::mapped(&*file, *offset, count),
-                Look::ReadAhead => residency::read_ahead(&*file, *offset, count),
+                Look::ReadAhead | Look::Seen => residency::read_ahead(&*file, *offset, count),
                 Look::Quiet => residency::quiet(&*file, *offset, count),
             };
             resident.map(u32::from).map_err(Error::errno)

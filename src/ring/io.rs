@@ -154,6 +154,9 @@ pub trait Kernel {
     /// Carries out an inline operation now.
     fn execute(&mut self, op: &mut Op) -> Result<u32, Errno>;
 
+    /// How often mounts have come or gone.
+    fn mount_changes(&self) -> u64;
+
     /// Makes a pipe of at least one page, of `bytes` if that is granted.
     fn open_pipe(&mut self, bytes: u32, closing: &Rc<Closing>) -> Result<Pipe, Errno>;
 

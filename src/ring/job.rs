@@ -71,6 +71,8 @@ pub enum Job {
     Mount {
         /// The mount.
         mount: u64,
+        /// How often mounts had come or gone when it was asked for.
+        changes: u64,
         /// The answer.
         kind: MountKind,
     },

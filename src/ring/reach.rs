@@ -20,6 +20,8 @@ pub enum Look {
     /// By a read that does not wait. Where nothing else tells before, it begins to read from the
     /// disk what is not there.
     ReadAhead,
+    /// The same, of what was found there before: most likely it begins nothing.
+    Seen,
     /// The same, but that it begins nothing, and cannot tell of files of another user.
     Quiet,
     /// By a mapping, as must be where reads cannot be told not to block.

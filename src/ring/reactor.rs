@@ -47,6 +47,8 @@ use crate::base::{Instant, Key, Slab, WallClock};
 /// What a reactor may use. Sizes are for one worker.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// How many reactors there are that use the same disks, this one among them.
+    pub rings: usize,
     /// Operations in flight at most.
     pub operations_max: usize,
     /// Owners at most.
@@ -188,7 +190,7 @@ impl<K: Kernel> Reactor<K> {
             closing: Rc::default(),
             pipes: PipePool::new(options.pipes_max),
             jobs: Jobs::default(),
-            mounts: Mounts::new(pools[Pool::Body as usize].count()),
+            mounts: Mounts::new(pools[Pool::Body as usize].count(), options.rings),
             pressed: Instant::default(),
             transfers: 0,
             starved: Default::default(),

@@ -295,6 +295,10 @@ impl Kernel for Uring {
         WallClock { seconds: now.tv_sec, nanoseconds: now.tv_nsec as u32 }
     }
 
+    fn mount_changes(&self) -> u64 {
+        crate::sys::mounts::changes()
+    }
+
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {
         assert!(token < BELL_TOKEN, "a place never has this number");
         if let Op::Job(job) = op {

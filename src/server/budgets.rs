@@ -105,6 +105,7 @@ pub(super) fn of_ring(options: &Options) -> ring::Options {
     let heads = options.share(options.head_buffers);
     let count = |bytes: usize, each: usize| (bytes / each).max(4);
     ring::Options {
+        rings: options.workers,
         operations_max: connections * OPERATIONS_PER_CONNECTION + OWN_OPERATIONS,
         owners_max: connections + OWN_OPERATIONS,
         // Half of the memory for heads is for large ones and for answers.

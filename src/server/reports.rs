@@ -174,6 +174,7 @@ mod tests {
     impl Rig {
         fn new(workers: usize) -> Self {
             let options = Options {
+                rings: 1,
                 operations_max: 16,
                 owners_max: 200,
                 pools: [(4096, 4); 5],

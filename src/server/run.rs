@@ -105,6 +105,7 @@ pub fn run(
         finishing: Vec::new(),
         ending: None,
         told_to_end: [false; 2],
+        mount_changes: sys::mounts::changes(),
         reader,
         renewal: Renewal::default(),
         succeeding: false,
@@ -131,6 +132,8 @@ struct Server {
     ending: Option<End>,
     /// By which ways it was told to end.
     told_to_end: [bool; 2],
+    /// How often mounts had come or gone when they were listed.
+    mount_changes: u64,
     /// Who reads new configurations.
     reader: Reader,
     /// What has become of the next one.
@@ -251,8 +254,9 @@ impl Server {
     }
 
     /// What is mounted beneath a directory while it is served has a share of its own, too.
-    fn look_at_mounts(&self) {
-        if sys::mounts::have_changed() {
+    fn look_at_mounts(&mut self) {
+        let changes = sys::mounts::changes();
+        if std::mem::replace(&mut self.mount_changes, changes) != changes {
             let all = self.generations.iter().chain(self.renewal.coming());
             all.for_each(Generation::look_at_mounts);
         }

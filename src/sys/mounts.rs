@@ -9,9 +9,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, StatxFlags};
+use rustix::io::Errno;
 
 const LIST: &str = "/proc/self/mountinfo";
 
@@ -26,14 +29,34 @@ pub fn keep() {
     }
 }
 
-/// Whether mounts have come or gone since this was asked before: of the list that is kept, by one
-/// thread.
-pub fn have_changed() -> bool {
-    let Some(list) = KEPT.get() else { return false };
-    // It is always readable, and tells a change once, proc_pid_mountinfo(5).
-    let mut told = [PollFd::new(list, PollFlags::PRI)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut told, Some(&now)).is_ok_and(|count| count > 0)
+/// How often mounts were seen to come or go.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// How often mounts have come or gone, as far as [`wait_for`] has seen it.
+pub fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
+/// Waits until there is something to read, mounts have come or gone, or the time has passed. Only
+/// one thread may do so: the list that is kept tells a change once, proc_pid_mountinfo(5).
+///
+/// # Errors
+/// When the descriptors cannot be polled; a signal ends the wait as if the time had passed.
+pub fn wait_for(readable: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
+    let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
+    let readable = PollFd::from_borrowed_fd(readable, PollFlags::IN);
+    let mut waited = vec![readable];
+    // It is always readable, so that alone is not waited for.
+    waited.extend(KEPT.get().map(|list| PollFd::new(list, PollFlags::PRI)));
+    match poll(&mut waited, Some(&time)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    }
+    if waited.get(1).is_some_and(|list| !list.revents().is_empty()) {
+        CHANGES.fetch_add(1, Ordering::Release);
+    }
+    Ok(())
 }
 
 /// How often the list is read until it is the same twice.

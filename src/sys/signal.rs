@@ -110,20 +110,16 @@ impl Signals {
         }
     }
 
-    /// Waits for the next signal, or until the time has passed.
+    /// Waits for the next signal, until mounts have come or gone, or until the time has passed.
     ///
     /// # Errors
     /// When the descriptor cannot be polled or read.
     pub fn wait_for(&self, time: Duration) -> io::Result<Option<Signal>> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
         if let Some(signal) = self.take()? {
             return Ok(Some(signal));
         }
-        match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&time)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => self.take(),
-            Err(errno) => Err(errno.into()),
-        }
+        super::mounts::wait_for(self.as_fd(), time)?;
+        self.take()
     }
 }
 

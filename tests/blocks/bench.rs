@@ -92,6 +92,7 @@ impl Bench {
         let world = World::new(seed);
         let ring = Arc::new(Stats::default());
         let options = Options {
+            rings: 1,
             operations_max: 256,
             owners_max: 2048,
             pools: [

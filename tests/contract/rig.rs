@@ -102,6 +102,7 @@ pub(crate) struct Rig<K: Kernel> {
 
 pub(crate) fn options() -> Options {
     Options {
+        rings: 1,
         operations_max: 64,
         owners_max: 8,
         pools: [

@@ -108,6 +108,7 @@ impl Machine {
         site::plant(&world);
         let shard = Shard::default();
         let options = Options {
+            rings: 1,
             operations_max: 256,
             owners_max: 64,
             pools: [

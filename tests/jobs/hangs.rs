@@ -113,6 +113,40 @@ fn a_mount_that_was_not_listed_and_hangs_delays_nobody_else() {
     }
 }
 
+/// The kernel gives the number and the device of a mount that is gone to the next one.
+#[test]
+fn a_mount_in_the_place_of_another_that_hangs_delays_nobody_else() {
+    use MountKind::{Blocking, InMemory, NonBlocking, Remote};
+    for (before, after) in [(InMemory, Blocking), (InMemory, NonBlocking), (NonBlocking, Remote)] {
+        for engine in [Kind::Sendfile, Kind::Auto, Kind::Uring, Kind::Direct] {
+            let (world, mounts) = world(before);
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            for (path, body) in [("/slow/0", "late"), ("/slow/1", "late"), ("/open.txt", "open")] {
+                let client = rig.ask(path);
+                assert!(is_ok(&rig.first_of(&client), body), "{path}");
+            }
+            rig.world.mount_anew(SLOW, after);
+            for number in 2..MANY {
+                rig.world.chill(&format!("slow/{number}"));
+            }
+            // Opened while it answers, and read while it does not.
+            let open = rig.ask("/slow/2");
+            assert!(is_ok(&rig.first_of(&open), "late"));
+            rig.world.pass(Duration::from_millis(300));
+            rig.world.chill("slow/2");
+            rig.world.hang(SLOW, true);
+            let ask = |number| rig.ask(&format!("/slow/{number}"));
+            let late: Vec<_> = (2..MANY).map(ask).collect();
+            for (path, body) in [("/open.txt", "open"), ("/other.txt", "other")] {
+                let client = rig.ask(path);
+                assert!(is_ok(&rig.first_of(&client), body), "{path}");
+            }
+            rig.world.hang(SLOW, false);
+            all_are_answered(&mut rig, &late);
+        }
+    }
+}
+
 /// As many clients as there are buffers for heads, and more, wait for one name on a mount that
 /// hangs: they give their buffers to others, and are told to come again (RFC 9110 section 15.6.4).
 #[test]
@@ -212,6 +246,41 @@ fn a_mount_that_hangs_in_read_delays_no_other_whatever_the_engine() {
                 assert!(head.starts_with("HTTP/1.1 200"), "{engine}: {head}");
             }
         }
+    }
+}
+
+/// Of files of another user only a read tells what is in memory, and begins one where it is not. Of
+/// what was found there before that is not to be feared.
+#[test]
+fn what_was_seen_in_memory_is_served_while_its_disk_hangs_whoever_owns_it() {
+    for engine in [Kind::Sendfile, Kind::Splice, Kind::Uring, Kind::Auto] {
+        let (world, mounts) = world(MountKind::NonBlocking);
+        world.give_away();
+        world.file("slow/hot", vec![9; 200 << 10]);
+        let mut rig = Rig::with_engine(world, mounts, engine);
+        let hot = ["/slow/open.txt", "/slow/hot"];
+        for path in hot.into_iter().chain(["/slow/large"]) {
+            let client = rig.ask(path);
+            assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine} {path}");
+        }
+        for number in 0..MANY {
+            rig.world.chill(&format!("slow/{number}"));
+        }
+        rig.world.chill("slow/large");
+        rig.worker.blocks().clear();
+        rig.world.pass(Duration::from_millis(300));
+        rig.world.hang(SLOW, true);
+        // All that may be waited for is, and all looks at what may be cold are used up.
+        let late: Vec<_> = (0..MANY).map(|number| rig.ask(&format!("/slow/{number}"))).collect();
+        let _: Vec<_> = (0..3).map(|_| rig.ask("/slow/large")).collect();
+        rig.world.pass(Duration::from_millis(300));
+        for path in hot.into_iter().chain(["/other.txt"]) {
+            let client = rig.ask(path);
+            assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine} {path}");
+        }
+        assert!(late.iter().all(|client| client.available() == 0), "{engine}: they wait");
+        rig.world.hang(SLOW, false);
+        all_are_answered(&mut rig, &late);
     }
 }
 

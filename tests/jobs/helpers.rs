@@ -76,6 +76,7 @@ impl Rig {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let uring = Uring::new().ok()?;
         let options = Options {
+            rings: 1,
             operations_max: 256,
             owners_max: 4,
             pools: [(4096, 1); 5],

@@ -144,6 +144,7 @@ impl Rig {
             _ => None,
         };
         let options = Options {
+            rings: 1,
             operations_max: 8 * crowd,
             owners_max: 2 * crowd + 16,
             pools: [

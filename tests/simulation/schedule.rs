@@ -524,6 +524,7 @@ fn reactor_options(random: &mut Random, connections: usize) -> ring::Options {
             (BODY_BUFFER_BYTES, count(4)),
             (BLOCK_BYTES, count(6)),
         ],
+        rings: 1,
         operations_max: (connections + 1) * 4 + count(30),
         owners_max: connections + TURNED_AWAY_MAX + 9,
         pipes_max: count(3),

@@ -4,8 +4,9 @@
 //! A mount is met with the first file of it whose facts were asked. One byte of a regular file is
 //! then asked for with the wish not to block: where that is refused, a helper looks up what the
 //! file system is. Till then operations on its files are taken for ones that may block. The kernel
-//! gives the number of a mount that is gone to a later one: it is looked at again with each device
-//! that was not seen on it.
+//! gives the number of a mount that is gone to a later one, and its device, too: it is looked at
+//! again with each device that was not seen on it, and with the first file that is opened after
+//! mounts have come or gone. What is open needs no other look, since it keeps its mount.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -63,17 +64,24 @@ struct Mount {
     kind: MountKind,
     /// Devices that its files were seen on: one, or some where a mount shows several.
     devices: Vec<(u32, u32)>,
+    /// How often mounts had come or gone when it was looked at.
+    looked: u64,
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
     in_flight: [u32; 4],
-    /// Looks at the page cache that may have begun a read since the disk last answered one.
+    /// Looks at the page cache that may have begun a read since the disk last answered one, and
+    /// those of them at what was seen there before.
     cold_looks: u32,
+    seen_looks: u32,
     /// Owners that found the share used up.
     waiting: VecDeque<Owner>,
     /// Descriptors whose close waits for the share.
     closing: Vec<RawFd>,
 }
+
+/// An offset that no file reaches.
+const FAR: u64 = i64::MAX as u64 - 1;
 
 #[derive(Debug)]
 pub(super) struct Mounts {
@@ -81,12 +89,19 @@ pub(super) struct Mounts {
     /// Buffers for bodies, and how many of the operations in flight may have one.
     buffers: usize,
     contents: usize,
+    /// How many rings use the same disks.
+    rings: u32,
 }
 
 impl Mounts {
-    pub(super) fn new(body_buffers: usize) -> Self {
+    pub(super) fn new(body_buffers: usize, rings: usize) -> Self {
         // The first is for what is of no mount that is known, and for those beyond the bound.
-        Self { list: vec![Mount::default()], buffers: body_buffers, contents: 0 }
+        Self {
+            list: vec![Mount::default()],
+            buffers: body_buffers,
+            contents: 0,
+            rings: rings.max(1) as u32,
+        }
     }
 
     fn place(&self, number: u64) -> usize {
@@ -111,10 +126,14 @@ impl Mounts {
     pub(super) fn have_room_for(&self, op: &Op) -> bool {
         let Some(class) = Class::of(op) else { return true };
         let mount = &self.list[self.place(op.mount())];
+        if matches!(op, Op::Read { via: Via::Memory, .. }) && !mount.kind.may_block() {
+            // It waits for nothing, and so for none of those that do.
+            return true;
+        }
         let most = match (class, mount.kind.may_block()) {
             (_, true) => BLOCKING_OPERATIONS_MAX,
             (Class::Content, false) => READ_OPERATIONS_MAX,
-            (Class::Cold, false) => COLD_READS_MAX,
+            (Class::Cold, false) => self.share(COLD_READS_MAX),
             (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
         };
         let leaves_buffers = !class.is_of_bytes() || {
@@ -126,17 +145,32 @@ impl Mounts {
     }
 
     /// How the page cache is asked for a part of a file of a mount: a look that begins a read is
-    /// most often followed by one that waits for it.
+    /// most often followed by one that waits for it. Of what was seen there before it begins none
+    /// but by mistake, so that only mistakes count.
     pub(super) fn allows(&self, look: Look, number: u64) -> Look {
         let mount = &self.list[self.place(number)];
-        let begun = mount.cold_looks.max(mount.in_flight[Class::Cold as usize]);
-        if look == Look::ReadAhead && begun >= COLD_LOOKS_MAX { Look::Quiet } else { look }
+        let begun = match look {
+            Look::ReadAhead => mount.cold_looks.max(mount.in_flight[Class::Cold as usize]),
+            Look::Seen => mount.seen_looks,
+            Look::Quiet | Look::Mapped => return look,
+        };
+        if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
     }
 
-    /// A look may have begun a read.
-    pub(super) fn looked(&mut self, number: u64) {
+    /// A look found that something is not there. It may have begun to read it.
+    pub(super) fn missed(&mut self, look: Look, number: u64) {
         let place = self.place(number);
-        self.list[place].cold_looks += 1;
+        let mount = &mut self.list[place];
+        match look {
+            Look::ReadAhead => mount.cold_looks += 1,
+            Look::Seen => mount.seen_looks += 1,
+            Look::Quiet | Look::Mapped => {}
+        }
+    }
+
+    /// This ring's part of a bound for all that use the same disks.
+    fn share(&self, all: u32) -> u32 {
+        (all / self.rings).max(1)
     }
 
     /// An operation goes into the table. A mount is listed from here on, whatever it is, so that
@@ -158,7 +192,7 @@ impl Mounts {
             let left = *left;
             self.contents -= usize::from(class.is_of_bytes());
             if waits_for_disk(op) {
-                mount.cold_looks = 0;
+                (mount.cold_looks, mount.seen_looks) = (0, 0);
             }
             (left, mount)
         });
@@ -175,13 +209,14 @@ impl Mounts {
     }
 
     /// Whether the kind of a file's mount is known, or being looked up.
-    fn know(&self, facts: &Facts) -> bool {
+    fn know(&self, facts: &Facts, changes: u64) -> bool {
         let mount = &self.list[self.place(facts.mount)];
         let seen = mount.devices.contains(&facts.device);
         // One with so many devices is not looked at for each of them.
         let seen = seen || mount.devices.len() >= MOUNT_DEVICES_MAX;
         let known = seen && !matches!(mount.kind, MountKind::Unproven);
-        mount.number == facts.mount && (mount.asked || known)
+        let holds = mount.number == facts.mount && mount.looked == changes;
+        holds && (mount.asked || known)
     }
 
     fn enlist(&mut self, number: u64) -> usize {
@@ -271,36 +306,45 @@ impl<K: Kernel> Reactor<K> {
     /// The facts of a file were told: it is of that mount.
     pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
         file.set_mount(facts.mount);
-        if self.mounts.know(facts) || facts.mount == 0 || facts.kind != FileKind::Regular {
+        let changes = self.kernel.mount_changes();
+        let known = self.mounts.know(facts, changes);
+        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
             return;
         }
         let place = self.mounts.enlist(facts.mount);
         if place == 0 {
             return;
         }
-        let devices = &mut self.mounts.list[place].devices;
-        if !devices.contains(&facts.device) {
-            devices.push(facts.device);
+        let mount = &mut self.mounts.list[place];
+        if mount.looked != changes {
+            (mount.kind, mount.asked, mount.looked) = (MountKind::Unproven, false, changes);
+            mount.devices.clear();
         }
-        // The wish alone is looked at before anything else is: this never blocks.
-        let look = Look::ReadAhead;
-        let mut ask = Op::Resident { file: file.clone(), offset: 0, count: 1, look };
+        if !mount.devices.contains(&facts.device) {
+            mount.devices.push(facts.device);
+        }
+        // The wish alone is looked at before anything else is, and nothing is read that far behind
+        // the end: this never blocks.
+        let (look, offset) = (Look::ReadAhead, FAR);
+        let mut ask = Op::Resident { file: file.clone(), offset, count: 1, look };
         match self.kernel.execute(&mut ask) {
-            Ok(_) => return self.know_mount(facts.mount, MountKind::NonBlocking),
+            Ok(_) => return self.know_mount(facts.mount, changes, MountKind::NonBlocking),
             Err(Errno::OPNOTSUPP) => {}
             // It may have failed before the wish was looked at (a signal, memory): nothing follows
             // for the mount, and its next file is asked.
             Err(_) => return,
         }
-        let job = Op::Job(Job::Mount { mount: facts.mount, kind: MountKind::Unproven });
-        let asked = matches!(self.submit(self.itself, job), Start::Submitted(_));
+        let job = Job::Mount { mount: facts.mount, changes, kind: MountKind::Unproven };
+        let asked = matches!(self.submit(self.itself, Op::Job(job)), Start::Submitted(_));
         self.mounts.list[place].asked = asked;
     }
 
-    pub(super) fn know_mount(&mut self, mount: u64, kind: MountKind) {
+    /// What a mount is, as it was asked for after so many changes of mounts.
+    pub(super) fn know_mount(&mut self, mount: u64, changes: u64, kind: MountKind) {
         let place = self.mounts.place(mount);
         let found = &mut self.mounts.list[place];
-        if found.number == mount && mount != 0 {
+        // Another one may have its number now.
+        if found.number == mount && mount != 0 && found.looked == changes {
             found.kind = kind;
             // A look that failed is taken again with the next file.
             found.asked = false;
@@ -330,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_mount_that_is_used_up_leaves_the_others_their_share() {
-        let mut mounts = Mounts::new(1000);
+        let mut mounts = Mounts::new(1000, 1);
         for _ in 0..BLOCKING_OPERATIONS_MAX {
             assert!(mounts.have_room_for(&close(7)));
             mounts.begins(&close(7));
@@ -348,20 +392,21 @@ mod tests {
     /// mount_namespaces(7) does not say it: numbers of mounts are given again.
     #[test]
     fn a_number_that_comes_again_with_another_device_is_looked_at_again() {
-        let mut mounts = Mounts::new(1000);
+        let mut mounts = Mounts::new(1000, 1);
         let facts = |minor| Facts { mount: 7, device: (0, minor), ..Facts::default() };
         let place = mounts.enlist(7);
-        assert!(!mounts.know(&facts(30)), "nothing is known");
+        assert!(!mounts.know(&facts(30), 0), "nothing is known");
         mounts.list[place].kind = MountKind::NonBlocking;
         mounts.list[place].devices.push((0, 30));
-        assert!(mounts.know(&facts(30)) && !mounts.know(&facts(31)));
+        assert!(mounts.know(&facts(30), 0) && !mounts.know(&facts(31), 0));
+        assert!(!mounts.know(&facts(30), 1), "mounts have come or gone");
         mounts.list[place].devices.extend((31..40).map(|minor| (0, minor)));
-        assert!(mounts.know(&facts(99)), "some file systems have a device for each subvolume");
+        assert!(mounts.know(&facts(99), 0), "some file systems have a device for each subvolume");
     }
 
     #[test]
     fn two_mounts_that_hang_leave_buffers_to_a_third() {
-        let mut mounts = Mounts::new(16);
+        let mut mounts = Mounts::new(16, 1);
         let closing = Rc::new(Closing::default());
         let read = |mount| {
             let file =
@@ -386,7 +431,7 @@ mod tests {
     /// Where the queue of its device is full, the kernel has whoever begins a read wait.
     #[test]
     fn of_a_mount_that_hangs_few_looks_begin_a_read_and_threads_wait_for_the_others() {
-        let mut mounts = Mounts::new(1000);
+        let mut mounts = Mounts::new(1000, 1);
         let closing = Rc::new(Closing::default());
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
@@ -399,7 +444,7 @@ mod tests {
         for follows in [false, true] {
             let mut begun = 0;
             while mounts.allows(Look::ReadAhead, 7) == Look::ReadAhead {
-                mounts.looked(7);
+                mounts.missed(Look::ReadAhead, 7);
                 begun += 1;
                 if follows {
                     mounts.begins(&warm);
@@ -428,8 +473,25 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_about_what_was_seen_count_apart_and_all_rings_share_a_bound() {
+        let mut mounts = Mounts::new(1000, 4);
+        mounts.enlist(7);
+        for look in [Look::ReadAhead, Look::Seen] {
+            let mut begun = 0;
+            while mounts.allows(look, 7) == look {
+                mounts.missed(look, 7);
+                begun += 1;
+            }
+            assert_eq!(begun, COLD_LOOKS_MAX / 4);
+        }
+        assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
+        let mounts = Mounts::new(1000, 1000);
+        assert_eq!(mounts.allows(Look::Seen, 7), Look::Seen, "each has one at least");
+    }
+
+    #[test]
     fn mounts_beyond_the_bound_share_one_part() {
-        let mut mounts = Mounts::new(1000);
+        let mut mounts = Mounts::new(1000, 1);
         for number in 1..2 * MOUNTS_MAX as u64 {
             mounts.begins(&close(number));
         }

@@ -9,7 +9,7 @@ use crate::base::Key;
 use crate::ring::handle::Socket;
 use crate::ring::io::{Kernel, Wait};
 use crate::ring::job::Job;
-use crate::ring::op::{Completion, Look, Obstacle, Op, Start, Ticket};
+use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket};
 use crate::ring::stats::Technique;
 
 impl<K: Kernel> Reactor<K> {
@@ -96,15 +96,15 @@ impl<K: Kernel> Reactor<K> {
         }
         let result = self.kernel.execute(&mut op);
         match (&op, result) {
-            (Op::Resident { file, look: Look::ReadAhead, .. }, Ok(0))
-            | (Op::Pread { file, look: Some(Look::ReadAhead), .. }, Err(Errno::AGAIN)) => {
-                self.mounts.looked(file.mount());
+            (Op::Resident { file, look, .. }, Ok(0))
+            | (Op::Pread { file, look: Some(look), .. }, Err(Errno::AGAIN)) => {
+                self.mounts.missed(*look, file.mount());
             }
             // The rest may be on its way by now.
-            (Op::Pread { file, range, look: Some(Look::ReadAhead), .. }, Ok(count))
+            (Op::Pread { file, range, look: Some(look), .. }, Ok(count))
                 if (count as usize) < range.len() =>
             {
-                self.mounts.looked(file.mount());
+                self.mounts.missed(*look, file.mount());
             }
             _ => {}
         }
@@ -162,7 +162,9 @@ impl<K: Kernel> Reactor<K> {
         self.leave_mount(op);
         match (op, result) {
             (Op::Stat { file, facts, .. }, Ok(_)) => self.meet(file, facts),
-            (Op::Job(Job::Mount { mount, kind }), _) => self.know_mount(*mount, *kind),
+            (Op::Job(Job::Mount { mount, changes, kind }), _) => {
+                self.know_mount(*mount, *changes, *kind);
+            }
             _ => {}
         }
     }

@@ -26,6 +26,7 @@ impl Rig {
 
     fn with(world: World, operations_max: usize) -> Self {
         let options = Options {
+            rings: 1,
             operations_max,
             owners_max: 8,
             pools: [(4096, 2), (8192, 1), (4096, 1), (65_536, 1), (4096, 2)],

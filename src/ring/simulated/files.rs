@@ -62,6 +62,8 @@ pub(super) struct Files {
     pub(super) changes: Vec<Change>,
     /// By number, less one.
     pub(super) mounts: Vec<Mount>,
+    /// How often mounts have come or gone.
+    pub(super) mount_changes: u64,
     /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
     pub(super) direct: Option<(u32, u32)>,
     /// Whether all are of another user, who is told what is in memory.
@@ -84,7 +86,7 @@ impl Files {
         };
         let mounts = vec![Mount { kind: MountKind::NonBlocking, hangs: false, begun: 0 }];
         let (changes, direct) = (Vec::new(), Some((512, 512)));
-        Self { inodes: vec![root], changes, mounts, direct, of_others: false }
+        Self { inodes: vec![root], changes, mounts, mount_changes: 0, direct, of_others: false }
     }
 
     /// Walks from a directory, never leaving it.

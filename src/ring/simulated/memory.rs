@@ -56,7 +56,7 @@ impl State {
         }
         let count = self.files.bytes(inode, offset, count as usize)?.len();
         let there = !self.is_cold(inode, offset, count);
-        if self.files.of_others && look != Look::ReadAhead {
+        if self.files.of_others && matches!(look, Look::Quiet | Look::Mapped) {
             return Err(Errno::PERM);
         }
         if !there && self.files.of_others && self.files.mounts[mount].hangs {
@@ -105,12 +105,8 @@ impl State {
 
     /// A read through the page cache begins that is not left to a thread: all of it must be there,
     /// but for what has gone just now.
-    pub(super) fn assert_is_there(&self, what: &What, memory: &Memory) {
-        let (fd, offset, count) = match what {
-            What::Read { fd, offset } => (*fd, *offset, memory.room()),
-            What::Warm { fd, offset, count } => (*fd, *offset, *count as usize),
-            _ => return,
-        };
+    pub(super) fn assert_is_there(&self, active: &Active) {
+        let Some((fd, offset, count)) = active.part() else { return };
         let (inode, direct) = self.file(fd);
         if direct {
             return;
@@ -129,11 +125,7 @@ impl State {
 
     /// Whether an operation has to wait for the disk first; then it is there.
     pub(super) fn waits_for_disk(&mut self, active: &mut Active) -> bool {
-        let (fd, offset, count) = match &active.what {
-            What::Read { fd, offset } => (*fd, *offset, active.memory.room()),
-            What::Warm { fd, offset, count } => (*fd, *offset, *count as usize),
-            _ => return false,
-        };
+        let Some((fd, offset, count)) = active.part() else { return false };
         let (inode, direct) = self.file(fd);
         let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
         if direct || !self.is_cold(inode, offset, count) {
@@ -200,8 +192,20 @@ impl State {
         Some(self.files.inodes[inode].mount)
     }
 
-    pub(super) fn hangs(&self, what: &What) -> bool {
-        self.mount_of(what).is_some_and(|mount| self.files.mounts[mount].hangs)
+    pub(super) fn hangs(&self, active: &Active) -> bool {
+        let Some(mount) = self.mount_of(&active.what) else { return false };
+        let mount = &self.files.mounts[mount];
+        // What is in memory is read from there.
+        let needs_disk = || mount.kind.may_block() || self.needs_disk(active).unwrap_or(true);
+        mount.hangs && needs_disk()
+    }
+
+    /// Whether a read needs the disk.
+    fn needs_disk(&self, active: &Active) -> Option<bool> {
+        let (fd, offset, count) = active.part()?;
+        let (inode, direct) = self.file(fd);
+        let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
+        Some(direct || self.is_cold(inode, offset, count))
     }
 
     /// What may block on its mount must not be tried by the thread that submits it.

@@ -83,6 +83,10 @@ impl Kernel for Simulated {
         self.world.tell_wall()
     }
 
+    fn mount_changes(&self) -> u64 {
+        self.world.state().files.mount_changes
+    }
+
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {
         self.world.state().submit(token, op, apart)
     }

@@ -55,6 +55,17 @@ pub(super) struct Active {
     pub(super) waited: bool,
 }
 
+impl Active {
+    /// The part of a file that it reads: descriptor, offset and bytes.
+    pub(super) fn part(&self) -> Option<(RawFd, u64, usize)> {
+        match &self.what {
+            What::Read { fd, offset } => Some((*fd, *offset, self.memory.room())),
+            What::Warm { fd, offset, count } => Some((*fd, *offset, *count as usize)),
+            _ => None,
+        }
+    }
+}
+
 /// An entry of the submission queue.
 #[derive(Debug)]
 pub(super) enum Entry {
@@ -146,12 +157,12 @@ impl State {
         }
         let technique = Technique::of(op).0;
         let fault = self.fault(technique);
-        let memory = Memory::of(token, op);
+        let (memory, due) = (Memory::of(token, op), self.now);
+        let active = Active { token, what, memory, due, fault, waited: false };
         if !apart {
-            self.assert_is_there(&what, &memory);
+            self.assert_is_there(&active);
         }
-        let due = self.now;
-        self.queue.push(Entry::Start(Active { token, what, memory, due, fault, waited: false }));
+        self.queue.push(Entry::Start(active));
         Ok(())
     }
 
@@ -331,7 +342,7 @@ impl State {
     /// What an operation comes to now; none when it must wait.
     fn act(&mut self, order: u64, active: &mut Active) -> Option<Outcome> {
         let waits = active.what.is_job() && self.waits_for_a_helper(order);
-        if waits || self.hangs(&active.what) || self.waits_for_disk(active) {
+        if waits || self.hangs(active) || self.waits_for_disk(active) {
             return None;
         }
         let fd = active.what.descriptor();

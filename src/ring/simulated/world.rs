@@ -226,6 +226,14 @@ impl World {
         state.files.mounts.len() as u64
     }
 
+    /// A mount goes, and one of another kind comes in its place that gets its number and its
+    /// device, with the same files. None of those before may be open.
+    pub fn mount_anew(&self, mount: u64, kind: MountKind) {
+        let mut state = self.state();
+        state.files.mounts[mount as usize - 1] = Mount { kind, hangs: false, begun: 0 };
+        state.files.mount_changes += 1;
+    }
+
     /// Lets a mount hang, or releases it.
     pub fn hang(&self, mount: u64, hangs: bool) {
         let mount = &mut self.state().files.mounts[mount as usize - 1];

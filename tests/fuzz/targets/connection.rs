@@ -62,6 +62,7 @@ fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, Li
     plant(world);
     let shard = Shard::default();
     let options = Options {
+        rings: 1,
         operations_max: 256,
         owners_max: 64,
         pools: [
