@@ -25,7 +25,9 @@ impl Beneath {
     pub fn set(&self, list: MountPoints) -> bool {
         let mut kept = self.list();
         let changed = *kept != list;
-        if changed {
+        // Where there are some beneath it, another one may have taken the place of one of them, and
+        // its number.
+        if changed || list.len() > 1 {
             *kept = list;
             self.version.fetch_add(1, Ordering::Release);
         }

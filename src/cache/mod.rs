@@ -8,7 +8,8 @@
 //! time; while a disk does not answer that, what is open stands in. Lengths and validators come
 //! from statx of the very descriptor that is sent.
 //!
-//! [`Tenure`] learns how long the page cache keeps what is read into it.
+//! [`Tenure`] learns how long the page cache keeps what is read into it, and [`Recall`] remembers
+//! when files were asked for.
 //!
 //! [`Blocks`] keeps what the engine `direct` has read of files, block by block, in a pool of a
 //! fixed size; [`crate::eviction`] chooses who gives way in it.
@@ -22,6 +23,7 @@ mod lookup;
 mod open_files;
 mod patience;
 mod queue;
+mod recall;
 mod residency;
 mod starved;
 mod stats;
@@ -34,6 +36,7 @@ pub use beneath::{Beneath, MountPoints};
 pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan, Wait};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
+pub use recall::{Before, Recall};
 pub use stats::Stats;
 pub use tenure::Tenure;
 pub use tree::{Directory, Tree};

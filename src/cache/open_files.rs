@@ -21,6 +21,7 @@ use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
 use super::patience::{Awaited, Patience};
 use super::queue::Queue;
+use super::recall::Recall;
 use super::starved::Starved;
 use super::stats::Stats;
 use super::tenure::Tenure;
@@ -66,6 +67,8 @@ pub struct OpenFiles {
     pub(super) hot: Hot,
     /// How long the page cache keeps what is read into it.
     pub tenure: Tenure,
+    /// When files were asked for.
+    pub recall: Recall,
     /// When watched directories were last asked what happened.
     pub(super) caught_up: Instant,
     pub(super) options: Options,
@@ -103,6 +106,7 @@ impl OpenFiles {
             watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
             hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
             tenure: Tenure::new(Arc::clone(&stats)),
+            recall: Recall::default(),
             caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,

@@ -203,8 +203,21 @@ impl Version {
         mapped: bool,
         io: &mut dyn Io,
     ) -> Result<Option<bool>, Errno> {
+        let look = if mapped { Look::Mapped } else { self.look_at(&part, io) };
+        self.ask_page_cache(part, look, io)
+    }
+
+    /// The same, asked in a way of one's own.
+    ///
+    /// # Errors
+    /// Those of `is_in_page_cache`.
+    pub fn ask_page_cache(
+        &self,
+        part: Range<u64>,
+        mut look: Look,
+        io: &mut dyn Io,
+    ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
-        let mut look = if mapped { Look::Mapped } else { self.look_at(&part, io) };
         loop {
             let op = Op::Resident { file: self.file.clone(), offset, count, look };
             let Start::Executed(completion) = io.start(op) else {

@@ -14,7 +14,7 @@ use super::outbox::{Ended, NoRoom, Outbox};
 use super::parts::Parts;
 use super::visitor::{Named, Visitor};
 use crate::base::{Instant, WallClock};
-use crate::cache::{Asker, Name, Version};
+use crate::cache::{Asker, Before, Name, Version};
 use crate::engines::{Choice, Reason};
 use crate::http::body::Framing;
 use crate::http::conditions::{self, Conditions, Outcome, Validators};
@@ -175,7 +175,7 @@ pub(super) struct Reply<'a, 'b, 'h> {
     /// Whether the request was resolved before, and is looked at again.
     again: bool,
     /// When the file was asked for before this request, if it was, once that was asked.
-    pub(super) file_asked: Option<Option<Instant>>,
+    pub(super) file_asked: Option<Before>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) cx: &'a mut Context<'b>,
 }

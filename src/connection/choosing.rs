@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::answer::Reply;
-use crate::cache::Version;
+use crate::cache::{Before, Version};
 use crate::engines::{self, Asked, Choice, Facts, Kind, Reason};
 use crate::http::head::Method;
 use crate::http::range::Span;
+use crate::limits::{MOVED_ASKS_MIN, RECALLED_ASKS_MIN};
 use crate::ring::Pool;
 
 impl Reply<'_, '_, '_> {
@@ -20,20 +21,19 @@ impl Reply<'_, '_, '_> {
         let thresholds = &options.thresholds;
         let direct = version.direct.is_some();
         let kept = direct && self.cx.blocks.keeps(version, span.start..span.start + span.len);
-        let io = &mut *self.cx.io;
-        // Reads by the ring, which small bodies travel by, and blocks that are kept are as good
-        // whatever the page cache has; and asking may start read-ahead, which HEAD has no use for.
-        let asks =
-            span.len > thresholds.small_bytes_max && !kept && self.head.method == Method::Get;
+        // Reads by the ring, which small bodies travel by, are as good whatever the page cache has;
+        // and asking may start read-ahead, which HEAD has no use for.
+        let asks = span.len > thresholds.small_bytes_max && self.head.method == Method::Get;
         let passes = options.drop_from.is_some_and(|least| version.facts.size >= least);
+        let before = if asks { self.asked_before(version) } else { Before::default() };
+        let often = before.count >= MOVED_ASKS_MIN;
+        let io = &mut *self.cx.io;
         let resident = match asks {
+            true if kept && !often => engines::is_known_resident(version, span.start, span.len, io),
             true => engines::begins_resident(version, span.start, span.len, passes, io),
             false => None,
         };
-        let asked = match asks {
-            true => self.asked(version, resident == Some(false)),
-            false => Asked::Once,
-        };
+        let asked = self.asked(before, resident == Some(false));
         let io = &mut *self.cx.io;
         let facts = Facts {
             count: span.len,
@@ -42,6 +42,7 @@ impl Reply<'_, '_, '_> {
             direct,
             kept,
             asked,
+            often,
             passes,
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),
@@ -57,12 +58,28 @@ impl Reply<'_, '_, '_> {
         choice
     }
 
-    /// How often the file is asked for, and takes note that it is.
-    fn asked(&mut self, version: &Version, cold: bool) -> Asked {
+    /// When and how often the file was asked for before. Takes note that it is.
+    fn asked_before(&mut self, version: &Version) -> Before {
+        if let Some(before) = self.file_asked {
+            return before;
+        }
         let now = self.cx.io.now();
-        let before = *self.file_asked.get_or_insert_with(|| version.note_asked(now));
-        // This request may have been looked at before.
-        match before.filter(|before| *before < self.begun) {
+        let last = version.note_asked(now);
+        if last.is_some_and(|last| last >= self.begun) {
+            // This request may have been looked at before.
+            return *self.file_asked.insert(Before::default());
+        }
+        let recalled = self.cx.cache.recall.ask(&version.facts, now);
+        // Of a file that was closed meanwhile one more request is waited for: those of a large set
+        // come again by chance.
+        let last = last.or(recalled.last.filter(|_| recalled.count >= RECALLED_ASKS_MIN));
+        *self.file_asked.insert(Before { last, ..recalled })
+    }
+
+    /// How often a file is asked for.
+    fn asked(&mut self, before: Before, cold: bool) -> Asked {
+        let now = self.cx.io.now();
+        match before.last {
             Some(before) if cold => match self.cx.cache.tenure.keeps(now.since(before), self.cx.io)
             {
                 true => Asked::Again,

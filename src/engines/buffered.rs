@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_pool};
 use super::left_behind::LeftBehind;
-use super::residency::begins_resident;
+use super::residency::is_resident;
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
 use crate::ring::{
     Completion, File, Io, Lease, Look, MountKind, Op, Outgoing, Pool, Scarce, Start, Via, Wake,
@@ -113,8 +113,8 @@ impl Buffered {
         }
         let via = match direct {
             true => Via::Direct,
-            false if std::mem::take(&mut self.missed) => Via::Disk,
-            false => self.page_cache_or_disk(offset, bytes, io),
+            false if std::mem::take(&mut self.missed) => Via::Cold,
+            false => self.page_cache_or_disk(offset..offset + bytes, io),
         };
         Op::Read { file, offset, buffer, range, via }
     }
@@ -130,19 +130,21 @@ impl Buffered {
     }
 
     /// Whether the page cache has what is read next.
-    fn page_cache_or_disk(&mut self, offset: u64, bytes: u64, io: &mut dyn Io) -> Via {
+    fn page_cache_or_disk(&mut self, part: Range<u64>, io: &mut dyn Io) -> Via {
         let Body { version, passes, .. } = &self.body;
         // On a mount that may block every read is left to a thread: why ask.
         let asks = !io.mount_kind(version.facts.mount).may_block()
             || *passes && self.left_behind.is_none();
-        if asks && begins_resident(version, offset, bytes, *passes, io) == Some(true) {
+        let offset = part.start;
+        let there = if asks { is_resident(version, part, *passes, io) } else { None };
+        if there == Some(true) {
             return Via::Memory;
         }
         if *passes && self.left_behind.is_none() {
             // What follows a cold part is read ahead by the kernel, on behalf of this body too.
             self.left_behind = Some(LeftBehind::from(offset));
         }
-        Via::Disk
+        if there == Some(false) { Via::Cold } else { Via::Disk }
     }
 
     /// Takes in a block that was read, with the head before it if that is still to be sent.
@@ -239,10 +241,14 @@ impl Buffered {
                 }
                 self.take_read(buffer, Ok(count))
             }
-            // It is there from now on.
-            (Some(Op::Read { offset, buffer, via: Via::Disk, .. }), Ok(count @ 1..)) => {
+            // It is there from now on, but on file systems that may keep nothing.
+            (
+                Some(Op::Read { offset, buffer, via: Via::Cold | Via::Disk, .. }),
+                Ok(count @ 1..),
+            ) => {
                 self.reading = false;
-                if !self.body.passes {
+                let keeps = !io.mount_kind(self.body.version.facts.mount).may_block();
+                if keeps && !self.body.passes {
                     self.body.version.note_resident(offset..offset + u64::from(count), io);
                 }
                 self.take_read(buffer, Ok(count))

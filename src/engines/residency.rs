@@ -10,16 +10,21 @@
 //! [`crate::cache::Version`]. Once a body has met a cold part, the ring warms windows of it ahead
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
 //! it is sent is the one case in which the turn waits for the disk. But of a file of which nothing
-//! is to stay each part is asked about each time: whoever sends it drops what lies behind.
+//! is to stay each part is asked about each time: whoever sends it drops what lies behind. So is one
+//! of a mount that may block: such a file system may keep nothing of what was read, or let go of it
+//! whenever somebody opens the file.
+
+use std::ops::Range;
 
 use super::contract::{Body, BodyError, Decline, Step};
 use super::left_behind::LeftBehind;
 use crate::base::Instant;
 use crate::cache::Version;
 use crate::limits::{
-    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, RESIDENCY_KEPT, TURN_BYTES, WARM_AHEAD_BYTES, WARM_BYTES,
+    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, RESIDENCY_KEPT, TURN_BYTES, WARM_AHEAD_BYTES,
+    WARM_BYTES, WARMED_IN_VAIN_MAX,
 };
-use crate::ring::{Completion, Io, MountKind, Op, Start, Ticket};
+use crate::ring::{Completion, Io, Look, MountKind, Op, Start, Ticket};
 
 /// What is warmed ahead.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Residency {
     windows: Vec<Window>,
     /// Whether a part of the body was cold: then windows run ahead.
     cold: bool,
+    /// How often in a row a part that was warmed was not there after all.
+    lost: u32,
     /// From where on the page cache still has what was warmed, of a body that is to leave nothing.
     left_behind: Option<LeftBehind>,
     /// How it ends, once nothing is in flight any more.
@@ -74,11 +81,13 @@ impl Residency {
         let untold = matches!(kind, MountKind::Unproven | MountKind::Remote);
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
-            Some(Window { end, .. }) if untold || !body.passes => Some(*end),
-            // Another body of the file may have dropped it behind itself since.
+            Some(Window { end, .. }) if untold || !body.passes && !kind.may_block() => Some(*end),
+            Some(Window { end, .. }) if self.lost >= WARMED_IN_VAIN_MAX => Some(*end),
+            // It may have been dropped since.
             Some(Window { start, .. }) => {
                 let start = *start;
                 let there = self.look(body, offset, end, kind, io)?;
+                self.lost = if there.is_some() { 0 } else { self.lost + 1 };
                 self.windows.retain(|window| there.is_some() || window.start != start);
                 there
             }
@@ -170,12 +179,17 @@ impl Residency {
             let next = self.windows.iter().map(|window| window.start).filter(|start| *start > at);
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
-            let there = !known_cold
-                && body.version.is_in_page_cache(at..end, kind.may_block(), io) == Ok(Some(true));
+            let there = match known_cold {
+                true => Some(false),
+                false => {
+                    body.version.is_in_page_cache(at..end, kind.may_block(), io).ok().flatten()
+                }
+            };
             let mut window = Window { start: at, end, ticket: None, since: io.now() };
-            if !there {
+            if there != Some(true) {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
-                match io.start(Op::Warm { file, offset: at, count }) {
+                let cold = there == Some(false);
+                match io.start(Op::Warm { file, offset: at, count, cold }) {
                     Start::Submitted(ticket) => window.ticket = Some(ticket),
                     // A wake comes when there is room, and this is asked again.
                     _ => return,
@@ -210,7 +224,7 @@ impl Residency {
             Ok(count) => {
                 // A read that came short of the window's end has left the rest to be looked at.
                 window.end = window.end.min(window.start + u64::from(count));
-                if !body.passes {
+                if !body.passes && !io.mount_kind(body.version.facts.mount).may_block() {
                     body.version.note_resident(window.start..window.end, io);
                 }
             }
@@ -234,6 +248,57 @@ impl Residency {
     }
 }
 
+/// Whether the page cache has all of a part. None where that is not to be asked, or cannot be told.
+/// What is there is remembered, unless it `passes`.
+pub(super) fn is_resident(
+    version: &Version,
+    part: Range<u64>,
+    passes: bool,
+    io: &mut dyn Io,
+) -> Option<bool> {
+    let kind = io.mount_kind(version.facts.mount);
+    match kind {
+        MountKind::InMemory => return Some(true),
+        MountKind::Unproven | MountKind::Remote => return None,
+        MountKind::NonBlocking | MountKind::Blocking => {}
+    }
+    if !passes && version.resident_until(part.start, io).is_some_and(|until| until >= part.end) {
+        return Some(true);
+    }
+    // An engine waits for what nobody tells of, and meets an error, which ends the body.
+    let there = version.is_in_page_cache(part.clone(), kind.may_block(), io).ok().flatten();
+    if there == Some(true) && !passes {
+        version.note_resident(part, io);
+    }
+    there
+}
+
+/// Whether the page cache has the begin of a span, asked in a way that begins no read of it. None
+/// where that is not told.
+pub fn is_known_resident(
+    version: &Version,
+    offset: u64,
+    count: u64,
+    io: &mut dyn Io,
+) -> Option<bool> {
+    let kind = io.mount_kind(version.facts.mount);
+    let look = match kind {
+        MountKind::InMemory => return Some(true),
+        MountKind::Unproven | MountKind::Remote => return None,
+        MountKind::NonBlocking => Look::Quiet,
+        MountKind::Blocking => Look::Mapped,
+    };
+    let end = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(offset + count);
+    if version.resident_until(offset, io).is_some_and(|until| until >= end) {
+        return Some(true);
+    }
+    let there = version.ask_page_cache(offset..end, look, io).ok().flatten();
+    if there == Some(true) {
+        version.note_resident(offset..end, io);
+    }
+    there
+}
+
 /// Whether the page cache has the begin of a span: its first window at least. None where that is
 /// not to be asked, or cannot be told. What is there is remembered, so nobody asks again; but for a
 /// body that `passes`, and is to leave nothing: others like it drop what is there.
@@ -244,32 +309,13 @@ pub fn begins_resident(
     passes: bool,
     io: &mut dyn Io,
 ) -> Option<bool> {
-    let kind = io.mount_kind(version.facts.mount);
-    match kind {
-        MountKind::InMemory => return Some(true),
-        MountKind::Unproven | MountKind::Remote => return None,
-        MountKind::NonBlocking | MountKind::Blocking => {}
-    }
     let end = offset + count.min(u64::from(TURN_BYTES));
     let first = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(end);
     if !passes && version.resident_until(offset, io).is_some_and(|until| until >= first) {
         return Some(true);
     }
-    for until in [end, first] {
-        match version.is_in_page_cache(offset..until, kind.may_block(), io) {
-            Ok(Some(true)) => {
-                if !passes {
-                    version.note_resident(offset..until, io);
-                }
-                return Some(true);
-            }
-            Ok(Some(false)) => {}
-            // An engine waits for what nobody tells of, and meets an error, which ends the body.
-            Ok(None) | Err(_) => return None,
-        }
-        if until == first {
-            break;
-        }
+    match is_resident(version, offset..end, passes, io) {
+        Some(false) if first < end => is_resident(version, offset..first, passes, io),
+        told => told,
     }
-    Some(false)
 }

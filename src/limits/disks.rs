@@ -66,6 +66,10 @@ pub const WARM_BYTES: u64 = 256 * 1024;
 /// is read while this one is.
 pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 
+/// How often in a row a part that was just warmed may be found missing before it is taken to be
+/// there: somebody else lets go of it all the time, and the body has to go on.
+pub const WARMED_IN_VAIN_MAX: u32 = 8;
+
 /// Bytes behind the socket from which warmed pages of a body that is to leave nothing are dropped:
 /// as many as a socket holds at most by default (tcp_wmem), since those cannot be.
 pub const FORGET_BEHIND_BYTES: u64 = 4 << 20;
@@ -88,6 +92,19 @@ pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
 /// Parts of one file that are known to be there: clients that download it are at as many places.
 /// With one part alone, 64 downloads of four files cost the server a sixth more.
 pub const RESIDENCY_PARTS_MAX: usize = 16;
+
+/// Files of one worker of which it is remembered when they were asked for: a mebibyte, of which as
+/// much is occupied as there are files.
+pub const RECALLED_FILES_MAX: usize = 128 << 10;
+
+/// Requests before this one for a file that was closed meanwhile from which on it is read into the
+/// page cache: of a set of files that are asked for at random a few are asked for twice in a short
+/// time.
+pub const RECALLED_ASKS_MIN: u32 = 2;
+
+/// Requests for a file in the block cache from which on it is read into the page cache, too: one
+/// more read of the disk, and from there it is sent without a copy.
+pub const MOVED_ASKS_MIN: u32 = 4;
 
 /// Age at which something that was read into the page cache is first looked for there again: below
 /// it, what is asked for again is as good as asked for at once.

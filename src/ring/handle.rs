@@ -62,14 +62,16 @@ pub struct Descriptor {
     sends_in_flight: Cell<u32>,
     /// The mount of the file that it is of; 0 for what is no file, or was not asked.
     mount: Cell<u64>,
+    /// Whether that was told of it, and not only expected.
+    told: Cell<bool>,
     closing: Rc<Closing>,
 }
 
 impl Descriptor {
     pub(crate) fn new(raw: RawFd, closing: &Rc<Closing>) -> Self {
         assert!(raw >= 0, "a descriptor is not negative");
-        let (sends_in_flight, mount) = (Cell::new(0), Cell::new(0));
-        Self { raw, sends_in_flight, mount, closing: Rc::clone(closing) }
+        let (sends_in_flight, mount, told) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Self { raw, sends_in_flight, mount, told, closing: Rc::clone(closing) }
     }
 
     pub(crate) fn adopt(fd: OwnedFd, closing: &Rc<Closing>) -> Self {
@@ -152,9 +154,11 @@ impl File {
         self.0.mount.get()
     }
 
-    /// Takes note of the mount that it was found in.
-    pub fn set_mount(&self, mount: u64) {
+    /// Takes note of the mount that it was found in; says whether it was found there before.
+    pub fn set_mount(&self, mount: u64) -> bool {
+        let before = self.0.told.replace(true) && self.mount() == mount;
         self.0.set_mount(mount);
+        before
     }
 }
 

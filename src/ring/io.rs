@@ -4,6 +4,7 @@
 //! buffers and wakes, is the same over the real kernel and over the simulated one; only the
 //! few verbs of `Kernel` differ.
 
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -156,6 +157,9 @@ pub trait Kernel {
 
     /// How often mounts have come or gone.
     fn mount_changes(&self) -> u64;
+
+    /// Whether an open file has no name any more, so that its last close takes its bytes away.
+    fn is_unlinked(&self, raw: RawFd) -> bool;
 
     /// Makes a pipe of at least one page, of `bytes` if that is granted.
     fn open_pipe(&mut self, bytes: u32, closing: &Rc<Closing>) -> Result<Pipe, Errno>;

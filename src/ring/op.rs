@@ -164,6 +164,8 @@ pub enum Op {
         offset: u64,
         /// Bytes, [`crate::limits::WARM_BYTES`] at most.
         count: u32,
+        /// Whether the page cache was found to lack some of them.
+        cold: bool,
     },
     /// Drop a part of a file from the page cache, by the ring. Whoever starts it is done with it.
     Forget {

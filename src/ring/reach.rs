@@ -12,6 +12,8 @@ pub enum Via {
     /// kernel: whoever begins a read waits for a place in the queue of the device, and for what
     /// tells where on it the bytes are.
     Disk,
+    /// The same, where it was found to lack some of them.
+    Cold,
 }
 
 /// How the page cache is asked for a part of a file.

@@ -7,13 +7,13 @@
 // Unsafe: queueing entries whose operands must stay, and entering the ring without waiting.
 #![allow(unsafe_code)]
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::time::ClockId;
@@ -240,7 +240,7 @@ impl Uring {
                     .mask(STAT_MASK.bits())
                     .build()
             }
-            Op::Warm { file, offset, count } => {
+            Op::Warm { file, offset, count, .. } => {
                 let mut left = *count as usize;
                 let sink = sink();
                 let mut used = 0;
@@ -297,6 +297,14 @@ impl Kernel for Uring {
 
     fn mount_changes(&self) -> u64 {
         crate::sys::mounts::changes()
+    }
+
+    fn is_unlinked(&self, raw: RawFd) -> bool {
+        // SAFETY: who asks has the descriptor to close, so it is open, and nobody else closes it.
+        let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let told = rustix::fs::statx(fd, c"", flags, StatxFlags::NLINK);
+        told.is_ok_and(|told| told.stx_nlink == 0)
     }
 
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {

@@ -30,6 +30,8 @@ use crate::ring::op::{Ask, Completion, Facts, FileKind, Look, Op, Start, Via, Wa
 enum Class {
     Name,
     Content,
+    /// Past the page cache.
+    Direct,
     /// The same, and the disk is waited for.
     Cold,
     Close,
@@ -39,7 +41,8 @@ impl Class {
     fn of(op: &Op) -> Option<Self> {
         match op {
             Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
-            Op::Read { via: Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
+            Op::Read { via: Via::Direct, .. } => Some(Self::Direct),
+            Op::Read { via: Via::Cold | Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
             Op::Read { .. } | Op::Forget { .. } => Some(Self::Content),
             Op::Close { mount, .. } if *mount != 0 => Some(Self::Close),
             _ => None,
@@ -48,14 +51,19 @@ impl Class {
 
     /// Whether it may have a buffer for bodies.
     fn is_of_bytes(self) -> bool {
-        matches!(self, Self::Content | Self::Cold)
+        Self::OF_BYTES.contains(&self)
     }
+
+    const OF_BYTES: [Self; 3] = [Self::Content, Self::Direct, Self::Cold];
+    const COUNT: usize = Self::Close as usize + 1;
 }
 
 /// Whether its end shows that the disk answers. What the page cache has is read, and dropped, while
-/// a disk hangs.
-fn waits_for_disk(op: &Op) -> bool {
-    matches!(op, Op::Read { via: Via::Direct | Via::Disk, .. } | Op::Warm { .. })
+/// a disk hangs, and what is given up ends without it.
+fn has_answered(op: &Op, result: Result<u32, Errno>) -> bool {
+    let waited =
+        matches!(op, Op::Read { via: Via::Direct | Via::Cold, .. } | Op::Warm { cold: true, .. });
+    waited && !matches!(result, Err(Errno::CANCELED | Errno::INTR))
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +77,7 @@ struct Mount {
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
-    in_flight: [u32; 4],
+    in_flight: [u32; Class::COUNT],
     /// Looks at the page cache that may have begun a read since the disk last answered one, and
     /// those of them at what was seen there before.
     cold_looks: u32,
@@ -82,6 +90,13 @@ struct Mount {
 
 /// An offset that no file reaches.
 const FAR: u64 = i64::MAX as u64 - 1;
+
+impl Mount {
+    /// Those that the disk may be at.
+    fn reads_under_way(&self) -> u32 {
+        self.in_flight[Class::Cold as usize] + self.in_flight[Class::Direct as usize]
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Mounts {
@@ -132,12 +147,12 @@ impl Mounts {
         }
         let most = match (class, mount.kind.may_block()) {
             (_, true) => BLOCKING_OPERATIONS_MAX,
-            (Class::Content, false) => READ_OPERATIONS_MAX,
+            (Class::Content | Class::Direct, false) => READ_OPERATIONS_MAX,
             (Class::Cold, false) => self.share(COLD_READS_MAX),
             (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
         };
         let leaves_buffers = !class.is_of_bytes() || {
-            let own = [Class::Content, Class::Cold].map(|one| mount.in_flight[one as usize]);
+            let own = Class::OF_BYTES.map(|one| mount.in_flight[one as usize]);
             let own = own.iter().sum::<u32>() as usize;
             own < half_of_rest(self.buffers, self.contents - own)
         };
@@ -150,7 +165,7 @@ impl Mounts {
     pub(super) fn allows(&self, look: Look, number: u64) -> Look {
         let mount = &self.list[self.place(number)];
         let begun = match look {
-            Look::ReadAhead => mount.cold_looks.max(mount.in_flight[Class::Cold as usize]),
+            Look::ReadAhead => mount.cold_looks.max(mount.reads_under_way()),
             Look::Seen => mount.seen_looks,
             Look::Quiet | Look::Mapped => return look,
         };
@@ -183,7 +198,12 @@ impl Mounts {
     }
 
     /// It has ended. Some of those who wait for the mount may go on.
-    fn ends(&mut self, op: &Op, closing: &Closing) -> impl Iterator<Item = Owner> {
+    fn ends(
+        &mut self,
+        op: &Op,
+        result: Result<u32, Errno>,
+        closing: &Closing,
+    ) -> impl Iterator<Item = Owner> {
         let place = Class::of(op).map(|class| (class, self.place(op.mount())));
         let mount = place.map(|(class, place)| {
             let mount = &mut self.list[place];
@@ -191,7 +211,7 @@ impl Mounts {
             *left -= 1;
             let left = *left;
             self.contents -= usize::from(class.is_of_bytes());
-            if waits_for_disk(op) {
+            if has_answered(op, result) {
                 (mount.cold_looks, mount.seen_looks) = (0, 0);
             }
             (left, mount)
@@ -217,6 +237,15 @@ impl Mounts {
         let known = seen && !matches!(mount.kind, MountKind::Unproven);
         let holds = mount.number == facts.mount && mount.looked == changes;
         holds && (mount.asked || known)
+    }
+
+    /// A mount is still the one that was looked at.
+    fn confirm(&mut self, number: u64, changes: u64) {
+        let place = self.place(number);
+        let mount = &mut self.list[place];
+        if mount.number == number {
+            mount.looked = changes;
+        }
     }
 
     fn enlist(&mut self, number: u64) -> usize {
@@ -256,8 +285,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// An operation has ended that had a part of its mount's share.
-    pub(super) fn leave_mount(&mut self, op: &Op) {
-        for owner in self.mounts.ends(op, &self.closing) {
+    pub(super) fn leave_mount(&mut self, op: &Op, result: Result<u32, Errno>) {
+        for owner in self.mounts.ends(op, result, &self.closing) {
             self.wakes.push_back((owner, Wake::Ready));
         }
     }
@@ -305,8 +334,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// The facts of a file were told: it is of that mount.
     pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
-        file.set_mount(facts.mount);
         let changes = self.kernel.mount_changes();
+        if file.set_mount(facts.mount) {
+            // An open file keeps its mount.
+            self.mounts.confirm(facts.mount, changes);
+        }
         let known = self.mounts.know(facts, changes);
         if known || facts.mount == 0 || facts.kind != FileKind::Regular {
             return;
@@ -385,7 +417,7 @@ mod tests {
         mounts.wait(&close(7), owner);
         mounts.wait(&close(7), owner);
         let closing = Rc::new(Closing::default());
-        assert_eq!(mounts.ends(&close(7), &closing).collect::<Vec<_>>(), [owner]);
+        assert_eq!(mounts.ends(&close(7), Ok(1), &closing).collect::<Vec<_>>(), [owner]);
         assert!(mounts.have_room_for(&close(7)));
     }
 
@@ -436,7 +468,7 @@ mod tests {
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
         let forget = Op::Forget { file: file.clone(), offset: 0, count: 1 };
-        let warm = Op::Warm { file, offset: 0, count: 1 };
+        let warm = Op::Warm { file, offset: 0, count: 1, cold: true };
         let place = mounts.enlist(7);
         mounts.list[place].kind = MountKind::NonBlocking;
         assert!(mounts.is_apart(&warm));
@@ -456,15 +488,15 @@ mod tests {
             if !follows {
                 // What needs no disk ends while it hangs.
                 mounts.begins(&forget);
-                mounts.ends(&forget, &closing).for_each(drop);
+                mounts.ends(&forget, Ok(1), &closing).for_each(drop);
                 assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet);
                 mounts.begins(&warm);
-                mounts.ends(&warm, &closing).for_each(drop);
+                mounts.ends(&warm, Ok(1), &closing).for_each(drop);
                 assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead, "it answers");
             }
         }
         mounts.begins(&warm);
-        mounts.ends(&warm, &closing).for_each(drop);
+        mounts.ends(&warm, Ok(1), &closing).for_each(drop);
         assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "of many it answered one");
         while mounts.have_room_for(&warm) {
             mounts.begins(&warm);
@@ -499,8 +531,8 @@ mod tests {
         assert!(mounts.kind(u64::MAX).may_block());
         let closing = Rc::new(Closing::default());
         for number in 1..2 * MOUNTS_MAX as u64 {
-            mounts.ends(&close(number), &closing).for_each(drop);
+            mounts.ends(&close(number), Ok(1), &closing).for_each(drop);
         }
-        assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; 4]));
+        assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; Class::COUNT]));
     }
 }

@@ -60,7 +60,8 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..=FLUSHES_MAX {
             let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
             let op = operation.op.as_mut().expect("a flush takes nothing out");
-            let apart = self.mounts.is_apart(op);
+            let apart = self.mounts.is_apart(op)
+                || matches!(op, Op::Close { raw, mount } if *mount != 0 && self.kernel.is_unlinked(*raw));
             if self.kernel.submit(key.to_bits(), op, apart).is_ok() {
                 return;
             }
@@ -159,7 +160,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// What follows from the last event of an operation, for the reactor itself.
     pub(super) fn ended(&mut self, op: &Op, result: Result<u32, Errno>) {
-        self.leave_mount(op);
+        self.leave_mount(op, result);
         match (op, result) {
             (Op::Stat { file, facts, .. }, Ok(_)) => self.meet(file, facts),
             (Op::Job(Job::Mount { mount, changes, kind }), _) => {

@@ -292,6 +292,15 @@ impl Files {
         Some(removed)
     }
 
+    /// Whether some directory has it.
+    pub(super) fn has_a_name(&self, inode: usize) -> bool {
+        inode == ROOT
+            || self.inodes.iter().any(|other| match &other.node {
+                Node::Directory(entries) => entries.values().any(|one| *one == inode),
+                _ => false,
+            })
+    }
+
     /// Gives what a path leads to another one, in place of what was there.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         let inode = self.remove(from).expect("the test has made the path");

@@ -215,6 +215,16 @@ impl State {
         // Directories that the process opened at its start were closed by nobody else.
         let directory = matches!(what, What::Close(fd) if self.is_directory(*fd));
         assert!(!blocks || apart || directory, "{what:?} may block the loop");
+        let takes_away = matches!(what, What::Close(fd) if self.is_unlinked(*fd));
+        assert!(!takes_away || apart, "{what:?} takes the bytes of a file away in the loop");
+    }
+
+    /// Whether no directory has an open file any more.
+    pub(super) fn is_unlinked(&self, fd: RawFd) -> bool {
+        match self.object(fd) {
+            Some(Object::File { inode, .. }) => !self.files.has_a_name(inode),
+            _ => false,
+        }
     }
 
     fn is_directory(&self, fd: RawFd) -> bool {

@@ -46,6 +46,7 @@ mod state;
 mod watch;
 mod world;
 
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -85,6 +86,10 @@ impl Kernel for Simulated {
 
     fn mount_changes(&self) -> u64 {
         self.world.state().files.mount_changes
+    }
+
+    fn is_unlinked(&self, raw: RawFd) -> bool {
+        self.world.state().is_unlinked(raw)
     }
 
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {

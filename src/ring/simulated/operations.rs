@@ -118,7 +118,7 @@ impl What {
             Op::Shutdown { socket } => Self::Shutdown(socket.as_raw_fd()),
             Op::Close { raw, .. } => Self::Close(*raw),
             Op::Stat { file, .. } => Self::Stat(file.as_raw_fd()),
-            Op::Warm { file, offset, count } => {
+            Op::Warm { file, offset, count, .. } => {
                 Self::Warm { fd: file.as_raw_fd(), offset: *offset, count: *count }
             }
             Op::Forget { file, offset, count } => {
