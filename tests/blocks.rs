@@ -470,6 +470,38 @@ fn what_nobody_waits_for_any_more_is_not_read() {
     bench.end();
 }
 
+/// What waits to be read ahead for a body goes with it, unless another body comes to it, too.
+#[test]
+fn what_waits_to_be_read_ahead_is_not_read_for_a_body_that_has_gone() {
+    let mut bench = Bench::new(35, Setup { buffers: 256, send_buffer: 100, ..setup() });
+    let mount = bench.world.mount("hung", MountKind::NonBlocking);
+    let names: Vec<_> = (0..8).map(|number| format!("hung/{number}")).collect();
+    for name in &names {
+        let bytes = bench.file(name, 20 * BLOCK);
+        bench.serve(name, 0, BLOCK as u64).whole(&bytes[..BLOCK]);
+    }
+    let read = bench.stats().block_ahead.read();
+    bench.world.hang(mount, true);
+    let begin = |bench: &mut Bench, name: &str| {
+        let body = bench.begin(name, 0, 20 * BLOCK as u64);
+        bench.sleeps(body, true);
+        bench.turn();
+        body
+    };
+    let gone: Vec<_> = names.iter().map(|name| begin(&mut bench, name)).collect();
+    let stays = begin(&mut bench, &names[7]);
+    bench.turn();
+    let begun = bench.stats().block_ahead.read() - read;
+    assert!((1..6).contains(&begun), "a share of the reads: {begun}");
+    gone.into_iter().for_each(|body| bench.leave(body));
+    bench.world.hang(mount, false);
+    (0..20).for_each(|_| bench.turn());
+    assert_eq!(bench.stats().block_ahead.read() - read, begun + 1, "for the one that stays");
+    bench.sleeps(stays, false);
+    bench.run();
+    bench.end();
+}
+
 /// Those who leave give back what they had of the room for what nobody has asked for.
 #[test]
 fn who_leaves_leaves_room_to_read_ahead() {
@@ -498,7 +530,31 @@ fn a_file_larger_than_the_cache_passes_through_it() {
     bench.end();
 }
 
-/// Bytes that the disk has read for requests at random, each of one block's part.
+/// Who asks for a block part by part asks for it once, and who has waited for it is the one that
+/// brought it: what passes so does not take the place of what is asked for again and again.
+#[test]
+fn a_scan_in_parts_washes_nothing_away_that_is_asked_for_again() {
+    let mut bench = Bench::new(34, Setup { buffers: 20, ..setup() });
+    let often = bench.file("often", 8 * BLOCK);
+    let once = bench.file("once", 100 * BLOCK);
+    for _ in 0..3 {
+        bench.serve("often", 0, often.len() as u64).whole(&often);
+    }
+    let [first, second] = [(); 2].map(|()| bench.conversation());
+    for at in (0..once.len()).step_by(BLOCK) {
+        bench.serve_on(first, "once", at as u64, BLOCK as u64).whole(&once[at..][..BLOCK]);
+        for part in (at..at + BLOCK).step_by(BLOCK / 4) {
+            let result = bench.serve_on(second, "once", part as u64, BLOCK as u64 / 4);
+            result.whole(&once[part..][..BLOCK / 4]);
+        }
+    }
+    assert!(bench.keeps("often", often.len()), "all of it is still there");
+    let misses = bench.stats().block_misses.read();
+    bench.serve("often", 0, often.len() as u64).whole(&often);
+    assert_eq!(bench.stats().block_misses.read(), misses);
+    bench.end();
+}
+
 /// Bytes asked for and bytes read, of requests at random over some files.
 fn read_at_random(foresees: bool, names: u64) -> (u64, u64) {
     const COUNT: u64 = 4096;
@@ -529,6 +585,28 @@ fn requests_at_random_cost_less_than_two_in_a_hundred_more() {
                 read * 100 < asked * 102,
                 "{names} files, {foresees}: {read} instead of {asked}"
             );
+        }
+    }
+}
+
+/// Nothing is there to be spent before it was earned.
+#[test]
+fn a_few_requests_at_random_cost_no_more_either() {
+    const REQUESTS: u64 = 100;
+    for (unit, count) in [(BLOCK, BLOCK), (BLOCK, 512), (512, 4096), (512, 512)] {
+        for (seed, foresees) in (0..40).flat_map(|seed| [(seed, false), (seed, true)]) {
+            let mut bench = Bench::new(seed, Setup { buffers: 32, foresees, ..setup() });
+            let bytes = bench.file("a", 300 * BLOCK);
+            let conversation = bench.conversation();
+            let mut random = Random::new(seed);
+            for _ in 0..REQUESTS {
+                let offset = random.below(((bytes.len() - count) / unit) as u64) as usize * unit;
+                let result = bench.serve_on(conversation, "a", offset as u64, count as u64);
+                result.whole(&bytes[offset..offset + count]);
+            }
+            let (read, asked) = (bench.bytes(Technique::DirectRead), REQUESTS * count as u64);
+            assert!(read * 100 < asked * 102, "{read} for {asked}, {unit}, {foresees}, {seed}");
+            bench.end();
         }
     }
 }
@@ -592,6 +670,39 @@ fn a_pattern_of_requests_is_read_ahead() {
     }
 }
 
+/// What was foreseen of a block is of no use to who asks for another part of it, whether it is
+/// there or still on its way.
+#[test]
+fn another_part_of_a_block_than_the_one_that_was_foreseen_does_not_make_it_true() {
+    for hangs in [false, true] {
+        let mut bench = Bench::new(33, Setup { foresees: true, buffers: 128, ..setup() });
+        let mount = bench.world.mount("disk", MountKind::NonBlocking);
+        let bytes = bench.file("disk/a", 40 * BLOCK);
+        let conversation = bench.conversation();
+        for block in 0..10 {
+            bench.world.hang(mount, hangs && block == 9);
+            let result = bench.serve_on(conversation, "disk/a", (block * BLOCK) as u64, 512);
+            result.whole(&bytes[block * BLOCK..][..512]);
+            (0..9).for_each(|_| bench.turn());
+        }
+        let figures = |bench: &Bench| {
+            let stats = bench.stats();
+            let true_ones = stats.foreseen_used.read() + stats.foreseen_late.read();
+            (stats.foreseen.read(), true_ones, stats.foreseen_wasted.read())
+        };
+        let (foreseen, true_ones, wasted) = figures(&bench);
+        assert!(foreseen > true_ones && wasted == 0, "some is foreseen and not asked for yet");
+        assert_eq!(bench.world.in_flight() > 0, hangs);
+        for block in 10..40 {
+            bench.begin("disk/a", (block * BLOCK) as u64 + 4096, 512);
+        }
+        assert_eq!(figures(&bench), (foreseen, true_ones, foreseen - true_ones));
+        bench.world.hang(mount, false);
+        bench.run();
+        bench.end();
+    }
+}
+
 #[test]
 fn a_file_that_comes_after_another_is_there_when_it_is_asked_for() {
     // So small a cache that others have washed the files out in between.
@@ -608,6 +719,34 @@ fn a_file_that_comes_after_another_is_there_when_it_is_asked_for() {
     let stats = bench.stats();
     assert!(stats.foreseen_used.read() + stats.foreseen_late.read() > 0);
     bench.end();
+}
+
+#[test]
+fn a_file_that_comes_next_and_is_in_the_page_cache_is_not_read_past_it() {
+    let foreseen = |resident: bool| {
+        let mut bench = Bench::new(14, Setup { foresees: true, buffers: 64, ..setup() });
+        let [page, style] = ["page", "style"].map(|name| bench.file(name, BLOCK));
+        let other = bench.file("other", 200 * BLOCK);
+        bench.serve("other", 0, other.len() as u64).whole(&other);
+        let conversation = bench.conversation();
+        for _ in 0..3 {
+            bench.serve_on(conversation, "page", 0, BLOCK as u64).whole(&page);
+            bench.serve_on(conversation, "style", 0, BLOCK as u64).whole(&style);
+        }
+        while bench.keeps("style", 1) {
+            bench.serve("other", 0, other.len() as u64).whole(&other);
+        }
+        if resident {
+            bench.is_resident("style");
+        }
+        let before = bench.stats().foreseen.read();
+        bench.serve_on(conversation, "page", 0, BLOCK as u64).whole(&page);
+        bench.turn();
+        let foreseen = bench.stats().foreseen.read() - before;
+        bench.end();
+        foreseen
+    };
+    assert_eq!([false, true].map(foreseen), [1, 0]);
 }
 
 #[test]

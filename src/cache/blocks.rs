@@ -35,7 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use block::{BlockFault, Loan};
-pub use reader::{Answer, BlockReader, Blocks, Wait};
+pub use reader::{Ahead, Answer, BlockReader, Blocks, Wait};
 
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};
@@ -66,8 +66,8 @@ pub struct BlockOptions {
 enum Origin {
     /// It was asked for.
     Asked,
-    /// A body under way will come to it.
-    Ahead,
+    /// The body that this owner sends will come to it.
+    Ahead(Owner),
     /// A pattern says so.
     Foreseen(StreamId),
 }
@@ -99,6 +99,8 @@ struct Entry {
     /// When it came into its line.
     queued: Instant,
     waiters: Vec<Owner>,
+    /// Who got it last.
+    last: Option<Owner>,
 }
 
 impl Entry {
@@ -212,7 +214,7 @@ impl Inner {
                     let bytes = entry.want.end - entry.want.start;
                     self.foresight.earn(u64::from(bytes));
                 }
-                Origin::Ahead => self.stats.block_ahead.add(1),
+                Origin::Ahead(_) => self.stats.block_ahead.add(1),
                 Origin::Foreseen(_) => self.stats.foreseen.add(1),
             }
             let fill = Fill::new(id, entry, buffer, self.options.block_bytes, io.now());
@@ -226,7 +228,7 @@ impl Inner {
     /// Starts the next step of a read.
     fn go_on(&mut self, mut fill: Fill, io: &mut dyn Io) {
         loop {
-            match io.start(fill.take_op()) {
+            match io.start(fill.take_op(&*io)) {
                 Start::Submitted(ticket) => {
                     self.pending.insert(ticket, fill);
                     return;
@@ -352,7 +354,7 @@ impl Inner {
                     self.coming.end(fill.mount());
                 }
                 self.woken.extend(&entry.waiters);
-                self.note_gone(&entry);
+                self.note_gone(entry.origin);
             }
             self.one_less(fill.mount());
             self.held -= 1;
@@ -377,7 +379,7 @@ impl Inner {
     fn let_go(&mut self, id: BlockId) {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.held -= usize::from(matches!(entry.state, State::Ready(_)));
-        self.note_gone(&entry);
+        self.note_gone(entry.origin);
     }
 
     fn note_level(&self) {

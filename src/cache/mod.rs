@@ -33,7 +33,7 @@ mod version;
 mod watches;
 
 pub use beneath::{Beneath, MountPoints};
-pub use blocks::{Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan, Wait};
+pub use blocks::{Ahead, Answer, BlockFault, BlockOptions, BlockReader, Blocks, Loan, Wait};
 pub use lookup::{Asker, Found, Lookup, Options};
 pub use open_files::OpenFiles;
 pub use recall::{Before, Recall};

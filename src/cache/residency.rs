@@ -28,14 +28,12 @@ struct Seen {
     last: Cell<Instant>,
 }
 
-impl Seen {
-    /// The parts that a range of a file of this size touches.
-    fn touched(range: &Range<u64>, size: u64) -> u64 {
-        let bytes = size.div_ceil(SEEN_PARTS).max(1);
-        let place = |offset: u64| (offset / bytes).min(SEEN_PARTS - 1);
-        let (first, last) = (place(range.start), place(range.end.saturating_sub(1)));
-        (u64::MAX << first) & (u64::MAX >> (SEEN_PARTS - 1 - last.max(first)))
-    }
+/// The bits of the equal parts that a range of a file of this size touches.
+pub(super) fn touched(range: &Range<u64>, size: u64) -> u64 {
+    let bytes = size.div_ceil(SEEN_PARTS).max(1);
+    let place = |offset: u64| (offset / bytes).min(SEEN_PARTS - 1);
+    let (first, last) = (place(range.start), place(range.end.saturating_sub(1)));
+    (u64::MAX << first) & (u64::MAX >> (SEEN_PARTS - 1 - last.max(first)))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,20 +66,20 @@ impl ResidentParts {
     /// Whether all of a part of a file of this size was there when it was last looked at, as far as
     /// is known, and memory has not been short since.
     pub(super) fn was_seen(&self, part: &Range<u64>, size: u64, pressed: Instant) -> bool {
-        let touched = Seen::touched(part, size);
+        let touched = touched(part, size);
         self.seen.last.get() > pressed && self.seen.parts.get() & touched == touched
     }
 
     /// Takes note of a part of a file of this size that was found there just now.
     pub(super) fn found(&self, part: Range<u64>, size: u64, now: Instant, pressed: Instant) {
         let seen = if self.seen.last.replace(now) > pressed { self.seen.parts.get() } else { 0 };
-        self.seen.parts.set(seen | Seen::touched(&part, size));
+        self.seen.parts.set(seen | touched(&part, size));
         self.note(part, now, pressed);
     }
 
     /// Takes note of a part of which something is not there.
     pub(super) fn missed(&self, part: &Range<u64>, size: u64) {
-        self.seen.parts.set(self.seen.parts.get() & !Seen::touched(part, size));
+        self.seen.parts.set(self.seen.parts.get() & !touched(part, size));
     }
 
     /// Takes note of a part for a short time. Parts that meet are one, for as long as the older is

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::hot::Body;
-use super::residency::ResidentParts;
+use super::residency::{ResidentParts, touched};
 use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::limits::{SETTLED_COARSE, SETTLED_FINE};
-use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start};
+use crate::limits::{MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE};
+use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start, Via};
 
 /// An open regular file, with facts asked of this very descriptor.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ pub struct Version {
     sent: Cell<bool>,
     /// Whether the last block that was read of it was not kept.
     unkept: Cell<bool>,
+    /// When a read of it was last noted.
+    accessed: Cell<WallClock>,
+    /// A bit for each of the parts of which it is known where on the disk they are.
+    mapped: Cell<u64>,
     /// What of it was last found in the page cache.
     resident: ResidentParts,
 }
@@ -96,6 +100,8 @@ impl Version {
             asked: Cell::default(),
             sent: Cell::default(),
             unkept: Cell::default(),
+            accessed: Cell::new(facts.accessed),
+            mapped: Cell::default(),
             resident: ResidentParts::default(),
         }
     }
@@ -175,6 +181,41 @@ impl Version {
         self.asked.replace(Some(now))
     }
 
+    /// Whether a read takes note of its time: the journal of a disk that hangs would be waited for.
+    pub fn is_access_due(&self, io: &dyn Io) -> bool {
+        let facts = Facts { accessed: self.accessed.get(), ..self.facts };
+        io.notes_access(facts.mount) && facts.is_access_due(io.wall())
+    }
+
+    /// Takes note that a thread of the kernel has read it: behind the last change, which the clock
+    /// of files may have put into the same tick.
+    pub fn note_access(&self, wall: WallClock) {
+        let changed = self.facts.modified.max(self.facts.changed);
+        let behind = WallClock { nanoseconds: changed.nanoseconds + 1, ..changed };
+        self.accessed.set(wall.max(behind));
+    }
+
+    /// How a part is read past the page cache.
+    pub fn direct_via(&self, part: &Range<u64>, io: &dyn Io) -> Via {
+        let parts = self.mapped_parts(part);
+        match self.mapped.get() & parts != parts || self.is_access_due(io) {
+            true => Via::Unmapped,
+            false => Via::Direct,
+        }
+    }
+
+    /// Takes note that a part was read past the page cache by a thread of the kernel.
+    pub fn note_mapped(&self, part: &Range<u64>, wall: WallClock) {
+        self.mapped.set(self.mapped.get() | self.mapped_parts(part));
+        self.note_access(wall);
+    }
+
+    /// The parts that a range touches; none of a file that is in a few pieces most likely.
+    fn mapped_parts(&self, part: &Range<u64>) -> u64 {
+        let size = self.facts.size;
+        if size < MAPPED_BYTES { 0 } else { touched(part, size.max(MAPPED_BYTES * SEEN_PARTS)) }
+    }
+
     /// Takes note whether a block that was read of it was kept.
     pub(super) fn note_kept(&self, kept: bool) {
         self.unkept.set(!kept);
@@ -218,6 +259,9 @@ impl Version {
         io: &mut dyn Io,
     ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
+        if self.is_access_due(io) {
+            look = Look::Counted;
+        }
         loop {
             let op = Op::Resident { file: self.file.clone(), offset, count, look };
             let Start::Executed(completion) = io.start(op) else {

@@ -112,7 +112,7 @@ impl Buffered {
             return Op::Pread { file, offset, buffer, range, look: Some(look) };
         }
         let via = match direct {
-            true => Via::Direct,
+            true => self.body.version.direct_via(&(offset..offset + bytes), io),
             false if std::mem::take(&mut self.missed) => Via::Cold,
             false => self.page_cache_or_disk(offset..offset + bytes, io),
         };
@@ -123,7 +123,7 @@ impl Buffered {
     fn inline_look(&self, part: Range<u64>, io: &dyn Io) -> Option<Look> {
         let Body { version, inline, passes, .. } = &self.body;
         match io.mount_kind(version.facts.mount) {
-            _ if !*inline || *passes || self.missed => None,
+            _ if !*inline || *passes || self.missed || version.is_access_due(io) => None,
             MountKind::InMemory | MountKind::NonBlocking => Some(version.look_at(&part, io)),
             MountKind::Unproven | MountKind::Blocking | MountKind::Remote => None,
         }
@@ -247,10 +247,17 @@ impl Buffered {
                 Ok(count @ 1..),
             ) => {
                 self.reading = false;
+                self.body.version.note_access(io.wall());
                 let keeps = !io.mount_kind(self.body.version.facts.mount).may_block();
                 if keeps && !self.body.passes {
                     self.body.version.note_resident(offset..offset + u64::from(count), io);
                 }
+                self.take_read(buffer, Ok(count))
+            }
+            (Some(Op::Read { offset, buffer, range, via: Via::Unmapped, .. }), Ok(count)) => {
+                self.reading = false;
+                let part = offset..offset + range.len() as u64;
+                self.body.version.note_mapped(&part, io.wall());
                 self.take_read(buffer, Ok(count))
             }
             (Some(Op::Read { buffer, .. } | Op::Pread { buffer, .. }), result) => {

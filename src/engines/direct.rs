@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::buffered::{Buffered, Source};
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use crate::base::Instant;
-use crate::cache::{Answer, BlockFault, Loan, Wait};
+use crate::cache::{Ahead, Answer, BlockFault, Loan, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
 use crate::ring::{Completion, Gather, Io, MountKind, Op, Outgoing, Pool, Scarce, Start, Wake};
 
@@ -39,6 +39,8 @@ struct Direct {
     asked: Option<Instant>,
     /// What keeps it waited for.
     wait: Option<Wait>,
+    /// What keeps the next blocks read ahead.
+    ahead: Option<Ahead>,
     /// What a short send has left.
     rest: Gather,
     sending: bool,
@@ -66,6 +68,7 @@ impl Direct {
             held: None,
             asked: None,
             wait: None,
+            ahead: None,
             rest: Gather::default(),
             sending: false,
             parked: None,
@@ -136,7 +139,8 @@ impl Direct {
                 let next = (index + 1) * bytes..self.body.offset + self.body.count;
                 if next.start < next.end {
                     let window = self.drain.window(blocks.latency(), bytes);
-                    blocks.read_ahead(version, next, window, now);
+                    let ahead = self.ahead.get_or_insert_with(|| blocks.ahead(version));
+                    ahead.read(next, window, now);
                 }
                 self.gather(loan, start, count);
                 Ok(self.send())
@@ -203,6 +207,7 @@ impl Direct {
 
     /// Serves the rest without blocks.
     fn go_alone(&mut self, io: &mut dyn Io) -> Result<Op, Step> {
+        self.ahead = None;
         let direct = self.body.version.direct.as_ref().expect("what has none was declined");
         let alignment = u64::from(direct.offset);
         let source = Source { file: direct.file.clone(), alignment, direct: true };
@@ -255,7 +260,7 @@ impl Engine for Direct {
                 }
                 if let Some(blocks) = &self.body.blocks {
                     let Body { version, offset, count, .. } = &self.body;
-                    blocks.begin(version, *offset, *count, io.now());
+                    blocks.begin(version, *offset, *count, io);
                 }
             }
             Wake::Done(completion) => {

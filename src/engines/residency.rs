@@ -81,6 +81,12 @@ impl Residency {
         let untold = matches!(kind, MountKind::Unproven | MountKind::Remote);
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
+            // The thread that warms it, once more if it must, has that noted.
+            _ if body.version.is_access_due(io) => {
+                let here = |window: &Window| (window.start..window.end).contains(&offset);
+                self.windows.retain(|window| !here(window));
+                None
+            }
             Some(Window { end, .. }) if untold || !body.passes && !kind.may_block() => Some(*end),
             Some(Window { end, .. }) if self.lost >= WARMED_IN_VAIN_MAX => Some(*end),
             // It may have been dropped since.
@@ -151,7 +157,8 @@ impl Residency {
             return Step::Declined(Decline::Passes);
         }
         if !begun && body.count <= BODY_BLOCK_BYTES as u64 {
-            return Step::Declined(Decline::Cold);
+            let due = body.version.is_access_due(io);
+            return Step::Declined(if due { Decline::Access } else { Decline::Cold });
         }
         self.cold = true;
         self.left_behind = body.passes.then(|| LeftBehind::from(offset));
@@ -180,7 +187,8 @@ impl Residency {
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
             let there = match known_cold {
-                true => Some(false),
+                // Of one whose access is due nobody has asked.
+                true => (!body.version.is_access_due(io)).then_some(false),
                 false => {
                     body.version.is_in_page_cache(at..end, kind.may_block(), io).ok().flatten()
                 }
@@ -220,8 +228,9 @@ impl Residency {
         window.since = io.now();
         match completion.result {
             // The end of the file: what is not there is not waited for either.
-            Ok(0) => {}
+            Ok(0) => body.version.note_access(io.wall()),
             Ok(count) => {
+                body.version.note_access(io.wall());
                 // A read that came short of the window's end has left the rest to be looked at.
                 window.end = window.end.min(window.start + u64::from(count));
                 if !body.passes && !io.mount_kind(body.version.facts.mount).may_block() {

@@ -39,6 +39,16 @@ pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
 /// hundred are read in vain.
 pub const FORESEEN_BYTES_PER_BYTE: u64 = 64;
 
+/// Blocks that may be read on trust in patterns that have proved themselves before anything was
+/// earned for them: one on its way while the one before it is sent. The first that comes true pays
+/// for both, and no more than that is lost beyond what was earned.
+pub const FORESEEN_DEBT_BLOCKS: u64 = 2;
+
+/// Bytes of the begin of a file that comes after another which are read ahead, and the rest of
+/// their last block: what a fast client takes while a slow disk answers for the first time. From
+/// there on the body itself reads ahead, at the pace of its client.
+pub const FORESEEN_BEGIN_BYTES: u64 = 1 << 20;
+
 /// Streams of one worker whose pattern is looked for: those that asked last, some 100 KiB.
 pub const FORESEEN_STREAMS_MAX: usize = 256;
 

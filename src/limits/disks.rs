@@ -66,6 +66,14 @@ pub const WARM_BYTES: u64 = 256 * 1024;
 /// is read while this one is.
 pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 
+/// How long after a read the next one is not noted (24 hours with relatime, mount(8)), as far as the
+/// server relies on it: its clock and the kernel's need not agree.
+pub const ACCESS_KEPT: Duration = Duration::from_secs(23 * 3600);
+
+/// Bytes of a file from which on it has more pieces on the disk than its inode has room for, so that
+/// where they are has to be read, too; and those that are taken to be known together then.
+pub const MAPPED_BYTES: u64 = 16 << 20;
+
 /// How often in a row a part that was just warmed may be found missing before it is taken to be
 /// there: somebody else lets go of it all the time, and the body has to go on.
 pub const WARMED_IN_VAIN_MAX: u32 = 8;

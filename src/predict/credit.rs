@@ -11,7 +11,7 @@ const PROVED_EARNS: i32 = 2 * PARTS;
 const SEEN_EARNS: i32 = PARTS / 4;
 
 /// Reads in a row that prove a pattern.
-const PROOF: u32 = 3;
+pub(super) const PROOF: u32 = 3;
 
 /// What there is before the first read, in predictions: enough to prove a pattern.
 const AT_START: i32 = 2;

@@ -1,6 +1,6 @@
 //! One stream of reads and what it will ask for.
 
-use super::credit::{Credit, Foresight};
+use super::credit::{Credit, Foresight, PROOF};
 use super::pattern::{Cycle, History, Hop, Pattern, Read};
 use crate::limits::{PREDICT_STRAYS_MAX, PREDICTED_MAX};
 
@@ -129,6 +129,11 @@ impl Predictor {
             Some(Course::Straight(Hop::By(stride))) => Pattern::Strided(stride),
             Some(Course::Round(cycle)) => Pattern::Repeated(cycle.period),
         }
+    }
+
+    /// Whether so many reads in a row have kept to the pattern that chance does not explain them.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.track.is_some_and(|track| track.run >= PROOF && track.strays == 0)
     }
 
     /// The offsets to read now, each for as many bytes as the last read had: at most `most`, all

@@ -6,8 +6,8 @@
 //! the kernel may touch it. A lease that is dropped goes back to its pool. One that is kept, to
 //! be sent again and again, is put behind a reference count: [`super::Outgoing::kept`].
 //!
-//! A large pool lies in huge pages: in those that the operator has set aside (MAP_HUGETLB), or in
-//! those that the kernel makes as it can (MADV_HUGEPAGE).
+//! A large pool lies in huge pages: in those that the operator has set aside (MAP_HUGETLB), if all
+//! of them can be had at once, or in those that the kernel makes as it can (MADV_HUGEPAGE).
 //!
 //! In builds with debug assertions a buffer that came home is filled with a pattern and waits
 //! in a quarantine; the pattern is checked before it is leased again. A write by the kernel
@@ -193,10 +193,10 @@ impl Mapping {
         if bytes < HUGE_PAGE_BYTES {
             return Self::new(bytes);
         }
-        // Without NORESERVE: pages that are not there are refused now, not by a signal later.
+        // Without NORESERVE: pages that are not set aside are refused now.
         let whole = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM)?;
         let huge = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
-        if let Ok(mapping) = Self::map(whole, huge, Pages::Huge) {
+        if let Some(mapping) = Self::map(whole, huge, Pages::Huge).ok().and_then(Self::populated) {
             return Ok(mapping);
         }
         // Older kernels do not align a mapping for huge pages by themselves.
@@ -220,6 +220,26 @@ impl Mapping {
             unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }?;
         let base = NonNull::new(base.cast()).expect("a mapping is never at address zero");
         Ok(Self { base, bytes, pages })
+    }
+
+    /// It with all of its pages, or none if they cannot be had: those that were set aside for the
+    /// machine may be refused to this process by its control group, or lie on a node that its
+    /// cpuset forbids. That would otherwise show when one is touched, as a signal, or as EFAULT of
+    /// a read.
+    fn populated(self) -> Option<Self> {
+        match self.populate() {
+            // EINVAL: a kernel before 5.14, which does not tell beforehand.
+            Ok(()) | Err(Errno::INVAL) => Some(self),
+            // EFAULT: a page is refused. ENOMEM: there is none. EHWPOISON: one is broken.
+            Err(_) => None,
+        }
+    }
+
+    fn populate(&self) -> rustix::io::Result<()> {
+        let base = self.base.as_ptr().cast();
+        // SAFETY: the range is the whole mapping, which is private, anonymous and writable. Each of
+        // its pages is made as by a write that changes no byte of it.
+        unsafe { rustix::mm::madvise(base, self.bytes, Advice::LinuxPopulateWrite) }
     }
 
     /// The first address in it that a huge page may have.
@@ -338,6 +358,31 @@ mod tests {
         let (first, bytes) = pool.regions().next().unwrap();
         assert_eq!(bytes, 17 * (256 << 10));
         assert!(pool.pages() == Pages::Ordinary || first.addr().is_multiple_of(HUGE_PAGE_BYTES));
+    }
+
+    #[test]
+    fn memory_whose_pages_are_refused_is_not_taken() {
+        let mapping = Mapping::new(64 << 10).unwrap();
+        let told = mapping.populate();
+        let base = mapping.base;
+        let mapping = mapping.populated().expect("there is memory");
+        assert_eq!(mapping.base, base);
+        if told == Err(Errno::INVAL) {
+            return;
+        }
+        assert_eq!(told, Ok(()));
+        // Beyond the end of a file there is no page: a touch is a signal, as it is where a control
+        // group has had its share.
+        let file = tempfile::tempfile().unwrap();
+        let (access, bytes) = (ProtFlags::READ | ProtFlags::WRITE, 64 << 10);
+        let (anywhere, flags) = (std::ptr::null_mut(), MapFlags::PRIVATE);
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing that is
+        // there.
+        let base = unsafe { rustix::mm::mmap(anywhere, bytes, access, flags, &file, 0) }.unwrap();
+        let base = NonNull::new(base.cast()).unwrap();
+        let mapping = Mapping { base, bytes, pages: Pages::Huge };
+        assert_eq!(mapping.populate(), Err(Errno::FAULT));
+        assert!(mapping.populated().is_none());
     }
 
     #[test]

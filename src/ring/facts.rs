@@ -1,6 +1,7 @@
 //! What is known of an open file.
 
 use crate::base::WallClock;
+use crate::limits::ACCESS_KEPT;
 
 /// What statx tells of an open file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Facts {
     pub modified: WallClock,
     /// Last change of the content or of the inode.
     pub changed: WallClock,
+    /// Last read that the file system took note of.
+    pub accessed: WallClock,
     /// Major and minor number of the device that holds the file.
     pub device: (u32, u32),
     /// The inode's number on its device.
@@ -27,6 +30,12 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether a read takes note of its time, where that is done as most mounts do it (relatime,
+    /// mount(8)): once after each change, and once a day.
+    pub fn is_access_due(&self, wall: WallClock) -> bool {
+        self.accessed <= self.modified.max(self.changed) || wall.since(self.accessed) >= ACCESS_KEPT
+    }
+
     /// Whether both are of the same file, unchanged in between.
     pub fn is_still(&self, other: &Self) -> bool {
         (self.device, self.inode, self.size, self.modified, self.changed)

@@ -35,6 +35,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
                 Look::Mapped => residency::mapped(&*file, *offset, count),
                 Look::ReadAhead | Look::Seen => residency::read_ahead(&*file, *offset, count),
                 Look::Quiet => residency::quiet(&*file, *offset, count),
+                Look::Counted => residency::counted(&*file, *offset, count),
             };
             resident.map(u32::from).map_err(Error::errno)
         }
@@ -162,6 +163,7 @@ pub(super) fn facts_of(told: &rustix::fs::Statx) -> Facts {
         size: told.stx_size,
         modified: clock(&told.stx_mtime),
         changed: clock(&told.stx_ctime),
+        accessed: clock(&told.stx_atime),
         device: (told.stx_dev_major, told.stx_dev_minor),
         inode: told.stx_ino,
         mount: told.stx_mnt_id,
@@ -186,6 +188,7 @@ pub(super) fn facts_on(sheet: &Sheet) -> Facts {
         size: long(40),
         modified: clock(112),
         changed: clock(96),
+        accessed: clock(64),
         device: (int(136), int(140)),
         inode: long(32),
         mount: long(144),

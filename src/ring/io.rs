@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::buffer::Lease;
-use super::handle::{Closing, Descriptor, Socket};
+use super::handle::{Closing, Descriptor, File, Socket};
 use super::mount::MountKind;
 use super::op::{Deadline, Op, Start, Ticket};
 use super::pipe::{Pipe, PipeLease};
@@ -78,6 +78,9 @@ pub trait Io {
 
     /// What may be expected of the files of a mount.
     fn mount_kind(&self, mount: u64) -> MountKind;
+
+    /// Whether reads of files of a mount take note of their time, for which they may wait.
+    fn notes_access(&self, mount: u64) -> bool;
 
     /// When memory was last found to be short: what was in the page cache before may be gone.
     fn pressed(&self) -> Instant;
@@ -157,6 +160,9 @@ pub trait Kernel {
 
     /// How often mounts have come or gone.
     fn mount_changes(&self) -> u64;
+
+    /// Whether reads of a file of a local disk write the time of access down.
+    fn notes_access(&self, file: &File) -> bool;
 
     /// Whether an open file has no name any more, so that its last close takes its bytes away.
     fn is_unlinked(&self, raw: RawFd) -> bool;

@@ -6,6 +6,9 @@
 pub enum Via {
     /// Past the page cache: the file was opened with O_DIRECT.
     Direct,
+    /// The same, of a part of which it is not known yet where on the disk it is: that is left to a
+    /// thread of the kernel, as what tells it may have to be read before.
+    Unmapped,
     /// The page cache, which was just found to have them.
     Memory,
     /// The page cache, which may have to get them from the disk. That is left to a thread of the
@@ -26,6 +29,8 @@ pub enum Look {
     Seen,
     /// The same, but that it begins nothing, and cannot tell of files of another user.
     Quiet,
+    /// By its count of pages alone, which is no access: it tells that some are not there, or nothing.
+    Counted,
     /// By a mapping, as must be where reads cannot be told not to block.
     Mapped,
 }

@@ -74,7 +74,7 @@ impl Technique {
             Op::ReadHead { .. } => (Self::Readv, 0),
             Op::Read { buffer, range, via, .. } => {
                 let technique = match (via, buffer.registered()) {
-                    (Via::Direct, _) => Self::DirectRead,
+                    (Via::Direct | Via::Unmapped, _) => Self::DirectRead,
                     (_, Some(_)) => Self::ReadFixed,
                     (_, None) => Self::Read,
                 };

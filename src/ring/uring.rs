@@ -20,7 +20,7 @@ use rustix::time::ClockId;
 
 use super::desk::Desk;
 use super::entry::{POLL_IN, POLL_OUT, POLL_PRIORITY, open_how, poll, send_flags};
-use super::handle::Closing;
+use super::handle::{Closing, File};
 use super::inline::{self, STAT_MASK, facts_on};
 use super::io::{Event, Kernel, QueueFull, Wait};
 use super::op::Op;
@@ -297,6 +297,12 @@ impl Kernel for Uring {
 
     fn mount_changes(&self) -> u64 {
         crate::sys::mounts::changes()
+    }
+
+    fn notes_access(&self, file: &File) -> bool {
+        use rustix::fs::StatVfsMountFlags as Flags;
+        let told = rustix::fs::fstatvfs(file);
+        told.map_or(true, |told| !told.f_flag.intersects(Flags::NOATIME | Flags::RDONLY))
     }
 
     fn is_unlinked(&self, raw: RawFd) -> bool {

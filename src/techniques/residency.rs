@@ -98,6 +98,28 @@ pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
     }
 }
 
+/// The same by cachestat alone, which is no access of the file: false for certain, or nothing.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with EPERM where that does not tell.
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// assert_eq!(residency::counted(&file, 0, 26), Err(Error::Kernel(Errno::PERM)));
+/// # Ok(())
+/// # }
+/// ```
+pub fn counted(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    match count > 0 && misses(fd, offset, count) == Some(true) {
+        true => Ok(false),
+        false => Err(Error::Kernel(Errno::PERM)),
+    }
+}
+
 /// Reads a part if the page cache has all of it, which is asked before without read-ahead; short
 /// where a page was on its way. Where that cannot be asked, only a read tells, which begins
 /// read-ahead of what is not there; it is not done unless `reads_ahead`.

@@ -327,6 +327,12 @@ impl Bench {
         Served { end: conn.end.expect("it has ended"), wire: std::mem::take(&mut conn.wire) }
     }
 
+    /// All of a file was found in the page cache just now.
+    pub(crate) fn is_resident(&mut self, path: &str) {
+        let version = Rc::clone(&self.versions[path]);
+        version.note_resident(0..version.facts.size, &self.reactor.io(self.caller));
+    }
+
     /// Whether the first bytes of a file are kept.
     pub(crate) fn keeps(&self, path: &str, count: usize) -> bool {
         self.blocks.keeps(&self.versions[path], 0..count as u64)

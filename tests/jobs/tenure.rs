@@ -272,3 +272,77 @@ fn a_pool_without_a_buffer_has_a_reason_of_its_own() {
     assert_eq!(chosen(&rig, Reason::NoBuffer), before + 1);
     drop(held);
 }
+
+/// What the block cache has is sent from there, a copy each time. One more read of the disk brings
+/// what is asked for often into the page cache.
+#[test]
+fn what_is_asked_for_often_moves_from_the_block_cache_to_the_page_cache() {
+    let world = World::new(6);
+    let body = vec![b'o'; BYTES];
+    world.file("often", body.clone());
+    let mut rig = Rig::auto_with_blocks(world, 64);
+    rig.world.chill("often");
+    // What was changed just now is not kept.
+    rig.world.pass(Duration::from_secs(10));
+    for _ in 0..10 {
+        whole(&mut rig, "/often", &body);
+        rig.world.pass(Duration::from_millis(10));
+    }
+    let counts = [Reason::Once, Reason::Kept, Reason::Cold, Reason::Resident];
+    assert_eq!(counts.map(|why| chosen(&rig, why)), [1, 3, 1, 5]);
+}
+
+/// Of more files than are kept open most are closed before they are asked for again.
+#[test]
+fn files_are_remembered_that_were_closed_meanwhile() {
+    const MANY: usize = 600;
+    let world = World::new(6);
+    let body = vec![b'm'; BYTES];
+    for number in 0..MANY {
+        world.file(&format!("m{number}"), body.clone());
+        world.chill(&format!("m{number}"));
+    }
+    let mut rig = Rig::auto(world);
+    let mut walk = || {
+        for number in 0..MANY {
+            whole(&mut rig, &format!("/m{number}"), &body);
+        }
+        [Reason::Once, Reason::Cold, Reason::Resident].map(|why| chosen(&rig, why) as usize)
+    };
+    assert_eq!(walk(), [MANY, 0, 0]);
+    assert_eq!(walk(), [2 * MANY, 0, 0], "twice may be by chance");
+    assert_eq!(walk(), [2 * MANY, MANY, 0]);
+    assert_eq!(walk(), [2 * MANY, MANY, MANY], "the page cache has them now");
+}
+
+/// Where reads are noted (relatime), the first one after a change and the first of a day write to
+/// the disk, and wait for its journal. The simulated kernel sees that the loop makes none of them.
+#[test]
+fn a_read_that_is_noted_is_left_to_a_thread_of_the_kernel() {
+    const SIZES: [usize; 5] = [0, 100, 20_000, BYTES, 20 << 20];
+    for engine in Kind::ALL.into_iter().filter(|engine| *engine != Kind::Copy) {
+        for (resident, of_others) in [(true, false), (true, true), (false, false), (false, true)] {
+            let world = World::new(6);
+            world.note_access(1);
+            for (number, size) in SIZES.into_iter().enumerate() {
+                world.file(&format!("n{number}"), vec![number as u8 + 1; size]);
+            }
+            if of_others {
+                world.give_away();
+            }
+            let mut rig = Rig::with_engine(world, Vec::new(), engine);
+            for _day in 0..2 {
+                for (number, size) in SIZES.into_iter().enumerate() {
+                    for _ in 0..3 {
+                        if !resident {
+                            rig.world.chill(&format!("n{number}"));
+                        }
+                        whole(&mut rig, &format!("/n{number}"), &vec![number as u8 + 1; size]);
+                        rig.world.pass(Duration::from_secs(1));
+                    }
+                }
+                rig.world.pass(Duration::from_secs(24 * 3600));
+            }
+        }
+    }
+}

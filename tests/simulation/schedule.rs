@@ -207,6 +207,10 @@ impl Schedule {
         if let Some(kind) = beneath {
             world.mount("dir", kind);
         }
+        if seed.is_multiple_of(2) {
+            let mounts = 1 + u64::from(beneath.is_some());
+            (1..=mounts).for_each(|mount| world.note_access(mount));
+        }
         let site = site(&world);
         if random.chance(500) {
             site.iter().for_each(|file| world.chill(file.path));

@@ -7,6 +7,7 @@ use super::block::{self, BlockId, Loan};
 use super::reader::Answer;
 use super::{Entry, Inner, Origin, State};
 use crate::base::Instant;
+use crate::cache::stats::Stats;
 use crate::cache::version::Version;
 use crate::eviction::Policy;
 use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT, KEPT_LOOKS_MAX};
@@ -42,13 +43,18 @@ impl Inner {
             State::Ready(block) if block.has(&need) => {
                 let loan = Loan::new(Rc::clone(block), &self.freed);
                 entry.origin = Origin::Asked;
-                self.policy.touch(&id);
+                // It was asked for again only if it was before, and by somebody else: one body, or
+                // one connection that asks part by part, passes over each block once.
+                let last = entry.last.replace(waiter);
+                if since == now && first == Origin::Asked && last != Some(waiter) {
+                    self.policy.touch(&id);
+                }
                 // Who has waited was counted when it began to, and has what was read for it.
                 if since == now {
                     self.stats.block_hits.add(1);
                     let credit = entry.unpaid.min(need.end - need.start);
                     entry.unpaid -= credit;
-                    self.foresight.pay_in(u64::from(credit));
+                    self.foresight.pay_back(u64::from(credit));
                 }
                 self.note_asked(first, bytes, false);
                 return Answer::Ready(loan);
@@ -62,10 +68,10 @@ impl Inner {
                 // it, two who want other parts would take the block from each other for ever.
                 let kept = if entry.since == now { entry.want.clone() } else { want.clone() };
                 let want = union(&kept, &want);
-                self.note_asked(first, bytes, false);
+                self.note_gone(first);
                 let all = block::whole(version, index, self.options.block_bytes);
                 let more = (all.end - all.start) - (want.end - want.start);
-                let trusts = self.foresight.spend(u64::from(more));
+                let trusts = self.foresight.spend_beside(u64::from(more), waiter, version);
                 self.policy.remove(&id);
                 self.entries.remove(&id);
                 self.held -= 1;
@@ -100,8 +106,13 @@ impl Inner {
                     self.coming.end(entry.mount());
                 }
                 entry.origin = Origin::Asked;
+                let comes = entry.want.start <= need.start && need.end <= entry.want.end;
                 self.wait_for(id, waiter);
-                self.note_asked(first, bytes, true);
+                if comes {
+                    self.note_asked(first, bytes, true);
+                } else {
+                    self.note_gone(first);
+                }
             }
         }
         Answer::Waiting
@@ -133,17 +144,19 @@ impl Inner {
         }
     }
 
-    /// What was only foreseen is asked for: in time, or while it is still on its way.
+    /// What nobody had asked for is asked for: in time, or while it is still on its way.
     pub(super) fn note_asked(&mut self, first: Origin, bytes: u64, late: bool) {
-        if first == Origin::Asked {
-            return;
+        match first {
+            Origin::Asked => return,
+            Origin::Ahead(_) => self.foresight.earn(bytes),
+            Origin::Foreseen(stream) => {
+                let Stats { foreseen_late, foreseen_used, .. } = &*self.stats;
+                let counter = if late { foreseen_late } else { foreseen_used };
+                counter.add(1);
+                self.foresight.came_true(stream, bytes, late);
+            }
         }
         self.unasked -= 1;
-        if let Origin::Foreseen(stream) = first {
-            let counter = if late { &self.stats.foreseen_late } else { &self.stats.foreseen_used };
-            counter.add(1);
-            self.foresight.came_true(stream, bytes, late);
-        }
     }
 
     /// Somebody waits no longer. What nobody waits for and nobody has begun to read is dropped.
@@ -152,6 +165,16 @@ impl Inner {
         let Some(at) = entry.waiters.iter().position(|other| *other == waiter) else { return };
         entry.waiters.swap_remove(at);
         if entry.waiters.is_empty() && matches!(entry.state, State::Queued(_)) {
+            self.drop_queued(id);
+        }
+    }
+
+    /// A body comes to a block no more. What was to be read ahead for it alone is dropped.
+    pub(super) fn leave_ahead(&mut self, id: BlockId, owner: Owner) {
+        let ahead = |entry: &Entry| {
+            entry.origin == Origin::Ahead(owner) && matches!(entry.state, State::Queued(_))
+        };
+        if self.entries.get(&id).is_some_and(ahead) {
             self.drop_queued(id);
         }
     }
@@ -173,12 +196,18 @@ impl Inner {
             let share = self.options.blocks_max / DIRECT_AHEAD_SHARE;
             assert!(self.unasked <= share, "what is asked for has the rest of the pool");
         }
-        let version = Some(Rc::clone(version));
-        let waiters = Vec::new();
-        self.entries.insert(
-            id,
-            Entry { state, origin, version, want, unpaid: 0, since: now, queued: now, waiters },
-        );
+        let entry = Entry {
+            state,
+            origin,
+            version: Some(Rc::clone(version)),
+            want,
+            unpaid: 0,
+            since: now,
+            queued: now,
+            waiters: Vec::new(),
+            last: None,
+        };
+        self.entries.insert(id, entry);
     }
 
     /// Has a block read that nobody has asked for, if there is room for such ones.
@@ -191,7 +220,11 @@ impl Inner {
         now: Instant,
     ) -> bool {
         let id = BlockId::of(version, index);
-        if self.entries.contains_key(&id) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if let (Origin::Ahead(_), Origin::Ahead(_)) = (entry.origin, origin) {
+                // The body that came to it last needs it for longest.
+                entry.origin = origin;
+            }
             return true;
         }
         // What is not kept would be gone when it is asked for.

@@ -11,7 +11,7 @@ use super::block::{Block, BlockFault, BlockId};
 use crate::base::{Instant, WallClock};
 use crate::cache::version::Version;
 use crate::limits::CHANGED_LOOKS;
-use crate::ring::{Ask, Completion, Facts, Lease, Op, Via};
+use crate::ring::{Ask, Completion, Facts, Io, Lease, Op, Via};
 
 #[derive(Debug)]
 pub(super) struct Fill {
@@ -95,7 +95,7 @@ impl Fill {
     }
 
     /// The next operation.
-    pub(super) fn take_op(&mut self) -> Op {
+    pub(super) fn take_op(&mut self, io: &dyn Io) -> Op {
         if let Some(op) = self.parked.take() {
             return op;
         }
@@ -107,7 +107,9 @@ impl Fill {
         let start = self.filled / direct.offset * direct.offset;
         let offset = self.id.index * self.block_bytes as u64 + u64::from(start);
         let buffer = self.buffer.take().expect("the buffer is here between two reads");
-        Op::Read { file, offset, buffer, range: start..self.want.end, via: Via::Direct }
+        let part = offset..offset + u64::from(self.want.end - start);
+        let via = self.version.direct_via(&part, io);
+        Op::Read { file, offset, buffer, range: start..self.want.end, via }
     }
 
     /// The operation could not be started now.
@@ -118,10 +120,14 @@ impl Fill {
     /// Takes in the end of an operation.
     pub(super) fn take(mut self, completion: Completion, now: Instant, wall: WallClock) -> Stage {
         match completion.op {
-            Some(Op::Read { buffer, range, .. }) => {
+            Some(Op::Read { offset, buffer, range, via, .. }) => {
                 self.buffer = Some(buffer);
                 match completion.result {
                     Ok(count) => {
+                        if via == Via::Unmapped {
+                            let part = offset..offset + u64::from(range.end - range.start);
+                            self.version.note_mapped(&part, wall);
+                        }
                         let filled = range.start + count;
                         if filled <= self.filled {
                             // Nothing more is there, although there should be.

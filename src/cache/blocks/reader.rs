@@ -93,6 +93,41 @@ impl Drop for Wait {
     }
 }
 
+/// Blocks are read ahead for a body, until this goes: those of which the read has not begun then
+/// are not read for it any more.
+#[derive(Debug)]
+pub struct Ahead {
+    reader: BlockReader,
+    version: Rc<Version>,
+    /// Those that may wait to be read.
+    indices: Range<u64>,
+}
+
+impl Ahead {
+    /// Has the blocks of a span read that will be asked for next, so many at most.
+    pub fn read(&mut self, span: Range<u64>, blocks_max: usize, now: Instant) {
+        let BlockReader { blocks, owner, block_bytes } = &self.reader;
+        let mut inner = blocks.0.borrow_mut();
+        self.indices.start = span.start / *block_bytes as u64;
+        for (index, need) in block::parts(span, *block_bytes).take(blocks_max) {
+            if !inner.read_ahead(&self.version, index, need, Origin::Ahead(*owner), now) {
+                return;
+            }
+            self.indices.end = self.indices.end.max(index + 1);
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let BlockReader { blocks, owner, .. } = &self.reader;
+        let mut inner = blocks.0.borrow_mut();
+        for index in self.indices.clone() {
+            inner.leave_ahead(BlockId::of(&self.version, index), *owner);
+        }
+    }
+}
+
 /// What one owner reads through.
 #[derive(Clone, Debug)]
 pub struct BlockReader {
@@ -109,11 +144,8 @@ impl BlockReader {
 
     /// Takes note of a span that will be asked for from its begin, and reads ahead what a pattern
     /// says.
-    pub fn begin(&self, version: &Rc<Version>, offset: u64, count: u64, now: Instant) {
-        let mut inner = self.blocks.0.borrow_mut();
-        if inner.options.foresees {
-            inner.foresee(self.owner, version, offset..offset + count, now);
-        }
+    pub fn begin(&self, version: &Rc<Version>, offset: u64, count: u64, io: &dyn Io) {
+        self.blocks.0.borrow_mut().foresee(self.owner, version, offset..offset + count, io);
     }
 
     /// A part of a block, for who began to wait for it at `since`.
@@ -133,20 +165,10 @@ impl BlockReader {
         Wait { reader: self.clone(), id: BlockId::of(version, index) }
     }
 
-    /// Has the blocks of a span read that will be asked for next, so many at most.
-    pub fn read_ahead(
-        &self,
-        version: &Rc<Version>,
-        span: Range<u64>,
-        blocks_max: usize,
-        now: Instant,
-    ) {
-        let mut inner = self.blocks.0.borrow_mut();
-        for (index, need) in block::parts(span, self.block_bytes).take(blocks_max) {
-            if !inner.read_ahead(version, index, need, Origin::Ahead, now) {
-                return;
-            }
-        }
+    /// For a body of a version of a file that has its next blocks read ahead, and keeps this as
+    /// long as it does.
+    pub fn ahead(&self, version: &Rc<Version>) -> Ahead {
+        Ahead { reader: self.clone(), version: Rc::clone(version), indices: 0..0 }
     }
 
     /// How long a read takes, smoothed; zero before the first.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::block::BlockId;
-use super::{Entry, Inner, Origin, State};
+use super::{Inner, Origin, State};
 use crate::eviction::Policy;
 use crate::limits::{DIRECT_AHEAD_LEAVES, DIRECT_WAIT};
 use crate::ring::{Deadline, Io, Lease, Pool};
@@ -58,7 +58,10 @@ impl Inner {
     pub(super) fn may_be_read(&mut self, id: BlockId) -> bool {
         let entry = &self.entries[&id];
         let bytes = u64::from(entry.want.end - entry.want.start);
-        !matches!(entry.origin, Origin::Foreseen(_)) || self.foresight.spend(bytes)
+        match entry.origin {
+            Origin::Asked | Origin::Ahead(_) => true,
+            Origin::Foreseen(stream) => self.foresight.spend(bytes, stream),
+        }
     }
 
     /// A block that waits is not read. Whoever wants it can still ask for it.
@@ -112,17 +115,18 @@ impl Inner {
         let id = id?;
         let entry = self.entries.remove(&id).expect("the policy knows what is there");
         self.stats.block_evicted.add(1);
-        self.note_gone(&entry);
+        self.note_gone(entry.origin);
         let State::Ready(block) = entry.state else { unreachable!("only what is there goes") };
         Some(Rc::into_inner(block).expect("nobody sends it").into_lease())
     }
 
-    /// A block goes; if nobody has asked for it, it was read in vain.
-    pub(super) fn note_gone(&mut self, entry: &Entry) {
-        if entry.origin != Origin::Asked {
+    /// A block goes, or another part of it has to be read; if nobody has asked for what was read,
+    /// it was read in vain.
+    pub(super) fn note_gone(&mut self, origin: Origin) {
+        if origin != Origin::Asked {
             self.unasked -= 1;
         }
-        if let Origin::Foreseen(stream) = entry.origin {
+        if let Origin::Foreseen(stream) = origin {
             self.stats.foreseen_wasted.add(1);
             self.foresight.came_to_nothing(stream);
         }

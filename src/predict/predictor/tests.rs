@@ -60,6 +60,19 @@ fn one_read_or_two_are_no_pattern() {
 }
 
 #[test]
+fn a_pattern_is_proved_by_the_reads_that_follow_it() {
+    for stride in [100, 300, 700] {
+        let mut predictor = Predictor::new();
+        for read in 0..20 {
+            predictor.observe(read * stride, 100);
+            assert_eq!(predictor.is_proved(), read >= 5, "three are the pattern, three follow it");
+        }
+        predictor.observe(77_777, 100);
+        assert!(!predictor.is_proved(), "after one that does not fit");
+    }
+}
+
+#[test]
 fn each_pattern_has_its_name() {
     for (offsets, count, pattern) in [
         (vec![70, 80, 90], 10, Pattern::Sequential),

@@ -41,7 +41,7 @@ impl Class {
     fn of(op: &Op) -> Option<Self> {
         match op {
             Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
-            Op::Read { via: Via::Direct, .. } => Some(Self::Direct),
+            Op::Read { via: Via::Direct | Via::Unmapped, .. } => Some(Self::Direct),
             Op::Read { via: Via::Cold | Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
             Op::Read { .. } | Op::Forget { .. } => Some(Self::Content),
             Op::Close { mount, .. } if *mount != 0 => Some(Self::Close),
@@ -61,8 +61,11 @@ impl Class {
 /// Whether its end shows that the disk answers. What the page cache has is read, and dropped, while
 /// a disk hangs, and what is given up ends without it.
 fn has_answered(op: &Op, result: Result<u32, Errno>) -> bool {
-    let waited =
-        matches!(op, Op::Read { via: Via::Direct | Via::Cold, .. } | Op::Warm { cold: true, .. });
+    let waited = match op {
+        Op::Read { via, .. } => matches!(via, Via::Direct | Via::Unmapped | Via::Cold),
+        Op::Warm { cold, .. } => *cold,
+        _ => false,
+    };
     waited && !matches!(result, Err(Errno::CANCELED | Errno::INTR))
 }
 
@@ -74,6 +77,8 @@ struct Mount {
     devices: Vec<(u32, u32)>,
     /// How often mounts had come or gone when it was looked at.
     looked: u64,
+    /// Whether reads take no note of their time (noatime, or a mount that nobody may write to).
+    unnoted: bool,
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
@@ -127,12 +132,20 @@ impl Mounts {
         self.list[self.place(number)].kind
     }
 
+    /// Whether a read of a file may write its time there, and wait for the disk to do so. What may
+    /// block is read by others in any case.
+    pub(super) fn notes_access(&self, number: u64) -> bool {
+        let mount = &self.list[self.place(number)];
+        mount.kind == MountKind::NonBlocking && !mount.unnoted
+    }
+
     /// Whether an operation is to be left to a thread of the kernel from the start.
     pub(super) fn is_apart(&self, op: &Op) -> bool {
         let Some(class) = Class::of(op) else { return false };
         let crosses = match op {
             Op::Open { how, .. } => how.crosses,
             Op::Stat { ask, .. } => *ask == Ask::Anywhere,
+            Op::Read { via, .. } => *via == Via::Unmapped,
             _ => false,
         };
         crosses || class == Class::Cold || self.kind(op.mount()).may_block()
@@ -167,7 +180,7 @@ impl Mounts {
         let begun = match look {
             Look::ReadAhead => mount.cold_looks.max(mount.reads_under_way()),
             Look::Seen => mount.seen_looks,
-            Look::Quiet | Look::Mapped => return look,
+            Look::Quiet | Look::Counted | Look::Mapped => return look,
         };
         if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
     }
@@ -179,7 +192,7 @@ impl Mounts {
         match look {
             Look::ReadAhead => mount.cold_looks += 1,
             Look::Seen => mount.seen_looks += 1,
-            Look::Quiet | Look::Mapped => {}
+            Look::Quiet | Look::Counted | Look::Mapped => {}
         }
     }
 
@@ -360,7 +373,10 @@ impl<K: Kernel> Reactor<K> {
         let (look, offset) = (Look::ReadAhead, FAR);
         let mut ask = Op::Resident { file: file.clone(), offset, count: 1, look };
         match self.kernel.execute(&mut ask) {
-            Ok(_) => return self.know_mount(facts.mount, changes, MountKind::NonBlocking),
+            Ok(_) => {
+                self.mounts.list[place].unnoted = !self.kernel.notes_access(file);
+                return self.know_mount(facts.mount, changes, MountKind::NonBlocking);
+            }
             Err(Errno::OPNOTSUPP) => {}
             // It may have failed before the wish was looked at (a signal, memory): nothing follows
             // for the mount, and its next file is asked.

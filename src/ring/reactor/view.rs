@@ -104,6 +104,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         self.reactor.mount_kind(mount)
     }
 
+    fn notes_access(&self, mount: u64) -> bool {
+        self.reactor.mounts.notes_access(mount)
+    }
+
     fn pressed(&self) -> Instant {
         self.reactor.pressed
     }

@@ -36,6 +36,8 @@ pub(super) struct Inode {
     pub(super) mount: usize,
     /// Pages that are not in the page cache, and since when.
     pub(super) cold: BTreeMap<u64, Instant>,
+    /// Last read that was noted.
+    pub(super) accessed: Option<(WallClock, Instant)>,
 }
 
 /// A mount.
@@ -43,8 +45,16 @@ pub(super) struct Inode {
 pub(super) struct Mount {
     pub(super) kind: MountKind,
     pub(super) hangs: bool,
+    /// Whether reads take note of their time.
+    pub(super) notes_access: bool,
     /// Reads that were begun since it hangs.
     pub(super) begun: u32,
+}
+
+impl Mount {
+    pub(super) fn new(kind: MountKind) -> Self {
+        Self { kind, hangs: false, notes_access: false, begun: 0 }
+    }
 }
 
 /// What watchers of directories may want to know.
@@ -83,8 +93,9 @@ impl Files {
             shrunk: false,
             mount: 0,
             cold: BTreeMap::new(),
+            accessed: None,
         };
-        let mounts = vec![Mount { kind: MountKind::NonBlocking, hangs: false, begun: 0 }];
+        let mounts = vec![Mount::new(MountKind::NonBlocking)];
         let (changes, direct) = (Vec::new(), Some((512, 512)));
         Self { inodes: vec![root], changes, mounts, mount_changes: 0, direct, of_others: false }
     }
@@ -168,6 +179,7 @@ impl Files {
             size,
             modified: of.modified,
             changed: of.changed,
+            accessed: of.accessed.map_or_else(WallClock::default, |(wall, _)| wall),
             device: (8, 1),
             inode: inode as u64 + 2,
             mount: of.mount as u64 + 1,
@@ -245,6 +257,7 @@ impl Files {
             shrunk: false,
             mount: self.inodes[parent].mount,
             cold: BTreeMap::new(),
+            accessed: None,
         });
         let Node::Directory(entries) = &mut self.inodes[parent].node else {
             unreachable!("it was just made or found")

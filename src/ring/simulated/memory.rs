@@ -55,8 +55,14 @@ impl State {
             return Err(Errno::OPNOTSUPP);
         }
         let count = self.files.bytes(inode, offset, count as usize)?.len();
+        if count > 0 && look != Look::Counted {
+            self.access(inode, false);
+        }
         let there = !self.is_cold(inode, offset, count);
-        if self.files.of_others && matches!(look, Look::Quiet | Look::Mapped) {
+        if self.files.of_others && matches!(look, Look::Quiet | Look::Counted | Look::Mapped) {
+            return Err(Errno::PERM);
+        }
+        if there && look == Look::Counted {
             return Err(Errno::PERM);
         }
         if !there && self.files.of_others && self.files.mounts[mount].hangs {
@@ -78,6 +84,7 @@ impl State {
         let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
         let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
         assert_ne!(kind, MountKind::Remote, "a file of a mount far away is sent inline");
+        self.access(inode, false);
         for page in pages(offset, count) {
             if let Some(since) = self.files.inodes[inode].cold.remove(&page) {
                 let long = self.now.since(since);
@@ -217,6 +224,26 @@ impl State {
         assert!(!blocks || apart || directory, "{what:?} may block the loop");
         let takes_away = matches!(what, What::Close(fd) if self.is_unlinked(*fd));
         assert!(!takes_away || apart, "{what:?} takes the bytes of a file away in the loop");
+    }
+
+    pub(super) fn notes_access(&self, fd: RawFd) -> bool {
+        let (inode, _) = self.file(fd);
+        self.files.mounts[self.files.inodes[inode].mount].notes_access
+    }
+
+    /// Somebody reads a file; the loop must not if that is noted, which is so for the first time and
+    /// once a day. Whoever changes a file that is open, or the clock, may do so in between.
+    pub(super) fn access(&mut self, inode: usize, apart: bool) {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let mount = self.files.mounts[self.files.inodes[inode].mount];
+        let (now, wall) = (self.now, self.wall());
+        let due = self.files.inodes[inode]
+            .accessed
+            .is_none_or(|(noted, at)| wall.since(noted) >= DAY && now.since(at) >= DAY);
+        if mount.notes_access && mount.kind == MountKind::NonBlocking && due {
+            assert!(apart, "the loop reads a file that notes its access");
+            self.files.inodes[inode].accessed = Some((wall, now));
+        }
     }
 
     /// Whether no directory has an open file any more.

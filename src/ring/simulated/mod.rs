@@ -46,7 +46,7 @@ mod state;
 mod watch;
 mod world;
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -56,7 +56,7 @@ pub use faults::{Fault, Faults};
 pub use network::End;
 pub use world::{Client, ListenerId, World};
 
-use super::handle::{Closing, Descriptor};
+use super::handle::{Closing, Descriptor, File};
 use super::io::{Event, Kernel, QueueFull, Wait};
 use super::op::Op;
 use super::pipe::Pipe;
@@ -86,6 +86,10 @@ impl Kernel for Simulated {
 
     fn mount_changes(&self) -> u64 {
         self.world.state().files.mount_changes
+    }
+
+    fn notes_access(&self, file: &File) -> bool {
+        self.world.state().notes_access(file.as_raw_fd())
     }
 
     fn is_unlinked(&self, raw: RawFd) -> bool {

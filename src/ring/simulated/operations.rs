@@ -162,6 +162,9 @@ impl State {
         if !apart {
             self.assert_is_there(&active);
         }
+        if let Some((fd, ..)) = active.part() {
+            self.access(self.file(fd).0, apart);
+        }
         self.queue.push(Entry::Start(active));
         Ok(())
     }

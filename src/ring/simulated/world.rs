@@ -221,7 +221,7 @@ impl World {
         let now = self.wall();
         let mut state = self.state();
         let inode = state.files.directory(path, now);
-        state.files.mounts.push(Mount { kind, hangs: false, begun: 0 });
+        state.files.mounts.push(Mount::new(kind));
         state.files.inodes[inode].mount = state.files.mounts.len() - 1;
         state.files.mounts.len() as u64
     }
@@ -230,8 +230,13 @@ impl World {
     /// device, with the same files. None of those before may be open.
     pub fn mount_anew(&self, mount: u64, kind: MountKind) {
         let mut state = self.state();
-        state.files.mounts[mount as usize - 1] = Mount { kind, hangs: false, begun: 0 };
+        state.files.mounts[mount as usize - 1] = Mount::new(kind);
         state.files.mount_changes += 1;
+    }
+
+    /// Reads of a mount take note of their time from now on.
+    pub fn note_access(&self, mount: u64) {
+        self.state().files.mounts[mount as usize - 1].notes_access = true;
     }
 
     /// Lets a mount hang, or releases it.
