@@ -20,6 +20,7 @@ mod freshness;
 mod hot;
 mod load;
 mod lookup;
+mod moving;
 mod open_files;
 mod patience;
 mod queue;

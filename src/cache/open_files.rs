@@ -19,6 +19,7 @@ use super::freshness::{Trust, trust_in};
 use super::hot::Hot;
 use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
+use super::moving::Moving;
 use super::patience::{Awaited, Patience};
 use super::queue::Queue;
 use super::recall::Recall;
@@ -69,6 +70,7 @@ pub struct OpenFiles {
     pub tenure: Tenure,
     /// When files were asked for.
     pub recall: Recall,
+    pub(super) moving: Moving,
     /// When watched directories were last asked what happened.
     pub(super) caught_up: Instant,
     pub(super) options: Options,
@@ -107,6 +109,7 @@ impl OpenFiles {
             hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
             tenure: Tenure::new(Arc::clone(&stats)),
             recall: Recall::default(),
+            moving: Moving::default(),
             caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,
@@ -231,6 +234,7 @@ impl OpenFiles {
     /// Starts what lookups have asked for.
     pub fn pump(&mut self, io: &mut dyn Io) {
         self.hot.pump(io);
+        self.moving.pump(io);
         self.be_patient(io);
         while let Some((purpose, op)) = self.queue.pop() {
             match io.start(op) {
@@ -283,6 +287,7 @@ impl OpenFiles {
         }
         if let Wake::Done(completion) = wake
             && let Some(completion) = self.hot.take(completion)
+            && let Some(completion) = self.moving.take(completion)
             && let Some(purpose) = completion.ticket.and_then(|ticket| self.pending.remove(&ticket))
         {
             self.completed(purpose, completion, now);
@@ -294,6 +299,7 @@ impl OpenFiles {
         self.queue.has_work()
             || self.watches.has_idle()
             || self.hot.has_work()
+            || self.moving.has_work()
             || self.to_hash.has_work()
             || self.patience.has_to_be_told()
     }

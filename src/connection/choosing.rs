@@ -26,14 +26,17 @@ impl Reply<'_, '_, '_> {
         let asks = span.len > thresholds.small_bytes_max && self.head.method == Method::Get;
         let passes = options.drop_from.is_some_and(|least| version.facts.size >= least);
         let before = if asks { self.asked_before(version) } else { Before::default() };
-        let often = before.count >= MOVED_ASKS_MIN;
         let io = &mut *self.cx.io;
         let resident = match asks {
-            true if kept && !often => engines::is_known_resident(version, span.start, span.len, io),
+            true if kept => engines::is_known_resident(version, span.start, span.len, io),
             true => engines::begins_resident(version, span.start, span.len, passes, io),
             false => None,
         };
-        let asked = self.asked(before, resident == Some(false));
+        let asked = self.asked(before, resident == Some(false) || kept && resident.is_none());
+        let often = before.count >= MOVED_ASKS_MIN && asked == Asked::Again;
+        if kept && often && resident != Some(true) && !passes {
+            self.cx.cache.bring_in(version);
+        }
         let io = &mut *self.cx.io;
         let facts = Facts {
             count: span.len,
@@ -42,7 +45,6 @@ impl Reply<'_, '_, '_> {
             direct,
             kept,
             asked,
-            often,
             passes,
             no_buffer: false,
             no_block: self.cx.blocks.is_short(),

@@ -6,7 +6,7 @@
 //!
 //! | what is known | engine | reason |
 //! | --- | --- | --- |
-//! | the block cache has it, and the page cache is not known to, nor worth to | `direct` | `kept` |
+//! | the block cache has it, and it is small or the page cache is not known to have it | `direct` | `kept` |
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |
@@ -95,9 +95,6 @@ pub struct Facts {
     pub kept: bool,
     /// How often its file is asked for.
     pub asked: Asked,
-    /// Whether that was so often that sending it without a copy pays for reading it into the page
-    /// cache, although the block cache has it.
-    pub often: bool,
     /// Whether it is to leave nothing in the page cache.
     pub passes: bool,
     /// Whether all buffers for bodies are leased.
@@ -204,8 +201,7 @@ pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let large = facts.count >= thresholds.large_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
-    let moves = facts.often && facts.asked == Asked::Again && !facts.passes;
-    let kept = facts.kept && facts.direct && !(moves && facts.resident == Some(false));
+    let kept = facts.kept && facts.direct;
     match facts.resident {
         None | Some(false) if kept => by(Kind::Direct, Reason::Kept),
         Some(true) if kept && small => by(Kind::Direct, Reason::Kept),
@@ -258,7 +254,6 @@ mod tests {
         let slow = |facts| Facts { rate: Some(1000), ..facts };
         let short = |facts| Facts { no_buffer: true, ..facts };
         let kept = |facts| Facts { kept: true, direct: true, ..facts };
-        let often = |facts| Facts { often: true, ..facts };
         for (facts, kind, why) in [
             (facts(1), Kind::Uring, Reason::Small),
             (facts(SMALL), Kind::Uring, Reason::Small),
@@ -303,10 +298,6 @@ mod tests {
             (kept(resident(LARGE)), Kind::Sendfile, Reason::Resident),
             (kept(resident(SMALL)), Kind::Direct, Reason::Kept),
             (kept(Facts { resident: None, ..cold(LARGE) }), Kind::Direct, Reason::Kept),
-            (often(kept(cold(LARGE))), Kind::Sendfile, Reason::Cold),
-            (often(kept(cold(MIDDLE))), Kind::Uring, Reason::Cold),
-            (often(kept(rare(LARGE))), Kind::Direct, Reason::Kept),
-            (often(kept(passes(cold(LARGE)))), Kind::Direct, Reason::Kept),
         ] {
             let choice = choose(&facts, &Thresholds::default());
             assert_eq!(choice, Choice { kind, why }, "{facts:?}");

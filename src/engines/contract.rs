@@ -65,22 +65,12 @@ pub enum Decline {
     Alignment,
     /// It is not in the page cache, and is not to stay there.
     Passes,
-    /// It is small, and a read of it takes note of its time on the disk.
-    Access,
 }
 
 impl Decline {
     /// The names of the reasons in telemetry, in the order of their numbers.
-    pub const NAMES: [&'static str; 8] = [
-        "no_direct",
-        "unsupported",
-        "no_pipe",
-        "cold",
-        "may_block",
-        "alignment",
-        "passes",
-        "access",
-    ];
+    pub const NAMES: [&'static str; 7] =
+        ["no_direct", "unsupported", "no_pipe", "cold", "may_block", "alignment", "passes"];
 
     /// The place of the reason among all.
     pub(super) const fn number(self) -> usize {
@@ -92,7 +82,6 @@ impl Decline {
             Self::MayBlock => 4,
             Self::Alignment => 5,
             Self::Passes => 6,
-            Self::Access => 7,
         }
     }
 }

@@ -21,8 +21,8 @@ use super::left_behind::LeftBehind;
 use crate::base::Instant;
 use crate::cache::Version;
 use crate::limits::{
-    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, RESIDENCY_KEPT, TURN_BYTES, WARM_AHEAD_BYTES,
-    WARM_BYTES, WARMED_IN_VAIN_MAX,
+    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, KNOWN_RESIDENT_BYTES_MAX, RESIDENCY_KEPT, TURN_BYTES,
+    WARM_AHEAD_BYTES, WARM_BYTES, WARMED_IN_VAIN_MAX,
 };
 use crate::ring::{Completion, Io, Look, MountKind, Op, Start, Ticket};
 
@@ -152,13 +152,14 @@ impl Residency {
         if !begun && kind.may_block() {
             return Step::Declined(Decline::MayBlock);
         }
+        // Most likely one that is only to be noted is there.
+        let begun = begun || body.version.is_access_due(io);
         if !begun && body.passes {
             // What is read into buffers can be dropped at once, and what a socket refers to cannot.
             return Step::Declined(Decline::Passes);
         }
         if !begun && body.count <= BODY_BLOCK_BYTES as u64 {
-            let due = body.version.is_access_due(io);
-            return Step::Declined(if due { Decline::Access } else { Decline::Cold });
+            return Step::Declined(Decline::Cold);
         }
         self.cold = true;
         self.left_behind = body.passes.then(|| LeftBehind::from(offset));
@@ -282,8 +283,8 @@ pub(super) fn is_resident(
     there
 }
 
-/// Whether the page cache has the begin of a span, asked in a way that begins no read of it. None
-/// where that is not told.
+/// Whether the page cache has all of a span, asked in a way that begins no read of it but by mistake.
+/// None where that is not told, or the span is so long that to ask costs more than it is worth.
 pub fn is_known_resident(
     version: &Version,
     offset: u64,
@@ -294,16 +295,22 @@ pub fn is_known_resident(
     let look = match kind {
         MountKind::InMemory => return Some(true),
         MountKind::Unproven | MountKind::Remote => return None,
-        MountKind::NonBlocking => Look::Quiet,
+        MountKind::NonBlocking => match version.look_at(&(offset..offset + count), io) {
+            Look::Seen => Look::Seen,
+            _ => Look::Quiet,
+        },
         MountKind::Blocking => Look::Mapped,
     };
-    let end = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(offset + count);
-    if version.resident_until(offset, io).is_some_and(|until| until >= end) {
+    let part = offset..offset + count;
+    if version.resident_until(offset, io).is_some_and(|until| until >= part.end) {
         return Some(true);
     }
-    let there = version.ask_page_cache(offset..end, look, io).ok().flatten();
+    if count > KNOWN_RESIDENT_BYTES_MAX {
+        return None;
+    }
+    let there = version.ask_page_cache(part.clone(), look, io).ok().flatten();
     if there == Some(true) {
-        version.note_resident(offset..end, io);
+        version.note_resident(part, io);
     }
     there
 }

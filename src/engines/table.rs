@@ -45,7 +45,7 @@ pub fn start(kind: Kind, body: Body) -> Box<dyn Engine> {
 /// by the ring.
 pub fn next_in_chain(kind: Kind, why: Decline) -> Option<Kind> {
     match why {
-        Decline::Cold | Decline::MayBlock | Decline::Passes | Decline::Access => Some(Kind::Uring),
+        Decline::Cold | Decline::MayBlock | Decline::Passes => Some(Kind::Uring),
         Decline::NoDirect | Decline::Alignment | Decline::Unsupported(_) | Decline::NoPipe => {
             ROWS[kind as usize].then
         }

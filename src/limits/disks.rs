@@ -114,6 +114,13 @@ pub const RECALLED_ASKS_MIN: u32 = 2;
 /// more read of the disk, and from there it is sent without a copy.
 pub const MOVED_ASKS_MIN: u32 = 4;
 
+/// Bytes of a span in the block cache of which the page cache is asked whether it has all: some
+/// thirty microseconds four times a second, where a copy takes milliseconds.
+pub const KNOWN_RESIDENT_BYTES_MAX: u64 = 16 << 20;
+
+/// Files of one worker that wait to be read so, one after the other.
+pub const MOVED_FILES_MAX: usize = 16;
+
 /// Age at which something that was read into the page cache is first looked for there again: below
 /// it, what is asked for again is as good as asked for at once.
 pub const TENURE_AGE_MIN: Duration = RESIDENCY_KEPT;

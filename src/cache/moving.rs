@@ -1,0 +1,90 @@
+//! Files that are asked for so often that they are read into the page cache, although the block
+//! cache has them: from there they travel without a copy.
+//!
+//! One file at a time, window by window, by threads of the kernel; nobody waits for it, so that a
+//! disk that hangs takes nothing of what the block cache has.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::{Rc, Weak};
+
+use super::open_files::OpenFiles;
+use super::version::Version;
+use crate::limits::{MOVED_FILES_MAX, WARM_BYTES};
+use crate::ring::{Completion, Io, Op, Start, Ticket};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Moving {
+    /// Those that wait.
+    wanted: VecDeque<Weak<Version>>,
+    /// The one whose turn it is, and how much of it was read.
+    now: Option<(Rc<Version>, u64)>,
+    /// The read of it that is under way.
+    ticket: Option<Ticket>,
+    /// What was read, until it is taken note of.
+    brought: Vec<(Rc<Version>, Range<u64>)>,
+}
+
+impl Moving {
+    fn want(&mut self, version: &Rc<Version>) {
+        let waits = self.wanted.iter().any(|other| other.as_ptr() == Rc::as_ptr(version));
+        let moves = self.now.as_ref().is_some_and(|(now, _)| Rc::ptr_eq(now, version));
+        if !waits && !moves && self.wanted.len() < MOVED_FILES_MAX {
+            self.wanted.push_back(Rc::downgrade(version));
+        }
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        let goes_on = self.now.is_some() || !self.wanted.is_empty();
+        !self.brought.is_empty() || self.ticket.is_none() && goes_on
+    }
+
+    /// Starts the next read, if there is room for it.
+    pub(super) fn pump(&mut self, io: &mut dyn Io) {
+        for (version, part) in std::mem::take(&mut self.brought) {
+            version.note_access(io.wall());
+            if !io.mount_kind(version.facts.mount).may_block() {
+                version.note_resident(part, io);
+            }
+        }
+        if self.ticket.is_some() {
+            return;
+        }
+        while self.now.is_none() {
+            let Some(next) = self.wanted.pop_front() else { return };
+            self.now = next.upgrade().map(|version| (version, 0));
+        }
+        let Some((version, offset)) = &self.now else { return };
+        let count = WARM_BYTES.min(version.facts.size - offset) as u32;
+        let op = Op::Warm { file: version.file.clone(), offset: *offset, count, cold: false };
+        match io.start(op) {
+            Start::Submitted(ticket) => self.ticket = Some(ticket),
+            // There is more to do than this: it is wanted again when it is asked for again.
+            _ => self.now = None,
+        }
+    }
+
+    /// Takes in the end of a read, if it is of one of these; else hands it back.
+    pub(super) fn take(&mut self, completion: Completion) -> Option<Completion> {
+        if self.ticket.is_none() || completion.ticket != self.ticket {
+            return Some(completion);
+        }
+        self.ticket = None;
+        self.now = self.now.take().and_then(|(version, offset)| {
+            let end = offset + u64::from(completion.result.unwrap_or(0));
+            if end > offset {
+                self.brought.push((Rc::clone(&version), offset..end));
+            }
+            (end > offset && end < version.facts.size).then_some((version, end))
+        });
+        None
+    }
+}
+
+impl OpenFiles {
+    /// Has a file read into the page cache, for those who ask for it next.
+    pub fn bring_in(&mut self, version: &Rc<Version>) {
+        self.moving.want(version);
+    }
+}
