@@ -56,7 +56,6 @@ pub(super) struct Entry {
 pub(super) enum Purpose {
     Entry(Key, Part),
     Root(Tree),
-    /// With the era of the tree.
     Watch(Tree, u32),
 }
 
@@ -78,13 +77,11 @@ pub struct OpenFiles {
     pub(super) hand: Vec<Key>,
     /// Entries that are being found out.
     pub(super) loads: Loads,
-    /// Operations that wait to be started.
     pub(super) queue: Queue<Purpose>,
     /// Files that wait to be hashed, and how many of each mount are.
     to_hash: Queue<(Key, Part)>,
     hashing: Shares,
     pub(super) starved: Starved,
-    /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
     pub(super) patience: Patience,
     pub(super) woken: Vec<Owner>,

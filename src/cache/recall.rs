@@ -5,8 +5,8 @@
 //! hash of (device, inode) -> one set of four places -> tag | how often | when
 //! ```
 //!
-//! A place that is needed is that of the file whose last request is the longest ago. Two files whose
-//! tags are alike are taken for one: which engine moves a body is all that depends on it.
+//! A place that is needed is that of the file whose last request is the longest ago. Two files with
+//! the same tag are taken for one: which engine moves a body is all that depends on it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //!
 //! | what is known | engine | reason |
 //! | --- | --- | --- |
-//! | the block cache has it, and it is small or the page cache is not known to have it | `direct` | `kept` |
+//! | the block cache has it; the page cache is not known to, or it is small | `direct` | `kept` |
 //! | its mount may block, and it is not known to be in memory | `uring` | `may_block` |
 //! | it is cold and not small, and the client takes it slowly | `sendfile` | `slow_client` |
 //! | it is cold, not small, and not to be left in the page cache | `direct` | `cold` |

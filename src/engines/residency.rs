@@ -10,9 +10,9 @@
 //! [`crate::cache::Version`]. Once a body has met a cold part, the ring warms windows of it ahead
 //! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
 //! it is sent is the one case in which the turn waits for the disk. But of a file of which nothing
-//! is to stay each part is asked about each time: whoever sends it drops what lies behind. So is one
-//! of a mount that may block: such a file system may keep nothing of what was read, or let go of it
-//! whenever somebody opens the file.
+//! is to stay each part is asked about each time: whoever sends it drops what lies behind. So is
+//! one of a mount that may block: such a file system may keep nothing of what was read, or let go
+//! of it whenever somebody opens the file.
 
 use std::ops::Range;
 
@@ -283,8 +283,9 @@ pub(super) fn is_resident(
     there
 }
 
-/// Whether the page cache has all of a span, asked in a way that begins no read of it but by mistake.
-/// None where that is not told, or the span is so long that to ask costs more than it is worth.
+/// Whether the page cache has all of a span, asked in a way that begins no read of it but by
+/// mistake. None where that is not told, or the span is so long that to ask costs more than it is
+/// worth.
 pub fn is_known_resident(
     version: &Version,
     offset: u64,

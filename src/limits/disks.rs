@@ -66,12 +66,12 @@ pub const WARM_BYTES: u64 = 256 * 1024;
 /// is read while this one is.
 pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 
-/// How long after a read the next one is not noted (24 hours with relatime, mount(8)), as far as the
-/// server relies on it: its clock and the kernel's need not agree.
+/// How long after a read the next one is not noted (24 hours with relatime, mount(8)), as far as
+/// the server relies on it: its clock and the kernel's need not agree.
 pub const ACCESS_KEPT: Duration = Duration::from_secs(23 * 3600);
 
-/// Bytes of a file from which on it has more pieces on the disk than its inode has room for, so that
-/// where they are has to be read, too; and those that are taken to be known together then.
+/// Bytes of a file from which on it has more pieces on the disk than its inode has room for, so
+/// that where they are has to be read, too; and those that are taken to be known together then.
 pub const MAPPED_BYTES: u64 = 16 << 20;
 
 /// How often in a row a part that was just warmed may be found missing before it is taken to be

@@ -29,7 +29,8 @@ pub enum Look {
     Seen,
     /// The same, but that it begins nothing, and cannot tell of files of another user.
     Quiet,
-    /// By its count of pages alone, which is no access: it tells that some are not there, or nothing.
+    /// By its count of pages alone, which is no access: it tells that some are not there, or
+    /// nothing.
     Counted,
     /// By a mapping, as must be where reads cannot be told not to block.
     Mapped,

@@ -7,7 +7,6 @@ use super::block::{self, BlockId, Loan};
 use super::reader::Answer;
 use super::{Entry, Inner, Origin, State};
 use crate::base::Instant;
-use crate::cache::stats::Stats;
 use crate::cache::version::Version;
 use crate::eviction::Policy;
 use crate::limits::{DIRECT_AHEAD_SHARE, DIRECT_WAIT, KEPT_LOOKS_MAX};
@@ -150,9 +149,8 @@ impl Inner {
             Origin::Asked => return,
             Origin::Ahead(_) => self.foresight.earn(bytes),
             Origin::Foreseen(stream) => {
-                let Stats { foreseen_late, foreseen_used, .. } = &*self.stats;
-                let counter = if late { foreseen_late } else { foreseen_used };
-                counter.add(1);
+                let used = if late { &self.stats.foreseen_late } else { &self.stats.foreseen_used };
+                used.add(1);
                 self.foresight.came_true(stream, bytes, late);
             }
         }

@@ -231,8 +231,8 @@ impl State {
         self.files.mounts[self.files.inodes[inode].mount].notes_access
     }
 
-    /// Somebody reads a file; the loop must not if that is noted, which is so for the first time and
-    /// once a day. Whoever changes a file that is open, or the clock, may do so in between.
+    /// Somebody reads a file; the loop must not if that is noted, which is so for the first time
+    /// and once a day. Whoever changes a file that is open, or the clock, may do so in between.
     pub(super) fn access(&mut self, inode: usize, apart: bool) {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let mount = self.files.mounts[self.files.inodes[inode].mount];
