@@ -136,8 +136,9 @@ pub const TENURE_APART: Duration = Duration::from_millis(10);
 pub const TENURE_SAMPLES_MAX: usize = 32;
 
 /// One in so many bodies that the page cache is not thought to keep is read into it all the same:
-/// three in a hundred cost little, and show within seconds that it keeps them now.
-pub const TENURE_TRIES_ONE_IN: u32 = 32;
+/// of those that a busy server reads it shows within seconds that they are kept now. Each takes a
+/// thread of the kernel, so that three in a hundred cost two to five.
+pub const TENURE_TRIES_ONE_IN: u32 = 128;
 
 /// Times that a transfer may take nothing from a socket that has just said it has room.
 pub const FULL_WITHOUT_PROGRESS_MAX: u32 = 64;

@@ -12,7 +12,7 @@ use super::worker::Rig;
 
 const FILES: usize = 8;
 const BYTES: usize = 100_000;
-const ASKS_MAX: usize = 2000;
+const ASKS_MAX: usize = 8000;
 
 fn rig() -> Rig {
     let world = World::new(5);
