@@ -263,8 +263,13 @@ fn what_was_seen_in_memory_is_served_while_its_disk_hangs_whoever_owns_it() {
             let client = rig.ask(path);
             assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine} {path}");
         }
+        // The others are open, and nobody has looked for them in memory.
         for number in 0..MANY {
             rig.world.chill(&format!("slow/{number}"));
+            let client = rig.world.connect(rig.listener, 1 << 16, 1 << 16);
+            client.write(format!("HEAD /slow/{number} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            assert!(rig.first_of(&client).starts_with("HTTP/1.1 200"), "{engine} {number}");
+            client.close();
         }
         rig.world.chill("slow/large");
         rig.worker.blocks().clear();
