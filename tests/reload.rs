@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{
     End, Launch, Listening, Manager, PATIENCE, Pattern, Scratch, Server, Stop, Wire, eventually,
-    get,
+    get, listens_at,
 };
 use pitcrew::sys::Exchange;
 use pitcrew::sys::hand_over::Waiting;
@@ -426,6 +426,7 @@ fn a_new_process_takes_over_under_load_and_no_connection_fails() {
     let (failed, load) = under_load(address, |asked| {
         for workers in ["1", "3", "2"] {
             more(asked);
+            listens_at(&place);
             let next = start(workers);
             assert_eq!(next.address(), address, "another address");
             let ended = std::mem::replace(&mut serving, next).wait();
@@ -448,7 +449,7 @@ fn a_successor_that_does_not_come_up_changes_nothing() {
     let place = site.scratch.join("hand-over").display().to_string();
     let mut server = site.launch(&["--hand-over", &place]).start();
     // It is announced before it can be succeeded.
-    eventually("it waits there", || Path::new(&place).exists().then_some(()));
+    listens_at(Path::new(&place));
     let odd = Launch::new(&["--hand-over", &place, "--telemetry-listen", "192.0.2.1:1"]);
     let (status, told) = odd.root(&site.scratch.join("root")).refused();
     assert_eq!(status.code(), Some(5), "{told}");
@@ -473,7 +474,7 @@ fn of_two_new_processes_one_takes_over_and_the_other_says_why_it_does_not() {
     let name = place.display().to_string();
     let launch = site.launch(&["--hand-over", &name]);
     let mut server = launch.start();
-    eventually("it waits there", || place.exists().then_some(()));
+    listens_at(&place);
     // The first one has the listeners, and is about to serve.
     let first = Exchange::ask(&place, PATIENCE).unwrap().unwrap();
     first.send(b"pitcrew hand-over 1", &[]).unwrap();

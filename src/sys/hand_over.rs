@@ -6,7 +6,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,9 +66,10 @@ impl Waiting {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
+        // What the socket allows is what its path will, from the first moment on (unix(7)).
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
         socket.bind(&name)?;
         let place = Place { path: OwnedPath::of(&socket, path) };
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         Ok((Self { socket }, place))
     }
@@ -111,6 +111,8 @@ pub fn is_listener(socket: &OwnedFd) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use std::net::{TcpListener, TcpStream};
 

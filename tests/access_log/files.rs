@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::common::{Launch, Scratch, Server, Stop, Wire, eventually, get, skipped};
+use crate::common::{Launch, Scratch, Server, Stop, Wire, eventually, get, listens_at, skipped};
 use crate::{answered, ask, assert_whole, lines, load, server, text, told};
 
 #[test]
@@ -481,6 +481,7 @@ fn a_new_process_takes_over_the_log_and_nothing_is_lost_or_doubled() {
             for _ in 0..4 {
                 let before = written();
                 eventually("some records more", || (written() > before + 200).then_some(()));
+                listens_at(&place);
                 let next = start();
                 assert_eq!(next.address(), address, "another address");
                 assert!(std::mem::replace(&mut serving, next).wait().success());

@@ -39,6 +39,7 @@ pub use server::{Launch, Listening, Server, figure};
 pub use skip::skipped;
 pub use wire::{End, Fault, Response, Wire, exchange, get, head_methods};
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -63,6 +64,18 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         assert!(std::time::Instant::now() < end, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until somebody listens on the unix socket at a path, and says nothing there: the path is
+/// there a moment before.
+pub fn listens_at(path: &Path) {
+    let end = format!(" {}", path.display());
+    // __SO_ACCEPTCON, among the flags of unix(7).
+    let listens = |line: &str| line.contains(" 00010000 ") && line.ends_with(&end);
+    eventually("somebody listens", || {
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+        sockets.lines().any(listens).then_some(())
+    });
 }
 
 /// Tells a load to stop, also when what is done meanwhile fails.
