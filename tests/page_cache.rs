@@ -95,3 +95,34 @@ fn a_large_file_that_was_there_before_stays() {
         assert!(there > pages - pages / 16, "{engine}: {there} of {pages}");
     }
 }
+
+/// Its tag is made of all of it, by HEAD and before any byte is sent.
+#[test]
+fn a_file_that_is_hashed_for_its_tag_leaves_nothing_that_was_not_there_before() {
+    let scratch = Scratch::new();
+    let path = scratch.pattern("large.bin", 3, SIZE);
+    if !chill(&path) {
+        return skipped("what the page cache keeps", "the file system keeps its files there");
+    }
+    let hashed = |page_cache| {
+        let options = ["--workers", "1", "--etag", "content", "--page-cache", page_cache];
+        let options = [&options[..], &["--page-cache-drop-from", "1MiB"]].concat();
+        let server = Server::start(&options, scratch.path());
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let response = client.head(server.url("/large.bin")).send().unwrap();
+        assert_eq!(server.figure(&["techniques", "digest", "bytes"]), SIZE);
+        response.headers()["etag"].clone()
+    };
+    let tag = hashed("keep");
+    let (there, pages) = resident(&path);
+    assert!(there > pages - pages / 16, "{there} of {pages}");
+    assert!(chill(&path));
+    // Somebody else has read the second MiB, of which the kernel may have read ahead.
+    let file = File::open(&path).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut vec![0; 1 << 20], 1 << 20).unwrap();
+    let (before, _) = resident(&path);
+    assert!(before >= 256, "{before} of {pages}");
+    assert_eq!(hashed("drop"), tag);
+    let (there, _) = resident(&path);
+    assert!(there >= before - 16 && there < before + pages / 8, "{before}, {there} of {pages}");
+}

@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::lookup::Found;
+use super::lookup::{Found, Options};
 use super::version::{Digest, Direct, Name, OpenDirectory, Version};
 use super::watches::Cover;
 use crate::base::{Instant, Shares};
 use crate::http::negotiate::Coding;
-use crate::limits::{LOADS_MAX, LOADS_PER_MOUNT_MAX, LOOKUP_PATIENCE, OPEN_TRIES_MAX};
+use crate::limits::{
+    CONTENT_TAG_BYTES_MAX, LOADS_MAX, LOADS_PER_MOUNT_MAX, LOOKUP_PATIENCE, OPEN_TRIES_MAX,
+};
 use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Op, Owner};
 
 /// One descriptor of an entry.
@@ -271,24 +273,26 @@ impl Load {
         self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.mount)
     }
 
-    /// The job that hashes a part, unless it is the same file as before, or larger than
-    /// `bytes_max`.
+    /// The job that hashes a part where tags are made of the content, unless it is the same file as
+    /// before, or a very large one.
     pub(super) fn to_hash(
         &self,
         part: Part,
         before: Option<&Found>,
-        bytes_max: u64,
+        options: &Options,
     ) -> Option<Job> {
         let (file, facts) = self.parts[part.index()].as_ref()?;
         let same = match before {
             Some(Found::File(name)) => name.version(part.coding),
             _ => None,
         };
-        let wanted = !part.direct && facts.size <= bytes_max;
+        let small = facts.size <= CONTENT_TAG_BYTES_MAX;
+        let wanted = options.content_tags && !part.direct && small;
         if !wanted || same.is_some_and(|version| version.is_still(facts)) {
             return None;
         }
-        Some(Job::Digest { file: file.clone(), facts: Box::new(*facts), digest: 0 })
+        let passes = options.drop_from.is_some_and(|least| facts.size >= least);
+        Some(Job::Digest { file: file.clone(), facts: Box::new(*facts), passes, digest: 0 })
     }
 
     /// Whether what was found out of a part says that it is not what it was before.

@@ -31,6 +31,9 @@ pub struct Options {
     pub follow_links: bool,
     /// Whether files are hashed for their entity tags.
     pub content_tags: bool,
+    /// Bytes from which a file that was hashed leaves nothing in the page cache that was not there
+    /// before; none where every file does.
+    pub drop_from: Option<u64>,
 }
 
 /// What a path leads to.

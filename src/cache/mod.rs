@@ -17,6 +17,7 @@
 mod beneath;
 mod blocks;
 mod freshness;
+mod hashing;
 mod hot;
 mod load;
 mod lookup;

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::freshness::{Trust, trust_in};
+use super::hashing::Hashing;
 use super::hot::Hot;
 use super::load::{Load, Loads, Part, Stage};
 use super::lookup::{Asker, Found, Lookup, Options};
@@ -28,8 +29,8 @@ use super::stats::Stats;
 use super::tenure::Tenure;
 use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
-use crate::base::{Instant, Key, Shares, Slab};
-use crate::limits::{CONTENT_TAG_BYTES_MAX, DIGESTS_AT_ONCE, LOADS_MAX};
+use crate::base::{Instant, Key, Slab};
+use crate::limits::LOADS_MAX;
 use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake};
 
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) struct Entry {
 pub(super) enum Purpose {
     Entry(Key, Part),
     Root(Tree),
+    /// Of the directories on the way to a file, as they were in this era.
     Watch(Tree, u32),
 }
 
@@ -77,11 +79,11 @@ pub struct OpenFiles {
     pub(super) hand: Vec<Key>,
     /// Entries that are being found out.
     pub(super) loads: Loads,
+    /// Operations that wait to be started.
     pub(super) queue: Queue<Purpose>,
-    /// Files that wait to be hashed, and how many of each mount are.
-    to_hash: Queue<(Key, Part)>,
-    hashing: Shares,
+    hashing: Hashing,
     pub(super) starved: Starved,
+    /// Operations in flight.
     pending: HashMap<Ticket, Purpose>,
     pub(super) patience: Patience,
     pub(super) woken: Vec<Owner>,
@@ -114,8 +116,7 @@ impl OpenFiles {
             hand: Vec::new(),
             loads: Loads::default(),
             queue: Queue::default(),
-            to_hash: Queue::default(),
-            hashing: Shares::default(),
+            hashing: Hashing::default(),
             starved: Starved::default(),
             pending: HashMap::new(),
             patience: Patience::default(),
@@ -252,31 +253,14 @@ impl OpenFiles {
             // A directory that is gone is watched by nobody.
             let _ = io.start(Op::Unwatch { watcher, watch });
         }
-        self.hash(io);
-    }
-
-    /// Has files hashed, some of each mount at once: one that hangs holds up its own alone.
-    fn hash(&mut self, io: &mut dyn Io) {
-        while let Some(((key, part), op)) = self.to_hash.pop() {
-            let mount = op.mount();
-            if self.hashing.of(mount) >= DIGESTS_AT_ONCE {
-                self.to_hash.put_back((key, part), op);
-                continue;
-            }
-            match io.start(op) {
-                Start::Submitted(ticket) => {
-                    self.hashing.begin(mount);
-                    self.pending.insert(ticket, Purpose::Entry(key, part));
-                }
-                Start::Busy(op) | Start::Blocked(op, _) => self.to_hash.put_back((key, part), op),
-                Start::Executed(_) => unreachable!("a job is done by a helper"),
-            }
+        while let Some((ticket, key, part)) = self.hashing.start(io) {
+            self.pending.insert(ticket, Purpose::Entry(key, part));
         }
     }
 
     /// Takes in a wake of the cache's own operations.
     pub fn wake(&mut self, wake: Wake, now: Instant) {
-        self.to_hash.wake();
+        self.hashing.wake();
         self.queue.wake();
         self.feed_the_starved(now);
         if let Wake::Deadline(_) = wake {
@@ -297,7 +281,7 @@ impl OpenFiles {
             || self.watches.has_idle()
             || self.hot.has_work()
             || self.moving.has_work()
-            || self.to_hash.has_work()
+            || self.hashing.has_work()
             || self.patience.has_to_be_told()
     }
 
@@ -349,9 +333,7 @@ impl OpenFiles {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("its operation was in flight");
         load.pending -= 1;
-        if let Some(op @ Op::Job(Job::Digest { .. })) = &completion.op {
-            self.hashing.end(op.mount());
-        }
+        self.hashing.ended(&completion);
         match load.take(part, completion) {
             Stage::Ask(op) => {
                 load.pending += 1;
@@ -375,11 +357,9 @@ impl OpenFiles {
     fn opened(&mut self, key: Key, part: Part) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let load = entry.load.as_mut().expect("the part was its");
-        if self.options.content_tags
-            && let Some(job) = load.to_hash(part, entry.found.as_ref(), CONTENT_TAG_BYTES_MAX)
-        {
+        if let Some(job) = load.to_hash(part, entry.found.as_ref(), &self.options) {
             load.pending += 1;
-            self.to_hash.push((key, part), Op::Job(job));
+            self.hashing.push(key, part, job);
         }
         let (size, mount) = (load.size(part), load.mount_of(part));
         self.roots[usize::from(entry.tree.0)].met(mount);
@@ -471,6 +451,7 @@ mod tests {
     fn followed() -> OpenFiles {
         let options = Options {
             content_tags: false,
+            drop_from: None,
             entries_max: 4,
             valid: VALID,
             watches_max: 0,

@@ -165,6 +165,7 @@ mod tests {
     fn cache(valid: Duration, follow: bool) -> OpenFiles {
         let options = Options {
             content_tags: false,
+            drop_from: None,
             entries_max: 2000,
             valid,
             watches_max: 0,

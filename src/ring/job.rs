@@ -49,6 +49,8 @@ pub enum Job {
         file: File,
         /// What is known of it.
         facts: Box<Facts>,
+        /// Whether it leaves nothing in the page cache that was not there before.
+        passes: bool,
         /// The digest: XXH3 in 128 bits.
         digest: u128,
     },
@@ -113,8 +115,9 @@ impl Job {
                     reader: reader.take().expect("a job is started with its reader"),
                 })
             }
-            Self::Digest { file, facts, .. } => {
-                Ok(Work::Digest { file: duplicate(file)?, facts: facts.clone() })
+            Self::Digest { file, facts, passes, .. } => {
+                let (file, facts) = (duplicate(file)?, facts.clone());
+                Ok(Work::Digest { file, facts, passes: *passes })
             }
             Self::Watch { watcher, root, path, .. } => Ok(Work::Watch {
                 watcher: duplicate(watcher)?,
@@ -151,6 +154,7 @@ pub(super) enum Work {
     Digest {
         file: OwnedFd,
         facts: Box<Facts>,
+        passes: bool,
     },
     Watch {
         watcher: OwnedFd,
@@ -197,10 +201,12 @@ impl Work {
                 }
                 (result, Made::Read(reader))
             }
-            Self::Digest { file, facts } => match digest::digest(file.as_fd(), &facts, given_up) {
-                Ok((bytes, digest)) => (Ok(bytes), Made::Digest(digest)),
-                Err(errno) => (Err(errno), Made::Nothing),
-            },
+            Self::Digest { file, facts, passes } => {
+                match digest::digest(file.as_fd(), &facts, passes, given_up) {
+                    Ok((bytes, digest)) => (Ok(bytes), Made::Digest(digest)),
+                    Err(errno) => (Err(errno), Made::Nothing),
+                }
+            }
             Self::Watch { watcher, root, path } => {
                 match watch::watch(watcher.as_fd(), root, &path, given_up) {
                     Ok(steps) => (Ok(steps.len() as u32), Made::Watched(steps)),

@@ -162,6 +162,7 @@ impl Machine {
                 direct_from,
                 follow_links: setup != Setup::NoLinks,
                 content_tags: setup == Setup::ContentTags,
+                drop_from: None,
             },
             blocks: BlockOptions {
                 block_bytes: limits::BODY_BLOCK_BYTES,

@@ -303,13 +303,18 @@ fn a_digest_is_of_the_file_that_is_known() {
     // Nobody has said on which mount it lies: the ring asks.
     rig.submit(Op::stat(file.clone(), Ask::Mount));
     let Some(Op::Stat { facts, .. }) = rig.done().op else { panic!("the operation comes home") };
-    rig.submit(Op::Job(Job::Digest { file: file.clone(), facts: facts.clone(), digest: 0 }));
+    rig.submit(Op::Job(Job::Digest {
+        file: file.clone(),
+        facts: facts.clone(),
+        passes: true,
+        digest: 0,
+    }));
     let done = rig.done();
     assert_eq!(done.result, Ok(7));
     let Some(Op::Job(Job::Digest { digest, .. })) = done.op else { panic!("{:?}", done.op) };
     assert_eq!(digest, xxhash_rust::xxh3::xxh3_128(b"content"));
     let mut other = facts;
     other.size += 1;
-    rig.submit(Op::Job(Job::Digest { file, facts: other, digest: 0 }));
+    rig.submit(Op::Job(Job::Digest { file, facts: other, passes: false, digest: 0 }));
     assert_eq!(rig.done().result, Err(Errno::STALE));
 }

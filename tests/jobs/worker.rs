@@ -208,6 +208,7 @@ impl Rig {
                 direct_from,
                 follow_links: true,
                 content_tags: hashes,
+                drop_from,
             },
             blocks: BlockOptions { block_bytes: 4096, blocks_max, reads_max, foresees: false },
             listing_memory: Arc::new(PageMemory::new(64 << 20)),

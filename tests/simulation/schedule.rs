@@ -293,6 +293,7 @@ impl Schedule {
                 direct_from,
                 follow_links: true,
                 content_tags: random.chance(500),
+                drop_from: None,
             },
             blocks: cache::BlockOptions {
                 block_bytes: BLOCK_BYTES,

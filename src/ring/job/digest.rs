@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -9,15 +10,19 @@ use super::GivenUp;
 use crate::limits::DIGEST_READ_BYTES;
 use crate::ring::inline::{again_if_interrupted, stat};
 use crate::ring::op::Facts;
+use crate::sys::residency::residency;
 
-/// Hashes the file by positional reads, and asks afterwards whether it is still the same.
+/// Hashes the file by positional reads, and asks afterwards whether it is still the same. Where it
+/// `passes`, it leaves nothing in the page cache that was not there before.
 pub(super) fn digest(
     file: BorrowedFd<'_>,
     facts: &Facts,
+    passes: bool,
     given_up: &GivenUp,
 ) -> Result<(u32, u128), Errno> {
     let mut hasher = Xxh3::new();
     let mut buffer = vec![0; DIGEST_READ_BYTES.min(facts.size as usize + 1)];
+    let mut passage = Passage::new(file, if passes { facts.size } else { 0 });
     let mut offset = 0;
     loop {
         given_up.check()?;
@@ -28,6 +33,7 @@ pub(super) fn digest(
                 offset += count as u64;
             }
         }
+        passage.drop_behind(offset);
         if offset > facts.size {
             return Err(Errno::STALE);
         }
@@ -36,4 +42,53 @@ pub(super) fn digest(
         return Err(Errno::STALE);
     }
     Ok((u32::try_from(offset).unwrap_or(u32::MAX), hasher.digest128()))
+}
+
+/// Bytes that are dropped at once, if nothing of them was there.
+const WINDOW_BYTES: u64 = DIGEST_READ_BYTES as u64;
+
+/// A file that is read once, from its begin to its end. It drops what is behind it when it ends
+/// early, too.
+struct Passage<'a> {
+    file: BorrowedFd<'a>,
+    /// For each window whether nothing of it was in the page cache before. Where the kernel does
+    /// not tell, it may be somebody else's.
+    brought: Vec<bool>,
+    /// Windows that are behind.
+    passed: usize,
+}
+
+impl<'a> Passage<'a> {
+    /// Asks about all windows first: each read has the kernel read ahead.
+    fn new(file: BorrowedFd<'a>, size: u64) -> Self {
+        let is_cold = |window: u64| {
+            let there = residency(file, window * WINDOW_BYTES, WINDOW_BYTES);
+            there.is_ok_and(|there| there.resident == 0)
+        };
+        Self { file, brought: (0..size.div_ceil(WINDOW_BYTES)).map(is_cold).collect(), passed: 0 }
+    }
+
+    fn drop_behind(&mut self, offset: u64) {
+        while self.passed < self.brought.len() && (self.passed as u64 + 1) * WINDOW_BYTES <= offset
+        {
+            self.drop_next();
+        }
+    }
+
+    fn drop_next(&mut self) {
+        if self.brought[self.passed] {
+            let (from, count) = (self.passed as u64 * WINDOW_BYTES, WINDOW_BYTES.try_into().ok());
+            // What cannot be dropped stays.
+            let _ = fadvise(self.file, from, count, Advice::DontNeed);
+        }
+        self.passed += 1;
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        while self.passed < self.brought.len() {
+            self.drop_next();
+        }
+    }
 }

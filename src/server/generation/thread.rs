@@ -146,6 +146,7 @@ fn parts(start: Start, shard: Shard, reactor: Reactor<Uring>, setup: Setup) -> P
             direct_from: budgets::direct_from(&options),
             follow_links: options.symlinks,
             content_tags: options.etag == Etag::Content,
+            drop_from: budgets::drop_from(&options),
         },
         blocks: budgets::of_blocks(&options),
         listing_memory: start.listing_memory,

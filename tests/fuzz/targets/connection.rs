@@ -111,6 +111,7 @@ fn worker(world: &World, engine: Kind, bounds: Bounds) -> (Worker<Simulated>, Li
             direct_from: engine.keeps_blocks().then_some(1),
             follow_links: true,
             content_tags: false,
+            drop_from: None,
         },
         blocks: cache::BlockOptions {
             block_bytes: 4096,
