@@ -499,6 +499,9 @@ fn what_waits_to_be_read_ahead_is_not_read_for_a_body_that_has_gone() {
     assert_eq!(bench.stats().block_ahead.read() - read, begun + 1, "for the one that stays");
     bench.sleeps(stays, false);
     bench.run();
+    assert_eq!(bench.stats().block_ahead_wasted.read(), 0, "somebody may still come to it");
+    assert_eq!(bench.blocks.clear(), 0);
+    assert_eq!(bench.stats().block_ahead_wasted.read(), begun, "what those who left had begun");
     bench.end();
 }
 

@@ -8,7 +8,9 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Digest, Launch, PATIENCE, Pattern, Scratch, Server, skipped, with_little_memlock};
+use common::{
+    Digest, Launch, PATIENCE, Pattern, Scratch, Server, get, skipped, with_little_memlock,
+};
 use reqwest::blocking::Client;
 use reqwest::header::RANGE;
 
@@ -55,10 +57,10 @@ fn a_file_many_times_the_cache_comes_whole() {
     }
     let server = Server::start(&SMALL, scratch.path());
     intact(&server, "large.bin", 5, size);
-    assert!(figure(&server, &["blocks", "evicted"]) > 300);
-    assert!(figure(&server, &["blocks", "ahead"]) > 100, "blocks are read ahead");
-    assert!(figure(&server, &["blocks", "bytes"]) <= 512 << 10);
-    assert_eq!(figure(&server, &["blocks", "bytes_max"]), 512 << 10);
+    assert!(figure(&server, &["direct_cache", "evicted"]) > 300);
+    assert!(figure(&server, &["direct_cache", "ahead"]) > 100, "blocks are read ahead");
+    assert!(figure(&server, &["direct_cache", "bytes"]) <= 512 << 10);
+    assert_eq!(figure(&server, &["direct_cache", "bytes_max"]), 512 << 10);
     assert_eq!(figure(&server, &["engines", "direct", "declined"]), 0);
 }
 
@@ -80,13 +82,40 @@ fn a_body_that_is_in_the_cache_does_not_touch_the_disk() {
         assert_eq!(fetch(), expected);
     }
     assert_eq!(figure(&server, &["techniques", "direct_read", "operations"]), reads);
-    assert_eq!(figure(&server, &["blocks", "hits"]), 10);
+    assert_eq!(figure(&server, &["direct_cache", "hits"]), 10);
     // Replaced by rename: the next request has the new one, of another length.
     scratch.pattern("b.bin", 7, 299_999);
     std::fs::rename(scratch.join("b.bin"), &path).unwrap();
     common::eventually("the new file is seen", || {
         (fetch() == Pattern::new(7).digest(0, 299_999)).then_some(())
     });
+}
+
+/// One client asks for each block of a file, one after the other.
+#[test]
+fn a_sequence_is_read_before_it_is_asked_for_unless_the_predictor_is_off() {
+    let scratch = Scratch::new();
+    let path = scratch.pattern("a.bin", 9, 64 * 65_536);
+    if !opens_direct(&path) {
+        return skipped("a sequence that is foreseen", "the file system refuses O_DIRECT");
+    }
+    for predictor in [true, false] {
+        let option = format!("--predictor={predictor}");
+        let server = Server::start(&[&SMALL[..], &[&option]].concat(), scratch.path());
+        let mut wire = server.connect();
+        for block in 0..64u64 {
+            let (from, last) = (block * 65_536, (block + 1) * 65_536 - 1);
+            wire.send(&get("/a.bin", &format!("Range: bytes={from}-{last}\r\n")));
+            let response = wire.response().unwrap();
+            let expected = Pattern::new(9).bytes(from, 65_536);
+            assert!(response.status == 206 && response.body == expected, "block {block}");
+        }
+        let predicted = figure(&server, &["predictor", "predicted"]);
+        assert_eq!(predicted > 0, predictor, "{predicted}");
+        let used =
+            figure(&server, &["predictor", "used"]) + figure(&server, &["predictor", "late"]);
+        assert!(used <= predicted && used * 2 >= predicted, "{used} of {predicted}");
+    }
 }
 
 #[test]

@@ -29,10 +29,11 @@ mod reader;
 mod room;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 pub use block::{BlockFault, Loan};
 pub use reader::{Ahead, Answer, BlockReader, Blocks, Wait};
@@ -156,7 +157,7 @@ impl Inner {
         stats.block_bytes_max.set((options.blocks_max * options.block_bytes) as u64);
         Self {
             options,
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             policy: S3Fifo::new(options.blocks_max.max(1)),
             asked: Lines::default(),
             ahead: Lines::default(),
@@ -165,7 +166,7 @@ impl Inner {
             held: 0,
             reads: Shares::default(),
             parked: Vec::new(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             passing: Vec::new(),
             passing_at: Instant::default(),
             starved: false,

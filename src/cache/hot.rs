@@ -12,9 +12,11 @@
 //! version say, and they were read while those were true.
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::open_files::OpenFiles;
 use super::stats::Stats;
@@ -85,7 +87,7 @@ impl Hot {
             level: Rc::new(level),
             kept: VecDeque::new(),
             wanted: Vec::new(),
-            reading: HashMap::new(),
+            reading: HashMap::default(),
             read: Vec::new(),
             stats,
         }

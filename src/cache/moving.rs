@@ -7,14 +7,16 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::open_files::OpenFiles;
+use super::stats::Stats;
 use super::version::Version;
 use crate::limits::{MOVED_FILES_MAX, WARM_BYTES};
 use crate::ring::{Completion, Io, Op, Start, Ticket};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Moving {
     /// Those that wait.
     wanted: VecDeque<Weak<Version>>,
@@ -24,9 +26,15 @@ pub(super) struct Moving {
     ticket: Option<Ticket>,
     /// What was read, until it is taken note of.
     brought: Vec<(Rc<Version>, Range<u64>)>,
+    stats: Arc<Stats>,
 }
 
 impl Moving {
+    pub(super) fn new(stats: Arc<Stats>) -> Self {
+        let (wanted, brought) = (VecDeque::new(), Vec::new());
+        Self { wanted, now: None, ticket: None, brought, stats }
+    }
+
     fn want(&mut self, version: &Rc<Version>) {
         let waits = self.wanted.iter().any(|other| other.as_ptr() == Rc::as_ptr(version));
         let moves = self.now.as_ref().is_some_and(|(now, _)| Rc::ptr_eq(now, version));
@@ -74,6 +82,7 @@ impl Moving {
         self.now = self.now.take().and_then(|(version, offset)| {
             let end = offset + u64::from(completion.result.unwrap_or(0));
             if end > offset {
+                self.stats.page_cache_brought.add(end - offset);
                 self.brought.push((Rc::clone(&version), offset..end));
             }
             (end > offset && end < version.facts.size).then_some((version, end))

@@ -10,10 +10,11 @@
 //! are asked for at once may be more than are kept: then the table is larger for as long as they
 //! are being found out.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::freshness::{Trust, trust_in};
 use super::hashing::Hashing;
@@ -107,8 +108,8 @@ impl OpenFiles {
             watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
             hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
             tenure: Tenure::new(Arc::clone(&stats)),
-            recall: Recall::default(),
-            moving: Moving::default(),
+            recall: Recall::new(Arc::clone(&stats)),
+            moving: Moving::new(Arc::clone(&stats)),
             caught_up: Instant::default(),
             roots: directories.into_iter().map(Root::new).collect(),
             options,
@@ -118,7 +119,7 @@ impl OpenFiles {
             queue: Queue::default(),
             hashing: Hashing::default(),
             starved: Starved::default(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             patience: Patience::default(),
             woken: Vec::new(),
             stats,

@@ -8,9 +8,13 @@
 //! A place that is needed is that of the file whose last request is the longest ago. Two files with
 //! the same tag are taken for one: which engine moves a body is all that depends on it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
+use super::stats::Stats;
 use crate::base::Instant;
 use crate::limits::RECALLED_FILES_MAX;
 use crate::ring::Facts;
@@ -30,6 +34,9 @@ pub struct Recall {
     hash: RandomState,
     /// Untouched memory costs nothing, so it grows with the files that are asked for.
     places: Box<[u64]>,
+    /// Places that are taken.
+    files: u64,
+    stats: Arc<Stats>,
 }
 
 /// What is known of the requests for a file before this one.
@@ -41,14 +48,14 @@ pub struct Before {
     pub count: u32,
 }
 
-impl Default for Recall {
-    fn default() -> Self {
-        let places = vec![0; RECALLED_FILES_MAX].into_boxed_slice();
-        Self { hash: RandomState::new(), places }
-    }
-}
-
 impl Recall {
+    /// Of no file yet.
+    pub fn new(stats: Arc<Stats>) -> Self {
+        let places = vec![0; RECALLED_FILES_MAX].into_boxed_slice();
+        stats.recalled_max.set(RECALLED_FILES_MAX as u64);
+        Self { hash: RandomState::default(), places, files: 0, stats }
+    }
+
     /// Takes note that a file is asked for; what was known of it.
     pub fn ask(&mut self, facts: &Facts, now: Instant) -> Before {
         let hash = self.hash.hash_one((facts.device, facts.inode));
@@ -68,7 +75,12 @@ impl Recall {
             return Before { last: Some(last), count: count as u32 };
         }
         let oldest = set.iter_mut().min_by_key(|place| **place & ((1 << TIME_BITS) - 1));
-        *oldest.expect("a set has places") = tag << TAG_SHIFT | 1 << TIME_BITS | time;
+        let oldest = oldest.expect("a set has places");
+        if *oldest == 0 {
+            self.files += 1;
+            self.stats.recalled.set(self.files);
+        }
+        *oldest = tag << TAG_SHIFT | 1 << TIME_BITS | time;
         Before::default()
     }
 }
@@ -84,7 +96,7 @@ mod tests {
 
     #[test]
     fn requests_are_counted_and_the_last_is_known() {
-        let mut recall = Recall::default();
+        let mut recall = Recall::new(Arc::default());
         let at = |seconds| Instant::default() + Duration::from_secs(seconds);
         assert_eq!(recall.ask(&file(1), at(100)), Before::default());
         assert_eq!(recall.ask(&file(2), at(101)), Before::default());
@@ -99,7 +111,7 @@ mod tests {
 
     #[test]
     fn of_too_many_files_those_that_were_asked_for_last_are_known() {
-        let mut recall = Recall::default();
+        let mut recall = Recall::new(Arc::default());
         let at = |number: u64| Instant::default() + Duration::from_millis(100 * number);
         let all = 2 * RECALLED_FILES_MAX as u64;
         for number in 0..all {

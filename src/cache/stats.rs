@@ -36,6 +36,12 @@ pub struct Stats {
     pub page_cache_kept: Counter,
     /// The same, and gone.
     pub page_cache_lost: Counter,
+    /// Bytes of files that were asked for often, read there although the block cache had them.
+    pub page_cache_brought: Counter,
+    /// Files of which it is remembered when they were asked for.
+    pub recalled: Gauge,
+    /// The same at most.
+    pub recalled_max: Gauge,
     /// Directories that are watched.
     pub watches: Gauge,
     /// Directories that may be watched, and absent ones that are known.
@@ -60,6 +66,8 @@ pub struct Stats {
     pub block_shared: Counter,
     /// Blocks read ahead for a body under way.
     pub block_ahead: Counter,
+    /// Those of them that went without having been asked for.
+    pub block_ahead_wasted: Counter,
     /// Reads of blocks that failed.
     pub block_failures: Counter,
     /// Blocks put out to make room.

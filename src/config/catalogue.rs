@@ -32,7 +32,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
 
 /// Every key, in the order of the help and of the file.
-pub static KEYS: [Key; 74] = [
+pub static KEYS: [Key; 75] = [
     Key::one(
         Section::Serving,
         "root",
@@ -213,6 +213,7 @@ pub static KEYS: [Key; 74] = [
     limits::PIPES,
     engines::DIRECT_CACHE,
     engines::DIRECT_BLOCK_BYTES,
+    engines::PREDICTOR,
     limits::LISTING_MEMORY,
     Key::one(
         Section::Workers,

@@ -8,8 +8,10 @@
 
 pub mod traces;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
+
+use foldhash::{HashMap, HashSet};
 
 /// What a cache asks of a policy. The policy holds names, the cache what is behind them.
 pub trait Policy<K> {
@@ -59,11 +61,11 @@ impl<K: Copy + Eq + Hash> S3Fifo<K> {
     pub fn new(entries: usize) -> Self {
         let small_max = (entries / SMALL_SHARE).max(1);
         Self {
-            nodes: HashMap::new(),
+            nodes: HashMap::default(),
             small: VecDeque::new(),
             main: VecDeque::new(),
             gone: VecDeque::new(),
-            is_gone: HashSet::new(),
+            is_gone: HashSet::default(),
             small_count: 0,
             small_max,
             gone_max: entries.saturating_sub(small_max).max(1),
@@ -175,7 +177,7 @@ pub struct Lru<K> {
 impl<K: Copy + Eq + Hash> Lru<K> {
     /// For a cache of any size.
     pub fn new() -> Self {
-        Self { last: HashMap::new(), order: BTreeMap::new(), stamp: 0 }
+        Self { last: HashMap::default(), order: BTreeMap::new(), stamp: 0 }
     }
 
     fn use_now(&mut self, key: K) {
@@ -232,7 +234,7 @@ pub fn hit_ratio<K: Copy + Eq + Hash>(
     trace: impl IntoIterator<Item = K>,
 ) -> f64 {
     assert!(entries > 0, "a cache has an entry");
-    let (mut cached, mut hits, mut all) = (HashSet::new(), 0u64, 0u64);
+    let (mut cached, mut hits, mut all) = (HashSet::default(), 0u64, 0u64);
     for key in trace {
         all += 1;
         if cached.contains(&key) {

@@ -137,7 +137,7 @@ pub(super) fn of_blocks(options: &Options) -> BlockOptions {
         block_bytes: options.direct_block,
         blocks_max: blocks(options),
         reads_max: DIRECT_READS_MAX,
-        foresees: true,
+        foresees: options.predictor,
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Options {
     pub direct_cache: usize,
     /// Bytes of one such block, a power of two.
     pub direct_block: usize,
+    /// Whether blocks are read that a pattern of earlier requests foresees.
+    pub predictor: bool,
     /// Entries of the cache of open files, in all workers; a worker has 64 at least.
     pub open_files: usize,
     /// How long an open file is served before its name is looked up again; 0 is each time.
@@ -172,6 +174,7 @@ impl Default for Options {
             pipes: PIPES_MAX,
             direct_cache: DIRECT_CACHE,
             direct_block: DIRECT_BLOCK,
+            predictor: true,
             open_files: OPEN_FILES,
             open_files_valid: OPEN_FILES_VALID,
             watches: WATCHES,

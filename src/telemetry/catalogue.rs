@@ -234,25 +234,35 @@ pub const CATALOGUE: &[Figure] = &[
     one!(page_cache.lost = cache.page_cache_lost:
         Counter Count "Those that were gone: what is asked for as rarely is read past the page \
         cache by auto"),
-    one!(blocks.hits = cache.block_hits:
+    one!(page_cache.brought_bytes = cache.page_cache_brought:
+        Counter Bytes "Bytes of files that are asked for often, read there although the direct \
+        cache had them"),
+    one!(recall.files = cache.recalled:
+        Gauge Count "Files of which it is remembered when they were asked for, open or not"),
+    one!(recall.files_max = cache.recalled_max:
+        Gauge Count "The most that are remembered, of eight bytes each"),
+
+    one!(direct_cache.hits = cache.block_hits:
         Counter Count "Blocks of files that were in memory when they were asked for"),
-    one!(blocks.misses = cache.block_misses:
+    one!(direct_cache.misses = cache.block_misses:
         Counter Count "Blocks that had to be read when they were asked for"),
-    one!(blocks.shared = cache.block_shared:
+    one!(direct_cache.shared = cache.block_shared:
         Counter Count "Requests for a block that somebody else was waiting for already"),
-    one!(blocks.ahead = cache.block_ahead:
+    one!(direct_cache.ahead = cache.block_ahead:
         Counter Count "Blocks read ahead for a body under way"),
-    one!(blocks.failures = cache.block_failures:
+    one!(direct_cache.ahead_wasted = cache.block_ahead_wasted:
+        Counter Count "Those of them that went without having been asked for"),
+    one!(direct_cache.failures = cache.block_failures:
         Counter Count "Reads of blocks that failed, or whose file had changed"),
-    one!(blocks.evicted = cache.block_evicted:
+    one!(direct_cache.evicted = cache.block_evicted:
         Counter Count "Blocks put out to make room"),
-    one!(blocks.exhausted = cache.block_exhausted:
+    one!(direct_cache.exhausted = cache.block_exhausted:
         Counter Count "Bodies that went on without blocks, as no buffer came free for a while"),
-    one!(blocks.bytes = cache.block_bytes:
+    one!(direct_cache.bytes = cache.block_bytes:
         Gauge Bytes "Memory that holds blocks or is being filled"),
-    one!(blocks.bytes_max = cache.block_bytes_max:
+    one!(direct_cache.bytes_max = cache.block_bytes_max:
         Gauge Bytes "Memory that blocks may take"),
-    share!(blocks.hit_percent = cache.block_hit_share():
+    share!(direct_cache.hit_percent = cache.block_hit_share():
         "Blocks that were in memory, of a hundred that were asked for"),
 
     one!(predictor.predicted = cache.foreseen:
@@ -293,12 +303,12 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.entries = cache.entries: Gauge Count "Open files that are kept"),
     one!(cache.entries_max = cache.entries_max: Gauge Count "Open files that may be kept"),
 
-    one!(hot.hits = cache.hot_hits:
+    one!(hot_cache.hits = cache.hot_hits:
         Counter Count "Answers whose body was in memory, and went with the head"),
-    one!(hot.kept = cache.hot_kept: Counter Count "Bodies of small files put into memory"),
-    one!(hot.evicted = cache.hot_evicted: Counter Count "Bodies that gave way to others"),
-    one!(hot.bytes = cache.hot_bytes: Gauge Bytes "Memory of bodies that are kept"),
-    one!(hot.bytes_max = cache.hot_bytes_max: Gauge Bytes "Memory that bodies may take"),
+    one!(hot_cache.kept = cache.hot_kept: Counter Count "Bodies of small files put into memory"),
+    one!(hot_cache.evicted = cache.hot_evicted: Counter Count "Bodies that gave way to others"),
+    one!(hot_cache.bytes = cache.hot_bytes: Gauge Bytes "Memory of bodies that are kept"),
+    one!(hot_cache.bytes_max = cache.hot_bytes_max: Gauge Bytes "Memory that bodies may take"),
 
     one!(listings.made = resource.listings_made: Counter Count "Listings that were made"),
     one!(listings.shared = resource.listings_shared:

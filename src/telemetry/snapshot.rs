@@ -279,7 +279,7 @@ mod tests {
         shards[1].cache.foreseen_late.add(1);
         let told = snapshot(&shards, About::default());
         assert_eq!(told.value("predictor.hit_percent"), Some(&Value::Number(50)));
-        assert_eq!(told.value("blocks.hit_percent"), Some(&Value::Number(0)));
+        assert_eq!(told.value("direct_cache.hit_percent"), Some(&Value::Number(0)));
     }
 
     #[test]

@@ -11,11 +11,14 @@
 //! The account begins with nothing. A stream that has proved its pattern need not wait until a
 //! block is earned: for such ones it may be overdrawn by two blocks. Requests at random prove none.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
+
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 
 use super::{Inner, Origin, block};
 use crate::base::Instant;
@@ -74,7 +77,7 @@ impl Foresight {
     /// For a cache that may read ahead so many bytes.
     pub(super) fn new(bytes_max: u64, block_bytes: u64) -> Self {
         Self {
-            hash: RandomState::new(),
+            hash: RandomState::default(),
             streams: Table::new(FORESEEN_STREAMS_MAX),
             last: Table::new(FORESEEN_FILES_MAX),
             successors: Successors::new(FORESEEN_FILES_MAX),
@@ -257,7 +260,7 @@ struct Table<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
     fn new(count_max: usize) -> Self {
-        Self { map: HashMap::new(), order: VecDeque::new(), stamp: 0, count_max }
+        Self { map: HashMap::default(), order: VecDeque::new(), stamp: 0, count_max }
     }
 
     /// What is there, which stays as old as it is.

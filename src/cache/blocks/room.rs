@@ -126,9 +126,13 @@ impl Inner {
         if origin != Origin::Asked {
             self.unasked -= 1;
         }
-        if let Origin::Foreseen(stream) = origin {
-            self.stats.foreseen_wasted.add(1);
-            self.foresight.came_to_nothing(stream);
+        match origin {
+            Origin::Asked => {}
+            Origin::Ahead(_) => self.stats.block_ahead_wasted.add(1),
+            Origin::Foreseen(stream) => {
+                self.stats.foreseen_wasted.add(1);
+                self.foresight.came_to_nothing(stream);
+            }
         }
     }
 }

@@ -62,6 +62,17 @@ pub(super) const DIRECT_BLOCK_BYTES: Key = Key::one(
     |all| Value::from(show_size(all.server.direct_block as u64)),
 );
 
+pub(super) const PREDICTOR: Key = Key::one(
+    Section::Workers,
+    "predictor",
+    "BOOL",
+    "Read blocks before they are asked for where earlier requests show a pattern: in sequence, at \
+     a stride, that file after this file [default: true]",
+    |all, written, _| written.boolean().map(|on| all.server.predictor = on),
+    |all| Value::from(all.server.predictor),
+)
+.switch();
+
 pub(super) const HOT_CACHE: Key = Key::one(
     Section::Workers,
     "hot-cache",
