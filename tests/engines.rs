@@ -247,6 +247,13 @@ fn chose() {
     assert_eq!(figure(&["choices", "fixed"]), 0);
     assert_eq!(figure(&["engines", "uring", "responses"]), 2);
     assert_eq!(figure(&["engines", "sendfile", "responses"]), 2);
+    // Of several parts each way is told once.
+    let parts = "bytes=1-2,5-6,300-100000";
+    let response = fetch(&client, &server.url("/1048576.bin"), Some(parts));
+    let told = field(&response, HeaderName::from_static("server-timing")).unwrap();
+    assert!(told.starts_with("uring;desc=\"small\", sendfile;desc="), "{told}");
+    assert_eq!(told.matches(';').count(), 2, "{told}");
+    assert_eq!(server.figure(&["choices", "small"]), 4);
     // A file is kept once it was asked for again and has not changed for some seconds.
     common::eventually("the small file is hot", || {
         (timing(1, None) == "memory;desc=\"hot\"").then_some(())

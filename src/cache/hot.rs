@@ -24,7 +24,7 @@ use super::version::Version;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
 use crate::base::{Instant, WallClock, half_of_rest};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX};
-use crate::ring::{Completion, Io, Kept, Op, Pool, Start, Ticket, Via};
+use crate::ring::{Completion, Io, Kept, MountKind, Op, Pool, Start, Ticket, Via};
 
 /// The bytes of a whole file.
 #[derive(Debug)]
@@ -147,6 +147,10 @@ impl Hot {
             }
         }
         for version in std::mem::take(&mut self.wanted) {
+            if io.mount_kind(version.facts.mount) == MountKind::Foreign {
+                // Nobody tells at once whether it is still the same.
+                continue;
+            }
             // Without a buffer, or room at the ring, there is more to do than to prepare.
             let Some(buffer) = io.lease_if_free(Pool::Body) else { return };
             let size = version.facts.size;

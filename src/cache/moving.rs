@@ -1,8 +1,9 @@
-//! Files that are asked for so often that they are read into the page cache, although the block
-//! cache has them: from there they travel without a copy.
+//! Spans of files that are asked for so often that they are read into the page cache, although the
+//! block cache has them: from there they travel without a copy.
 //!
-//! One file at a time, window by window, by threads of the kernel; nobody waits for it, so that a
-//! disk that hangs takes nothing of what the block cache has.
+//! One span at a time, window by window, by threads of the kernel; nobody waits for it, so that a
+//! disk that hangs takes nothing of what the block cache has. A span is no longer than what the
+//! block cache had of the file.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,9 +20,9 @@ use crate::ring::{Completion, Io, Op, Start, Ticket};
 #[derive(Debug)]
 pub(super) struct Moving {
     /// Those that wait.
-    wanted: VecDeque<Weak<Version>>,
-    /// The one whose turn it is, and how much of it was read.
-    now: Option<(Rc<Version>, u64)>,
+    wanted: VecDeque<(Weak<Version>, Range<u64>)>,
+    /// The one whose turn it is, and what of it is left to be read.
+    now: Option<(Rc<Version>, Range<u64>)>,
     /// The read of it that is under way.
     ticket: Option<Ticket>,
     /// What was read, until it is taken note of.
@@ -35,11 +36,16 @@ impl Moving {
         Self { wanted, now: None, ticket: None, brought, stats }
     }
 
-    fn want(&mut self, version: &Rc<Version>) {
-        let waits = self.wanted.iter().any(|other| other.as_ptr() == Rc::as_ptr(version));
+    fn want(&mut self, version: &Rc<Version>, span: Range<u64>) {
+        let waits = self.wanted.iter().any(|(other, part)| {
+            other.as_ptr() == Rc::as_ptr(version)
+                && part.start <= span.start
+                && span.end <= part.end
+        });
+        // Of the one whose turn it is another span can wait until it is asked for again.
         let moves = self.now.as_ref().is_some_and(|(now, _)| Rc::ptr_eq(now, version));
         if !waits && !moves && self.wanted.len() < MOVED_FILES_MAX {
-            self.wanted.push_back(Rc::downgrade(version));
+            self.wanted.push_back((Rc::downgrade(version), span));
         }
     }
 
@@ -59,13 +65,15 @@ impl Moving {
         if self.ticket.is_some() {
             return;
         }
+        // Of a file that nobody has open any more the rest is of no use.
+        self.now = self.now.take().filter(|(version, _)| Rc::strong_count(version) > 1);
         while self.now.is_none() {
-            let Some(next) = self.wanted.pop_front() else { return };
-            self.now = next.upgrade().map(|version| (version, 0));
+            let Some((next, span)) = self.wanted.pop_front() else { return };
+            self.now = next.upgrade().map(|version| (version, span));
         }
-        let Some((version, offset)) = &self.now else { return };
-        let count = WARM_BYTES.min(version.facts.size - offset) as u32;
-        let op = Op::Warm { file: version.file.clone(), offset: *offset, count, cold: false };
+        let Some((version, left)) = &self.now else { return };
+        let count = WARM_BYTES.min(left.end - left.start) as u32;
+        let op = Op::Warm { file: version.file.clone(), offset: left.start, count, cold: false };
         match io.start(op) {
             Start::Submitted(ticket) => self.ticket = Some(ticket),
             // There is more to do than this: it is wanted again when it is asked for again.
@@ -79,21 +87,22 @@ impl Moving {
             return Some(completion);
         }
         self.ticket = None;
-        self.now = self.now.take().and_then(|(version, offset)| {
-            let end = offset + u64::from(completion.result.unwrap_or(0));
-            if end > offset {
-                self.stats.page_cache_brought.add(end - offset);
-                self.brought.push((Rc::clone(&version), offset..end));
+        self.now = self.now.take().and_then(|(version, left)| {
+            let end = left.start + u64::from(completion.result.unwrap_or(0));
+            if end > left.start {
+                self.stats.page_cache_brought.add(end - left.start);
+                self.brought.push((Rc::clone(&version), left.start..end));
             }
-            (end > offset && end < version.facts.size).then_some((version, end))
+            (end > left.start && end < left.end).then_some((version, end..left.end))
         });
         None
     }
 }
 
 impl OpenFiles {
-    /// Has a file read into the page cache, for those who ask for it next.
-    pub fn bring_in(&mut self, version: &Rc<Version>) {
-        self.moving.want(version);
+    /// Has a span of a file, which is not empty, read into the page cache for those who ask for it
+    /// next.
+    pub fn bring_in(&mut self, version: &Rc<Version>, span: Range<u64>) {
+        self.moving.want(version, span);
     }
 }

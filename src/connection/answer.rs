@@ -316,7 +316,7 @@ impl<'b> Reply<'_, 'b, '_> {
             Some(_) => Choice { kind: self.cx.options.engine, why: Reason::Hot },
             None => self.choose(version, span),
         };
-        let extra = self.timed(&known.extra, choice);
+        let extra = self.timed(&known.extra, &[choice]);
         let frame = self.frame(&extra);
         // What fits behind its head is cheaper copied there than gathered.
         let copied = size <= HOT_COPIED_BYTES_MAX as u64;
@@ -346,7 +346,7 @@ impl<'b> Reply<'_, 'b, '_> {
         let lines = &*known.lines;
         let total = version.facts.size;
         let choice = self.choose(version, span);
-        let extra = self.timed(&known.extra, choice);
+        let extra = self.timed(&known.extra, &[choice]);
         let frame = self.frame(&extra);
         let wrote =
             self.outbox.write(self.cx.io, |out| response::partial(out, lines, span, total, frame));
@@ -367,16 +367,14 @@ impl<'b> Reply<'_, 'b, '_> {
         let Some(length) = multipart::length(&boundary, lines, spans, total) else {
             return self.whole(version, known, self.cx.io.wall());
         };
-        // The head is written before the parts are looked at: it tells of the first.
-        let choice = self.choose(version, spans[0]);
-        let extra = self.timed(&known.extra, choice);
+        let choices: Vec<_> = spans.iter().map(|span| self.choose(version, *span)).collect();
+        let extra = self.timed(&known.extra, &choices);
         let frame = self.frame(&extra);
         let wrote = self.outbox.write(self.cx.io, |out| {
             response::multipart(out, lines, boundary.as_bytes(), length, frame);
         });
         if wrote.is_ok() {
-            let parts = spans.iter().enumerate().map(|(index, span)| {
-                let choice = if index == 0 { choice } else { self.choose(version, *span) };
+            let parts = spans.iter().zip(&choices).map(|(span, choice)| {
                 self.cx.engines.choices(choice.why).add(1);
                 (*span, choice.kind)
             });

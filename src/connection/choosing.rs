@@ -35,7 +35,7 @@ impl Reply<'_, '_, '_> {
         let asked = self.asked(before, resident == Some(false) || kept && resident.is_none());
         let often = before.count >= MOVED_ASKS_MIN && asked == Asked::Again;
         if kept && often && resident != Some(true) && !passes {
-            self.cx.cache.bring_in(version);
+            self.cx.cache.bring_in(version, span.start..span.start + span.len);
         }
         let io = &mut *self.cx.io;
         let facts = Facts {
@@ -100,14 +100,21 @@ impl Reply<'_, '_, '_> {
         }
     }
 
-    /// The lines of an answer behind those that its head has anyway; with the choice, where that
-    /// is to be shown (Server Timing, W3C, section 2).
-    pub(super) fn timed<'e>(&self, extra: &'e [u8], choice: Choice) -> Cow<'e, [u8]> {
+    /// The lines of an answer behind those that its head has anyway; with the choices for its
+    /// parts, each once, where they are to be shown (Server Timing, W3C, section 2).
+    pub(super) fn timed<'e>(&self, extra: &'e [u8], choices: &[Choice]) -> Cow<'e, [u8]> {
         if !self.cx.options.server_timing {
             return Cow::Borrowed(extra);
         }
-        let engine = if choice.why == Reason::Hot { "memory" } else { choice.kind.name() };
-        let line = format!("Server-Timing: {engine};desc=\"{}\"\r\n", choice.why.name());
+        let mut metrics: Vec<String> = Vec::new();
+        for Choice { kind, why } in choices {
+            let engine = if *why == Reason::Hot { "memory" } else { kind.name() };
+            let metric = format!("{engine};desc=\"{}\"", why.name());
+            if !metrics.contains(&metric) {
+                metrics.push(metric);
+            }
+        }
+        let line = format!("Server-Timing: {}\r\n", metrics.join(", "));
         Cow::Owned([extra, line.as_bytes()].concat())
     }
 }

@@ -146,7 +146,7 @@ impl Connection {
             (Deadline::Send, Phase::Sending(_) | Phase::Body(..) | Phase::Standing) => {
                 match self.looks_at_pace(cx) {
                     None => WAIT,
-                    Some(Farewell::DiskTimeout) => self.give_up_the_disk(cx),
+                    Some(why @ Farewell::DiskTimeout) => self.give_up_the_disk(why, cx),
                     Some(farewell) => self.throw_out(farewell, cx),
                 }
             }

@@ -69,7 +69,7 @@ impl Reply<'_, '_, '_> {
         let (status, size) = (refusal.status(), version.facts.size);
         let span = Span { start: 0, len: size };
         let choice = self.choose(version, span);
-        let extra = self.timed(&extra, choice);
+        let extra = self.timed(&extra, &[choice]);
         let frame = self.frame(&extra);
         let wrote =
             self.outbox.write(self.cx.io, |out| response::whole(out, status, &lines, size, frame));

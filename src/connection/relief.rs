@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! a half head, half a body to be read away   the connection ends
-//! a request whose disk does not answer       503, and the connection ends
+//! a request whose disk does not answer       503, and the connection ends, also if its name is known
 //! requests behind an answer on its way       they are dropped; it ends with that answer
 //! a part of a file on its way                it is read again when the socket has room
 //! bytes that are nowhere else on their way   the connection ends, later than the others, and if
@@ -19,7 +19,7 @@
 use rustix::io::Errno;
 
 use super::context::Context;
-use super::machine::{Connection, Next, WAIT};
+use super::machine::{Connection, Next, Turn, WAIT};
 use super::pace::time_for;
 use super::phase::{Phase, Purpose};
 use super::stats::Farewell;
@@ -128,8 +128,17 @@ impl Connection {
             return Given::Done;
         }
         let queued = self.ask_unacknowledged(cx).unwrap_or(0);
+        let looked_before = self.pace.looked_at().is_some();
         let takes_nothing = self.pace.looks(queued, cx.io.now());
         match &self.phase {
+            // Its disk has been waited for all this time, with the head in a buffer.
+            Phase::Body(..) if queued == 0 && looked_before && self.waits_with_head(scarce) => {
+                match self.give_up_the_disk(Farewell::Crowded, cx) {
+                    Next::Again => Given::GoesOn,
+                    Next::Rest(Turn::Finished(farewell)) => Given::Ends(farewell),
+                    Next::Rest(_) => Given::Done,
+                }
+            }
             // If nothing lies ready for the client it is not the one who is waited for.
             _ if queued == 0 => Given::Nothing,
             Phase::Body(engine, _) if self.can_begin_anew() => {
@@ -152,6 +161,12 @@ impl Connection {
     fn trickles(&self, head_rate: u64, now: Instant) -> bool {
         let rate = if head_rate > 0 { head_rate } else { HEAD_RATE };
         now.since(self.head_begun()) > time_for(self.input.bytes().len() as u64, rate)
+    }
+
+    /// Whether nothing of an answer was sent, and its head lies in a buffer of the kind.
+    fn waits_with_head(&self, scarce: Scarce) -> bool {
+        let untouched = self.progress.head == 0 && self.progress.body == 0;
+        scarce == Scarce::Buffer(Pool::Answer) && self.has_head && untouched
     }
 
     /// Whether what an engine was given and has not sent can be had again.

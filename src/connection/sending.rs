@@ -176,9 +176,8 @@ impl Connection {
                 stats.failed.add(1);
                 self.phase = Phase::Parsing;
                 match error {
-                    BodyError::Truncated | BodyError::Changed | BodyError::Read(_) => {
-                        self.cut(Farewell::Truncated, cx)
-                    }
+                    BodyError::Truncated | BodyError::Changed => self.cut(Farewell::Truncated, cx),
+                    BodyError::Read(_) => self.cut(Farewell::DiskError, cx),
                     BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
                 }
             }
@@ -269,15 +268,14 @@ impl Connection {
 
     /// The disk did not deliver in time. Who was sent nothing yet is told so (RFC 9110 section
     /// 15.6.4); any other answer is cut. What the kernel still reads comes home later, to nobody.
-    pub(super) fn give_up_the_disk(&mut self, cx: &mut Context<'_>) -> Next {
-        const WHY: Farewell = Farewell::DiskTimeout;
+    pub(super) fn give_up_the_disk(&mut self, why: Farewell, cx: &mut Context<'_>) -> Next {
         self.phase = Phase::Parsing;
         self.span = None;
-        let Some(owed) = self.outbox.withdraw() else { return self.cut(WHY, cx) };
+        let Some(owed) = self.outbox.withdraw() else { return self.cut(why, cx) };
         let (refusal, begun) = (Refusal::StorageUnavailable, owed.answer.begun);
         // Only an answer to GET has a part of a file.
         let told = notice::refuse_unasked(refusal, b"GET ", begun, &mut self.outbox, cx);
-        self.farewell = Some(WHY);
+        self.farewell = Some(why);
         match (told, self.outbox.last()) {
             (Ok(()), Some(refused)) => {
                 (refused.asked, refused.client) = (owed.asked, owed.client);
@@ -285,7 +283,7 @@ impl Connection {
             }
             // Without a buffer for it, it is the close alone that tells.
             _ => {
-                self.end_answer(owed, WHY, cx);
+                self.end_answer(owed, why, cx);
                 self.linger(cx)
             }
         }

@@ -41,11 +41,13 @@ pub enum Farewell {
     RequestsMax,
     /// A file was not read from its disk in time: its client had taken all there was.
     DiskTimeout,
+    /// A file could not be read: its disk, or the file system, told an error.
+    DiskError,
 }
 
 impl Farewell {
     /// All farewells, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Complete,
         Self::Closed,
         Self::ClientAbort,
@@ -63,6 +65,7 @@ impl Farewell {
         Self::Crowded,
         Self::RequestsMax,
         Self::DiskTimeout,
+        Self::DiskError,
     ];
 
     /// The name in telemetry and log.
@@ -85,6 +88,7 @@ impl Farewell {
             Self::Crowded => "crowded",
             Self::RequestsMax => "requests_max",
             Self::DiskTimeout => "disk_timeout",
+            Self::DiskError => "disk_error",
         }
     }
 

@@ -125,7 +125,9 @@ impl Buffered {
         match io.mount_kind(version.facts.mount) {
             _ if !*inline || *passes || self.missed || version.is_access_due(io) => None,
             MountKind::InMemory | MountKind::NonBlocking => Some(version.look_at(&part, io)),
-            MountKind::Unproven | MountKind::Blocking | MountKind::Remote => None,
+            MountKind::Unproven | MountKind::Blocking | MountKind::Remote | MountKind::Foreign => {
+                None
+            }
         }
     }
 
@@ -156,7 +158,7 @@ impl Buffered {
         let count = match result {
             Ok(count) => u64::from(count),
             // EINVAL: the file system refuses O_DIRECT after all, or this alignment.
-            Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP)) if self.read == 0 => {
+            Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP)) if self.read == 0 && !copies => {
                 return Some(Step::Declined(Decline::Unsupported(errno)));
             }
             Err(errno) => return Some(Step::Failed(BodyError::Read(errno))),

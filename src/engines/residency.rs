@@ -78,7 +78,9 @@ impl Residency {
             window.ticket.is_some() || window.end > offset && young
         });
         self.forget_behind(body, offset, io);
-        let untold = matches!(kind, MountKind::Unproven | MountKind::Remote);
+        let untold = matches!(kind, MountKind::Unproven | MountKind::Remote | MountKind::Foreign);
+        // What the kernel has told of what comes next, if it was asked.
+        let mut told = None;
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
             // The thread that warms it, once more if it must, has that noted.
@@ -92,7 +94,8 @@ impl Residency {
             // It may have been dropped since.
             Some(Window { start, .. }) => {
                 let start = *start;
-                let there = self.look(body, offset, end, kind, io)?;
+                let there;
+                (there, told) = self.look(body, offset, end, kind, io)?;
                 self.lost = if there.is_some() { 0 } else { self.lost + 1 };
                 self.windows.retain(|window| there.is_some() || window.start != start);
                 there
@@ -100,20 +103,26 @@ impl Residency {
             None if untold => None,
             None => match body.version.resident_until(offset, io).filter(|_| !body.passes) {
                 Some(until) => Some(until),
-                None => self.look(body, offset, end, kind, io)?,
+                None => {
+                    let until;
+                    (until, told) = self.look(body, offset, end, kind, io)?;
+                    until
+                }
             },
         };
+        let asked = until.is_none().then_some(told);
         if self.cold {
-            self.run_ahead(body, until.unwrap_or(offset), until.is_none(), kind, io);
+            self.run_ahead(body, until.unwrap_or(offset), asked, kind, io);
         }
         match until {
             Some(until) => Ok((until.min(end) - offset) as u32),
-            None if !self.cold => Err(self.meet_cold(body, offset, kind, begun, io)),
+            None if !self.cold => Err(self.meet_cold(body, offset, kind, (begun, told), io)),
             None => Err(Step::Waiting),
         }
     }
 
-    /// Asks the kernel how far the part is there: all of it, or its first window.
+    /// Asks the kernel how far the part is there: all of it, or its first window. With what it told
+    /// of that last.
     fn look(
         &self,
         body: &Body,
@@ -121,32 +130,34 @@ impl Residency {
         end: u64,
         kind: MountKind,
         io: &mut dyn Io,
-    ) -> Result<Option<u64>, Step> {
+    ) -> Result<(Option<u64>, Option<bool>), Step> {
         let first = ((offset / WARM_BYTES + 1) * WARM_BYTES).min(end);
         // Where windows run ahead, they tell how far to look.
         let parts = if self.cold { [first, first] } else { [end, first] };
+        let mut told = None;
         for (index, until) in parts.into_iter().enumerate() {
             if index > 0 && until == parts[0] {
                 break;
             }
             let there = body.version.is_in_page_cache(offset..until, kind.may_block(), io);
-            if there.map_err(|errno| Step::Failed(BodyError::Read(errno)))? == Some(true) {
+            told = there.map_err(|errno| Step::Failed(BodyError::Read(errno)))?;
+            if told == Some(true) {
                 if !body.passes {
                     body.version.note_resident(offset..until, io);
                 }
-                return Ok(Some(until));
+                return Ok((Some(until), told));
             }
         }
-        Ok(None)
+        Ok((None, told))
     }
 
-    /// The first cold part of a body.
+    /// The first cold part of a body; `told` is what the kernel says of it.
     fn meet_cold(
         &mut self,
         body: &Body,
         offset: u64,
         kind: MountKind,
-        begun: bool,
+        (begun, told): (bool, Option<bool>),
         io: &mut dyn Io,
     ) -> Step {
         if !begun && kind.may_block() {
@@ -163,16 +174,17 @@ impl Residency {
         }
         self.cold = true;
         self.left_behind = body.passes.then(|| LeftBehind::from(offset));
-        self.run_ahead(body, offset, true, kind, io);
+        self.run_ahead(body, offset, Some(told), kind, io);
         Step::Waiting
     }
 
-    /// Has windows warmed from an offset on, as far ahead as is allowed.
+    /// Has windows warmed from an offset on, as far ahead as is allowed. Of the first one nobody is
+    /// asked if somebody was just now: `asked` is what was told.
     fn run_ahead(
         &mut self,
         body: &Body,
         from: u64,
-        mut known_cold: bool,
+        mut asked: Option<Option<bool>>,
         kind: MountKind,
         io: &mut dyn Io,
     ) {
@@ -181,19 +193,15 @@ impl Residency {
         let mut at = from;
         while at < limit {
             if let Some(window) = self.window_at(at) {
-                (at, known_cold) = (window.end, false);
+                (at, asked) = (window.end, None);
                 continue;
             }
             let next = self.windows.iter().map(|window| window.start).filter(|start| *start > at);
             let boundary = (at / WARM_BYTES + 1) * WARM_BYTES;
             let end = next.chain([boundary, body_end]).min().expect("there are some");
-            let there = match known_cold {
-                // Of one whose access is due nobody has asked.
-                true => (!body.version.is_access_due(io)).then_some(false),
-                false => {
-                    body.version.is_in_page_cache(at..end, kind.may_block(), io).ok().flatten()
-                }
-            };
+            let there = asked.unwrap_or_else(|| {
+                body.version.is_in_page_cache(at..end, kind.may_block(), io).ok().flatten()
+            });
             let mut window = Window { start: at, end, ticket: None, since: io.now() };
             if there != Some(true) {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
@@ -205,7 +213,7 @@ impl Residency {
                 }
             }
             self.windows.push(window);
-            (at, known_cold) = (end, false);
+            (at, asked) = (end, None);
         }
     }
 
@@ -269,7 +277,7 @@ pub(super) fn is_resident(
     let kind = io.mount_kind(version.facts.mount);
     match kind {
         MountKind::InMemory => return Some(true),
-        MountKind::Unproven | MountKind::Remote => return None,
+        MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
         MountKind::NonBlocking | MountKind::Blocking => {}
     }
     if !passes && version.resident_until(part.start, io).is_some_and(|until| until >= part.end) {
@@ -285,7 +293,7 @@ pub(super) fn is_resident(
 
 /// Whether the page cache has all of a span, asked in a way that begins no read of it but by
 /// mistake. None where that is not told, or the span is so long that to ask costs more than it is
-/// worth.
+/// worth. Where only reads tell, which take a call for each page, it is asked of the begin alone.
 pub fn is_known_resident(
     version: &Version,
     offset: u64,
@@ -295,19 +303,20 @@ pub fn is_known_resident(
     let kind = io.mount_kind(version.facts.mount);
     let look = match kind {
         MountKind::InMemory => return Some(true),
-        MountKind::Unproven | MountKind::Remote => return None,
+        MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
         MountKind::NonBlocking => match version.look_at(&(offset..offset + count), io) {
             Look::Seen => Look::Seen,
             _ => Look::Quiet,
         },
         MountKind::Blocking => Look::Mapped,
     };
-    let part = offset..offset + count;
-    if version.resident_until(offset, io).is_some_and(|until| until >= part.end) {
-        return Some(true);
-    }
     if count > KNOWN_RESIDENT_BYTES_MAX {
         return None;
+    }
+    let asked = if look == Look::Seen { count.min(u64::from(TURN_BYTES)) } else { count };
+    let part = offset..offset + asked;
+    if version.resident_until(offset, io).is_some_and(|until| until >= part.end) {
+        return Some(true);
     }
     let there = version.ask_page_cache(part.clone(), look, io).ok().flatten();
     if there == Some(true) {
@@ -332,7 +341,10 @@ pub fn begins_resident(
         return Some(true);
     }
     match is_resident(version, offset..end, passes, io) {
-        Some(false) if first < end => is_resident(version, offset..first, passes, io),
+        Some(false) if first < end => {
+            // Where nobody tells any more, not all of it is there in any case.
+            is_resident(version, offset..first, passes, io).or(Some(false))
+        }
         told => told,
     }
 }

@@ -232,6 +232,11 @@ fn kind_of(file_system: Option<&[u8]>) -> MountKind {
             | b"erofs" | b"ntfs3" | b"hfsplus",
         ) => MountKind::Blocking,
         Some(name) if name.starts_with(b"fuse") => MountKind::Blocking,
+        // What others may have changed meanwhile is asked of them, or of who has the lock.
+        Some(
+            b"9p" | b"afs" | b"beegfs" | b"cifs" | b"gfs2" | b"gpfs" | b"lustre" | b"ocfs2"
+            | b"orangefs" | b"smb3",
+        ) => MountKind::Foreign,
         _ => MountKind::Remote,
     }
 }

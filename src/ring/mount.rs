@@ -19,11 +19,13 @@ pub enum MountKind {
     /// They may block even for pages that are in memory, as those of the network do to ask whether
     /// these are still good.
     Remote,
+    /// The same, and even facts of an open file are asked of others each time.
+    Foreign,
 }
 
 impl MountKind {
     /// Whether an operation may block the thread that submits it.
     pub fn may_block(self) -> bool {
-        matches!(self, Self::Unproven | Self::Blocking | Self::Remote)
+        matches!(self, Self::Unproven | Self::Blocking | Self::Remote | Self::Foreign)
     }
 }

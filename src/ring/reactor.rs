@@ -327,7 +327,6 @@ impl<K: Kernel> Reactor<K> {
         self.feed_the_starved();
         self.note_levels();
         let before = self.kernel.now();
-        self.note_turn(before.since(self.now));
         // What still waits to be closed found the table full: an event will make room.
         let nobody_waits = self.again.is_empty() && self.turns.nobody_waits();
         let idle = nobody_waits && self.wakes.is_empty() && self.early.is_empty();
@@ -340,6 +339,7 @@ impl<K: Kernel> Reactor<K> {
         };
         let mut events = std::mem::take(&mut self.events);
         events.append(&mut self.early);
+        let (begun, waits) = (self.now, !matches!(wait, Wait::Not));
         let entered = self.kernel.enter(wait, &mut events);
         let submitted = entered.unwrap_or(0);
         self.stats.enters.add(1);
@@ -348,6 +348,9 @@ impl<K: Kernel> Reactor<K> {
         self.stats.batch.record(u64::from(submitted));
         self.stats.overflow.add(u64::from(self.kernel.overflowed()));
         self.now = self.kernel.now();
+        // What the kernel does at once with what is submitted holds the others up, too; where it
+        // waits then, that cannot be told apart.
+        self.note_turn(if waits { before } else { self.now }.since(begun));
         self.wall = self.kernel.wall();
         self.turn = self.turn.wrapping_add(1);
         self.turns.begin(self.options.shared_turn_bytes);

@@ -1,13 +1,13 @@
 //! Whether a part of a file is in the page cache: asked of the kernel, without waiting for a disk.
 //!
 //! Three ways, since none is good everywhere:
-//! - one byte of each step is read with RWF_NOWAIT ([`super::positional::probe`]), which says no
-//!   for a page that is still being read; but it looks at one page a step, and FUSE, network file
-//!   systems, overlayfs and tmpfs refuse it. Where cachestat tells nothing, each page is a step
-//! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read;
-//!   so it can only say no, and leaves everything as it is, while a read that finds nothing has the
-//!   kernel begin to read. It answers the owner of the file and who may write to it, and knows
-//!   nothing of what overlayfs passes on
+//! - one byte of each page is read with RWF_NOWAIT ([`super::positional::probe`]), which says no
+//!   for a page that is still being read; but FUSE, network file systems, overlayfs and tmpfs
+//!   refuse it
+//! - cachestat(2) (Linux 6.5) counts every page of the part, also those that are still being read,
+//!   on behalf of whoever it may be; so it can only say no, and leaves everything as it is, while a
+//!   read that finds nothing has the kernel begin to read. It answers the owner of the file and who
+//!   may write to it, and knows nothing of what overlayfs passes on
 //! - a mapping and mincore(2) tell for each page whether it was read; for the owner of the file
 //!   and for who may write to it only, as it says yes to everything else
 //!
@@ -19,7 +19,7 @@
 #![allow(unsafe_code)]
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -28,9 +28,9 @@ use super::positional::{self, Residency};
 use super::{Error, check_offset};
 use crate::sys::residency::may_be_asked;
 
-/// Bytes between two pages that are looked at: what the kernel reads ahead at least, so that a
-/// part that is being read has one of them.
-pub const STEP_BYTES: u64 = 64 * 1024;
+/// Pages up to which each is looked at by a call of its own: as many calls cost as much as a
+/// mapping, which all threads of the process have a lock for.
+const PROBED_PAGES_MAX: u64 = 17;
 
 /// Its number, which is the same on every architecture that Rust knows.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -58,12 +58,11 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     let fd = fd.as_fd();
     match count {
         0 => Ok(true),
-        1 => probe_each(fd, offset, 1, STEP_BYTES),
+        1 => probe_each(fd, offset, 1),
         _ => match misses(fd, offset, count) {
             Some(true) => Ok(false),
-            Some(false) => probe_each(fd, offset, count, STEP_BYTES),
-            // Nobody else tells of the pages between two steps.
-            None => probe_each(fd, offset, count, page_bytes()),
+            Some(false) => are_read(fd, offset, count),
+            None => probe_each(fd, offset, count),
         },
     }
 }
@@ -91,8 +90,7 @@ pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
         return Ok(true);
     }
     match misses(fd, offset, count) {
-        // All pages are there, though some may be on their way.
-        Some(false) => probe_each(fd, offset, count, STEP_BYTES),
+        Some(false) => are_read(fd, offset, count),
         Some(true) => Ok(false),
         None => Err(Error::Kernel(Errno::PERM)),
     }
@@ -156,9 +154,30 @@ pub fn read(
     }
 }
 
-/// Whether one byte of each step of a part can be read without waiting, and its last one.
-fn probe_each(fd: impl AsFd, offset: u64, count: u64, step: u64) -> Result<bool, Error> {
-    let fd = fd.as_fd();
+/// Whether pages that were counted are there to be read, and none is on its way: a transfer would
+/// wait for that one. Who is told their number is told the truth by the map, too.
+fn are_read(fd: BorrowedFd<'_>, offset: u64, count: u64) -> Result<bool, Error> {
+    if pages(offset, count, page_bytes()) <= PROBED_PAGES_MAX {
+        return probe_each(fd, offset, count);
+    }
+    // The map goes on behind the end of the file, where nothing is in memory.
+    let size = u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+    let count = count.min(size.saturating_sub(offset));
+    if count == 0 {
+        return probe_each(fd, offset, 1);
+    }
+    match told_by_map(fd, offset, count) {
+        // Where reads that do not wait are refused, they are for all who ask.
+        Ok(true) => probe_each(fd, offset, 1),
+        Ok(false) => Ok(false),
+        // It cannot be mapped, or not now.
+        Err(_) => probe_each(fd, offset, count),
+    }
+}
+
+/// Whether one byte of each page of a part can be read without waiting.
+fn probe_each(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    let (fd, step) = (fd.as_fd(), page_bytes());
     let last = offset + count - 1;
     let mut at = offset;
     loop {
@@ -215,6 +234,10 @@ pub fn mapped(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
     if !may_be_asked(fd)? {
         return Err(Error::Kernel(Errno::PERM));
     }
+    told_by_map(fd, offset, count)
+}
+
+fn told_by_map(fd: BorrowedFd<'_>, offset: u64, count: u64) -> Result<bool, Error> {
     let page = page_bytes();
     let start = offset / page * page;
     let bytes = (offset - start + count).next_multiple_of(page) as usize;

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn figures_are_read_and_anything_else_is_named() {
-        let body = r#"{"version": 1, "server": {"name": "pitcrew"}, "cache": {"hits": 3}}"#;
+        let body = r#"{"version": 2, "server": {"name": "pitcrew"}, "cache": {"hits": 3}}"#;
         let told = read(answer("200 OK", body).as_bytes()).expect("figures");
         assert_eq!((told.number("cache.hits"), told.number("cache.none.x")), (3, 0));
         assert_eq!(told.labels("cache"), ["hits"]);
@@ -141,7 +141,7 @@ mod tests {
             (answer("503 Service Unavailable", ""), "answers 503"),
             (answer("200 OK", "{}"), "something else"),
             (answer("200 OK", "<html>"), "something else"),
-            (answer("200 OK", &body.replace("1,", "9,")), "version 9"),
+            (answer("200 OK", &body.replace("2,", "9,")), "version 9"),
             ("SSH-2.0-x\r\n".to_owned(), "no HTTP"),
             (String::from_utf8_lossy(cut).into_owned(), "is cut"),
             (answer("200 OK", body) + "more", "is cut"),

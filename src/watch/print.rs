@@ -60,9 +60,9 @@ mod tests {
         }
     }
 
-    const ONE: &str = "HTTP/1.1 200 OK\r\n\r\n{\"version\": 1, \"server\": {\"name\": \"pitcrew\", \
+    const ONE: &str = "HTTP/1.1 200 OK\r\n\r\n{\"version\": 2, \"server\": {\"name\": \"pitcrew\", \
         \"engine\": \"copy\", \"uptime_seconds\": 1}, \"connections\": {\"requests\": 10}}";
-    const OTHER: &str = "HTTP/1.1 200 OK\r\n\r\n{\"version\": 1, \
+    const OTHER: &str = "HTTP/1.1 200 OK\r\n\r\n{\"version\": 2, \
         \"server\": {\"name\": \"pitcrew\", \"engine\": \"copy\", \"uptime_seconds\": 2}, \
         \"connections\": {\"requests\": 52}}";
 

@@ -171,7 +171,7 @@ fn no_pipe_at_all_is_a_reason_to_decline() {
     world.set_bounds(4, 64, 65_536);
     let (course, wire) = simulation.serve(&task, |client| client.read(usize::MAX));
     assert_eq!(course.declined, [(Kind::Splice, Decline::NoPipe)]);
-    assert_eq!((course.end, course.by), (Step::Finished, Kind::Copy));
+    assert_eq!((course.end, course.by), (Step::Finished, Kind::Uring));
     assert_same(&wire, &task.expected(), &task);
     assert_eq!(world.descriptors(), 0, "half a pipe was closed");
 }

@@ -153,6 +153,41 @@ fn who_waits_for_the_disk_is_passed_over() {
     assert_eq!(machine.farewells(Farewell::Crowded), 0);
 }
 
+/// Their heads lie in all buffers for answers that there are.
+#[test]
+fn clients_whose_disk_hangs_leave_buffers_for_answers_to_others() {
+    use Technique::{ReadFixed, Warm};
+    for (engine, reads) in [(Kind::Uring, ReadFixed), (Kind::Sendfile, Warm), (Kind::Splice, Warm)]
+    {
+        let mut machine = bounded(engine, Bounds::default());
+        machine.world.file("slow.bin", vec![7; 100_000]);
+        machine.pass(60 * SECOND);
+        machine.world.chill("slow.bin");
+        (0..100).for_each(|nth| machine.world.script(reads, nth, Fault::Late(60 * SECOND)));
+        let mut late: Vec<_> = (0..8)
+            .map(|_| {
+                let line = machine.connect();
+                line.client.write(b"GET /slow.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+                machine.settle();
+                line
+            })
+            .collect();
+        let held = machine.worker.reactor().leased().0[Pool::Answer as usize];
+        assert_eq!(held, 8, "{engine:?}: all are held");
+        let mut line = machine.connect();
+        machine.send(&mut line, b"HEAD /plain.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+        machine.pass(SECOND * 3 / 2);
+        machine.take_in(&mut line);
+        assert!(line.received.starts_with(b"HTTP/1.1 200 "), "{engine:?}: it waits");
+        late.iter_mut().for_each(|line| machine.take_in(line));
+        late.retain(|line| line.received.starts_with(b"HTTP/1.1 503 "));
+        assert!((1..8).contains(&late.len()), "{engine:?}: {} are told to come again", late.len());
+        late.iter().for_each(|line| line.client.close());
+        machine.settle();
+        assert_eq!(machine.farewells(Farewell::Crowded), late.len() as u64, "{engine:?}");
+    }
+}
+
 /// A worker with short times for its clients, and a longer one for what it lacks itself.
 fn hasty() -> Machine {
     let bounds = Bounds::default();

@@ -113,6 +113,31 @@ fn a_mount_that_was_not_listed_and_hangs_delays_nobody_else() {
     }
 }
 
+/// 9p and some cluster file systems ask others for the facts of a file that is open, whatever the
+/// flags of statx(2) say: the simulated kernel fails if the loop does while they do not answer.
+#[test]
+fn facts_that_others_have_to_be_asked_for_delay_nobody_else() {
+    for engine in Kind::ALL.into_iter().filter(|engine| *engine != Kind::Copy) {
+        let (world, mounts) = world(MountKind::Foreign);
+        let mut rig = Rig::with_engine(world, mounts, engine);
+        for _ in 0..3 {
+            for (path, body) in [("/slow/open.txt", "slow and open"), ("/open.txt", "open")] {
+                let client = rig.ask(path);
+                assert!(is_ok(&rig.first_of(&client), body), "{engine}: {path}");
+            }
+        }
+        rig.world.hang(SLOW, true);
+        let late = rig.ask("/slow/open.txt");
+        for (path, body) in [("/open.txt", "open"), ("/other.txt", "other")] {
+            let client = rig.ask(path);
+            assert!(is_ok(&rig.first_of(&client), body), "{engine}: {path}");
+        }
+        assert_eq!(late.available(), 0);
+        rig.world.hang(SLOW, false);
+        assert!(is_ok(&rig.first_of(&late), "slow and open"), "{engine}");
+    }
+}
+
 /// The kernel gives the number and the device of a mount that is gone to the next one.
 #[test]
 fn a_mount_in_the_place_of_another_that_hangs_delays_nobody_else() {

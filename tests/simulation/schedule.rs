@@ -201,6 +201,7 @@ impl Schedule {
             None,
             Some(MountKind::Blocking),
             Some(MountKind::Remote),
+            Some(MountKind::Foreign),
             Some(MountKind::InMemory),
             Some(MountKind::NonBlocking),
         ]);
@@ -478,7 +479,7 @@ impl Schedule {
             shrunk: world.shrunk(),
             replaced: self.replaced,
             aborted: of(Farewell::ClientAbort),
-            truncated: of(Farewell::Truncated),
+            truncated: of(Farewell::Truncated) + of(Farewell::DiskError),
             timed_out: of(Farewell::Idle)
                 + of(Farewell::HeadTimeout)
                 + of(Farewell::SendTimeout)

@@ -1,13 +1,14 @@
 //! The digest of a whole file.
 
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, fstatfs};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::GivenUp;
-use crate::limits::DIGEST_READ_BYTES;
+use crate::limits::{DIGEST_READ_BYTES, FOLIO_BYTES_MAX};
 use crate::ring::inline::{again_if_interrupted, stat};
 use crate::ring::op::Facts;
 use crate::sys::residency::residency;
@@ -47,6 +48,13 @@ pub(super) fn digest(
 /// Bytes that are dropped at once, if nothing of them was there.
 const WINDOW_BYTES: u64 = DIGEST_READ_BYTES as u64;
 
+/// OVERLAYFS_SUPER_MAGIC, statfs(2).
+const OVERLAY: u32 = 0x794c_7630;
+
+fn is_of_overlay(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|told| told.f_type as u32 == OVERLAY)
+}
+
 /// A file that is read once, from its begin to its end. It drops what is behind it when it ends
 /// early, too.
 struct Passage<'a> {
@@ -56,6 +64,8 @@ struct Passage<'a> {
     brought: Vec<bool>,
     /// Windows that are behind.
     passed: usize,
+    /// Where the run of windows that were brought, up to these, begins.
+    run: u64,
 }
 
 impl<'a> Passage<'a> {
@@ -65,7 +75,10 @@ impl<'a> Passage<'a> {
             let there = residency(file, window * WINDOW_BYTES, WINDOW_BYTES);
             there.is_ok_and(|there| there.resident == 0)
         };
-        Self { file, brought: (0..size.div_ceil(WINDOW_BYTES)).map(is_cold).collect(), passed: 0 }
+        // The count of a file of an overlay knows nothing of the pages beneath it.
+        let tells = size > 0 && !is_of_overlay(file);
+        let windows = if tells { size.div_ceil(WINDOW_BYTES) } else { 0 };
+        Self { file, brought: (0..windows).map(is_cold).collect(), passed: 0, run: 0 }
     }
 
     fn drop_behind(&mut self, offset: u64) {
@@ -76,10 +89,15 @@ impl<'a> Passage<'a> {
     }
 
     fn drop_next(&mut self) {
-        if self.brought[self.passed] {
-            let (from, count) = (self.passed as u64 * WINDOW_BYTES, WINDOW_BYTES.try_into().ok());
-            // What cannot be dropped stays.
-            let _ = fadvise(self.file, from, count, Advice::DontNeed);
+        let end = (self.passed as u64 + 1) * WINDOW_BYTES;
+        match self.brought[self.passed] {
+            true => {
+                // A folio that lies in more windows goes with its last.
+                let from = self.run.max((end - 1) / FOLIO_BYTES_MAX * FOLIO_BYTES_MAX);
+                // What cannot be dropped stays.
+                let _ = fadvise(self.file, from, NonZeroU64::new(end - from), Advice::DontNeed);
+            }
+            false => self.run = end,
         }
         self.passed += 1;
     }

@@ -54,6 +54,10 @@ impl Class {
         Self::OF_BYTES.contains(&self)
     }
 
+    fn may_be_at_the_disk(self) -> bool {
+        matches!(self, Self::Direct | Self::Cold)
+    }
+
     const OF_BYTES: [Self; 3] = [Self::Content, Self::Direct, Self::Cold];
     const COUNT: usize = Self::Close as usize + 1;
 }
@@ -66,7 +70,11 @@ fn has_answered(op: &Op, result: Result<u32, Errno>) -> bool {
         Op::Warm { cold, .. } => *cold,
         _ => false,
     };
-    waited && !matches!(result, Err(Errno::CANCELED | Errno::INTR))
+    waited && !is_given_up(result)
+}
+
+fn is_given_up(result: Result<u32, Errno>) -> bool {
+    matches!(result, Err(Errno::CANCELED | Errno::INTR))
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +105,11 @@ struct Mount {
 const FAR: u64 = i64::MAX as u64 - 1;
 
 impl Mount {
+    fn is_idle(&self) -> bool {
+        let waits = self.asked || !self.waiting.is_empty() || !self.closing.is_empty();
+        !waits && self.in_flight.iter().all(|count| *count == 0)
+    }
+
     /// Those that the disk may be at.
     fn reads_under_way(&self) -> u32 {
         self.in_flight[Class::Cold as usize] + self.in_flight[Class::Direct as usize]
@@ -224,7 +237,9 @@ impl Mounts {
             *left -= 1;
             let left = *left;
             self.contents -= usize::from(class.is_of_bytes());
-            if has_answered(op, result) {
+            // What followed a look and has come back to the last was answered, too.
+            let all_back = class.may_be_at_the_disk() && mount.reads_under_way() == 0;
+            if has_answered(op, result) || all_back && !is_given_up(result) {
                 (mount.cold_looks, mount.seen_looks) = (0, 0);
             }
             (left, mount)
@@ -256,18 +271,31 @@ impl Mounts {
     fn confirm(&mut self, number: u64, changes: u64) {
         let place = self.place(number);
         let mount = &mut self.list[place];
-        if mount.number == number {
+        // What a helper is asked for now is not taken for what is true after the change.
+        if mount.number == number && !mount.asked {
             mount.looked = changes;
         }
     }
 
     fn enlist(&mut self, number: u64) -> usize {
         let place = self.place(number);
-        if self.list[place].number == number || self.list.len() == MOUNTS_MAX {
+        if self.list[place].number == number {
             return place;
         }
-        self.list.push(Mount { number, ..Mount::default() });
-        self.list.len() - 1
+        let mount = Mount { number, ..Mount::default() };
+        if self.list.len() < MOUNTS_MAX {
+            self.list.push(mount);
+            return self.list.len() - 1;
+        }
+        // What is known of one that nobody uses now is found out again when somebody does. But
+        // what has begun in the part of all the others ends there.
+        match (1..self.list.len()).find(|at| self.list[*at].is_idle()) {
+            Some(idle) if self.list[0].is_idle() => {
+                self.list[idle] = mount;
+                idle
+            }
+            _ => place,
+        }
     }
 
     fn wait(&mut self, op: &Op, owner: Owner) {
@@ -349,7 +377,12 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
         let changes = self.kernel.mount_changes();
         if file.set_mount(facts.mount) {
-            // An open file keeps its mount.
+            // An open file keeps its mount, which may have other options now.
+            let place = self.mounts.place(facts.mount);
+            let mount = &mut self.mounts.list[place];
+            if mount.looked != changes && mount.kind == MountKind::NonBlocking {
+                mount.unnoted = !self.kernel.notes_access(file);
+            }
             self.mounts.confirm(facts.mount, changes);
         }
         let known = self.mounts.know(facts, changes);
@@ -550,5 +583,58 @@ mod tests {
             mounts.ends(&close(number), Ok(1), &closing).for_each(drop);
         }
         assert!(mounts.list.iter().all(|mount| mount.in_flight == [0; Class::COUNT]));
+        // One that is used now gets the place of one that is not.
+        let place = mounts.enlist(5000);
+        assert_eq!((mounts.list[place].number, mounts.list.len()), (5000, MOUNTS_MAX));
+        assert_ne!(place, 0);
+    }
+
+    #[test]
+    fn what_begins_in_the_part_of_all_others_ends_there() {
+        let mut mounts = Mounts::new(1000, 1);
+        for number in 1..=MOUNTS_MAX as u64 {
+            mounts.begins(&close(number));
+        }
+        let closing = Rc::new(Closing::default());
+        mounts.ends(&close(1), Ok(1), &closing).for_each(drop);
+        assert_eq!(mounts.enlist(MOUNTS_MAX as u64), 0, "one of its own is under way");
+        mounts.ends(&close(MOUNTS_MAX as u64), Ok(1), &closing).for_each(drop);
+        assert_eq!(mounts.list[0].in_flight, [0; Class::COUNT]);
+        assert_ne!(mounts.enlist(MOUNTS_MAX as u64), 0);
+    }
+
+    /// Of a site of small files nothing else shows that the disk answers.
+    #[test]
+    fn looks_are_allowed_again_when_all_that_followed_them_has_come_back() {
+        let mut mounts = Mounts::new(1000, 100);
+        mounts.enlist(7);
+        mounts.missed(Look::ReadAhead, 7);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet);
+        let closing = Rc::new(Closing::default());
+        let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
+        file.set_mount(7);
+        let warm = || Op::Warm { file: file.clone(), offset: 0, count: 1, cold: false };
+        mounts.begins(&warm());
+        mounts.begins(&warm());
+        mounts.ends(&warm(), Ok(1), &closing).for_each(drop);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "one is still at the disk");
+        mounts.ends(&warm(), Err(Errno::CANCELED), &closing).for_each(drop);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "it was given up");
+        mounts.begins(&warm());
+        mounts.ends(&warm(), Ok(1), &closing).for_each(drop);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead);
+    }
+
+    /// What a helper was asked before mounts have come or gone is asked again.
+    #[test]
+    fn an_open_file_does_not_confirm_what_nobody_has_told_yet() {
+        let mut mounts = Mounts::new(1000, 1);
+        let place = mounts.enlist(7);
+        mounts.list[place].asked = true;
+        mounts.confirm(7, 1);
+        assert_eq!(mounts.list[place].looked, 0);
+        mounts.list[place].asked = false;
+        mounts.confirm(7, 1);
+        assert_eq!(mounts.list[place].looked, 1);
     }
 }

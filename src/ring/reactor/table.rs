@@ -60,11 +60,11 @@ impl<K: Kernel> Reactor<K> {
         for _ in 0..=FLUSHES_MAX {
             let operation = self.operations.get_mut(key).expect("a flush takes nothing out");
             let op = operation.op.as_mut().expect("a flush takes nothing out");
-            let takes_away = match op {
-                Op::Close { raw, mount } => *mount != 0 && self.kernel.is_unlinked(*raw),
-                _ => false,
-            };
-            let apart = takes_away || self.mounts.is_apart(op);
+            let apart = self.mounts.is_apart(op)
+                || match op {
+                    Op::Close { raw, mount } => *mount != 0 && self.kernel.is_unlinked(*raw),
+                    _ => false,
+                };
             if self.kernel.submit(key.to_bits(), op, apart).is_ok() {
                 return;
             }

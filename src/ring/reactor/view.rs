@@ -33,7 +33,11 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::Peer { .. }
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),
-            Op::Stat { ask: Ask::Here, .. } => self.reactor.execute(self.owner, op),
+            Op::Stat { ask: Ask::Here, ref file, .. } => match self.mount_kind(file.mount()) {
+                // Nobody here knows.
+                MountKind::Foreign => Start::Busy(op),
+                _ => self.reactor.execute(self.owner, op),
+            },
             Op::Stat { ask: Ask::Mount, ref file, .. } if self.reactor.answers_at_once(file) => {
                 self.reactor.execute(self.owner, op)
             }

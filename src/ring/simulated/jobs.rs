@@ -125,6 +125,7 @@ pub(super) fn bring_home(
             *kind = match bytes {
                 [0] => MountKind::InMemory,
                 [2] => MountKind::Remote,
+                [3] => MountKind::Foreign,
                 _ => MountKind::Blocking,
             };
         }
