@@ -126,3 +126,31 @@ fn a_file_that_is_hashed_for_its_tag_leaves_nothing_that_was_not_there_before() 
     let (there, _) = resident(&path);
     assert!(there >= before - 16 && there < before + pages / 8, "{before}, {there} of {pages}");
 }
+
+/// One that is small enough to be kept in memory is read for that, too.
+#[test]
+fn a_hot_file_leaves_nothing_that_was_not_there_before() {
+    let scratch = Scratch::new();
+    let path = scratch.pattern("small.bin", 4, 16_000);
+    let options = ["--workers", "1", "--page-cache", "drop", "--page-cache-drop-from", "1KiB"];
+    let server = Server::start(&options, scratch.path());
+    let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+    let file = File::open(&path).unwrap();
+    rustix::fs::fsync(&file).unwrap();
+    let chill = || {
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        !residency::mapped(&file, 0, 16_000).unwrap()
+    };
+    if !chill() {
+        return skipped("what the page cache keeps", "the file system keeps its files there");
+    }
+    common::eventually("it is kept", || {
+        assert!(chill());
+        let response = client.get(server.url("/small.bin")).send().unwrap();
+        assert_eq!(Digest::of(response).unwrap(), Pattern::new(4).digest(0, 16_000));
+        (server.figure(&["hot_cache", "kept"]) > 0).then_some(())
+    });
+    common::eventually("the page cache has let go", || {
+        (!residency::mapped(&file, 0, 16_000).unwrap()).then_some(())
+    });
+}

@@ -24,7 +24,7 @@ use super::version::Version;
 use crate::base::aligned::{ALIGNMENT_BYTES_MIN, AlignedBuffer};
 use crate::base::{Instant, WallClock, half_of_rest};
 use crate::limits::{HOT_BODY_BYTES_MAX, HOT_READS_MAX};
-use crate::ring::{Completion, Io, Kept, MountKind, Op, Pool, Start, Ticket, Via};
+use crate::ring::{Completion, Io, Kept, Look, MountKind, Op, Pool, Start, Ticket, Via};
 
 /// The bytes of a whole file.
 #[derive(Debug)]
@@ -72,13 +72,17 @@ pub(super) struct Hot {
     /// To be read.
     wanted: Vec<Rc<Version>>,
     reading: HashMap<Ticket, Rc<Version>>,
+    /// Bytes from which a file leaves nothing in the page cache; none where every file does.
+    drop_from: Option<u64>,
+    /// Read into the page cache for this alone, and to be dropped from there.
+    brought: Vec<Rc<Version>>,
     /// Read, and to be compared with what the file is now.
     read: Vec<(Rc<Version>, AlignedBuffer)>,
     stats: Arc<Stats>,
 }
 
 impl Hot {
-    pub(super) fn new(bytes_max: u64, stats: Arc<Stats>) -> Self {
+    pub(super) fn new(bytes_max: u64, drop_from: Option<u64>, stats: Arc<Stats>) -> Self {
         stats.hot_bytes_max.set(bytes_max);
         let level =
             Level { bytes: Cell::default(), bodies: Cell::default(), stats: Arc::clone(&stats) };
@@ -88,6 +92,8 @@ impl Hot {
             kept: VecDeque::new(),
             wanted: Vec::new(),
             reading: HashMap::default(),
+            drop_from,
+            brought: Vec::new(),
             read: Vec::new(),
             stats,
         }
@@ -125,7 +131,10 @@ impl Hot {
         else {
             return Some(completion);
         };
-        // What is short, or has failed, is tried again when it is asked for again.
+        if !matches!(completion.result, Ok(count) if u64::from(count) == version.facts.size) {
+            // What is short, or has failed, is tried again when it is asked for again.
+            self.brought.retain(|other| !Rc::ptr_eq(other, &version));
+        }
         if let (Some(Op::Read { buffer, .. }), Ok(count)) = (completion.op, completion.result)
             && u64::from(count) == version.facts.size
         {
@@ -142,6 +151,12 @@ impl Hot {
     /// Starts reads, and keeps what was read.
     pub(super) fn pump(&mut self, io: &mut dyn Io) {
         for (version, bytes) in std::mem::take(&mut self.read) {
+            if let Some(at) = self.brought.iter().position(|other| Rc::ptr_eq(other, &version)) {
+                self.brought.swap_remove(at);
+                let (file, count) = (version.file.clone(), version.facts.size as u32);
+                // What cannot be dropped stays.
+                let _ = io.start(Op::Forget { file, offset: 0, count });
+            }
             if version.is_unchanged(io) {
                 self.keep(&version, bytes);
             }
@@ -156,6 +171,10 @@ impl Hot {
             let size = version.facts.size;
             let there = version.resident_until(0, io).is_some_and(|until| until >= size);
             let via = if there { Via::Memory } else { Via::Disk };
+            let passes = self.drop_from.is_some_and(|least| size >= least);
+            if passes && version.ask_page_cache(0..size, Look::Quiet, io) == Ok(Some(false)) {
+                self.brought.push(Rc::clone(&version));
+            }
             let file = version.file.clone();
             let op = Op::Read { file, offset: 0, buffer, range: 0..size as u32, via };
             if let Start::Submitted(ticket) = io.start(op) {
@@ -221,7 +240,7 @@ mod tests {
 
     #[test]
     fn mounts_that_hang_leave_reads_to_others() {
-        let mut hot = Hot::new(1 << 20, Arc::default());
+        let mut hot = Hot::new(1 << 20, None, Arc::default());
         let closing = Rc::new(Closing::default());
         let mut want = |mount| {
             let fd = tempfile::tempfile().unwrap().into();

@@ -106,7 +106,7 @@ impl OpenFiles {
         let trees = directories.len();
         Self {
             watches: Watches::new(watcher, trees, options.watches_max, Arc::clone(&stats)),
-            hot: Hot::new(options.hot_bytes, Arc::clone(&stats)),
+            hot: Hot::new(options.hot_bytes, options.drop_from, Arc::clone(&stats)),
             tenure: Tenure::new(Arc::clone(&stats)),
             recall: Recall::new(Arc::clone(&stats)),
             moving: Moving::new(Arc::clone(&stats)),

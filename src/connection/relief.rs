@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! a half head, half a body to be read away   the connection ends
-//! a request whose disk does not answer       503, and the connection ends, also if its name is known
+//! a request or a body that the disk holds up 503, and the connection ends
 //! requests behind an answer on its way       they are dropped; it ends with that answer
 //! a part of a file on its way                it is read again when the socket has room
 //! bytes that are nowhere else on their way   the connection ends, later than the others, and if
