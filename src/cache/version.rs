@@ -299,7 +299,9 @@ impl Version {
 
     /// How the page cache is asked for a part by a read that does not wait.
     pub fn look_at(&self, part: &Range<u64>, io: &dyn Io) -> Look {
+        let (size, now, pressed) = (self.facts.size, io.now(), io.pressed());
         match self.resident.was_seen(part, self.facts.size, io.pressed()) {
+            true if self.resident.was_seen_lately(part, size, now, pressed) => Look::Lately,
             true => Look::Seen,
             false => Look::ReadAhead,
         }

@@ -305,7 +305,7 @@ pub fn is_known_resident(
         MountKind::InMemory => return Some(true),
         MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
         MountKind::NonBlocking => match version.look_at(&(offset..offset + count), io) {
-            Look::Seen => Look::Seen,
+            look @ (Look::Seen | Look::Lately) => look,
             _ => Look::Quiet,
         },
         MountKind::Blocking => Look::Mapped,
@@ -313,7 +313,8 @@ pub fn is_known_resident(
     if count > KNOWN_RESIDENT_BYTES_MAX {
         return None;
     }
-    let asked = if look == Look::Seen { count.min(u64::from(TURN_BYTES)) } else { count };
+    let by_reads = matches!(look, Look::Seen | Look::Lately);
+    let asked = if by_reads { count.min(u64::from(TURN_BYTES)) } else { count };
     let part = offset..offset + asked;
     if version.resident_until(offset, io).is_some_and(|until| until >= part.end) {
         return Some(true);

@@ -34,6 +34,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let resident = match look {
                 Look::Mapped => residency::mapped(&*file, *offset, count),
                 Look::ReadAhead | Look::Seen => residency::read_ahead(&*file, *offset, count),
+                Look::Lately => residency::glance(&*file, *offset, count),
                 Look::Quiet => residency::quiet(&*file, *offset, count),
                 Look::Counted => residency::counted(&*file, *offset, count),
             };

@@ -67,6 +67,39 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     }
 }
 
+/// Bytes between two pages that [`glance`] looks at.
+const GLANCE_BYTES: u64 = 64 * 1024;
+
+/// The same for a part that was found to be there a short time ago: of its pages some are looked
+/// at, as many as there are where nobody counts them. One that has gone since and is on its way
+/// back may be taken to be there.
+///
+/// # Errors
+///
+/// Those of [`read_ahead`].
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// let answer = residency::glance(&file, 0, 26);
+/// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::OPNOTSUPP))));
+/// # Ok(())
+/// # }
+/// ```
+pub fn glance(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+    let fd = fd.as_fd();
+    if count == 0 {
+        return Ok(true);
+    }
+    match misses(fd, offset, count) {
+        Some(true) => Ok(false),
+        Some(false) => probe_steps(fd, offset, count, GLANCE_BYTES),
+        None => probe_each(fd, offset, count),
+    }
+}
+
 /// The same, without read-ahead.
 ///
 /// # Errors
@@ -176,8 +209,12 @@ fn are_read(fd: BorrowedFd<'_>, offset: u64, count: u64) -> Result<bool, Error> 
 }
 
 /// Whether one byte of each page of a part can be read without waiting.
-fn probe_each(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
-    let (fd, step) = (fd.as_fd(), page_bytes());
+fn probe_each(fd: BorrowedFd<'_>, offset: u64, count: u64) -> Result<bool, Error> {
+    probe_steps(fd, offset, count, page_bytes())
+}
+
+/// The same of each step, and of the last byte.
+fn probe_steps(fd: BorrowedFd<'_>, offset: u64, count: u64, step: u64) -> Result<bool, Error> {
     let last = offset + count - 1;
     let mut at = offset;
     loop {

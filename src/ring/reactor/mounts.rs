@@ -192,7 +192,7 @@ impl Mounts {
         let mount = &self.list[self.place(number)];
         let begun = match look {
             Look::ReadAhead => mount.cold_looks.max(mount.reads_under_way()),
-            Look::Seen => mount.seen_looks,
+            Look::Seen | Look::Lately => mount.seen_looks,
             Look::Quiet | Look::Counted | Look::Mapped => return look,
         };
         if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
@@ -204,7 +204,7 @@ impl Mounts {
         let mount = &mut self.list[place];
         match look {
             Look::ReadAhead => mount.cold_looks += 1,
-            Look::Seen => mount.seen_looks += 1,
+            Look::Seen | Look::Lately => mount.seen_looks += 1,
             Look::Quiet | Look::Counted | Look::Mapped => {}
         }
     }
@@ -557,7 +557,7 @@ mod tests {
     fn mistakes_about_what_was_seen_count_apart_and_all_rings_share_a_bound() {
         let mut mounts = Mounts::new(1000, 4);
         mounts.enlist(7);
-        for look in [Look::ReadAhead, Look::Seen] {
+        for look in [Look::ReadAhead, Look::Lately] {
             let mut begun = 0;
             while mounts.allows(look, 7) == look {
                 mounts.missed(look, 7);
