@@ -177,7 +177,7 @@ mod tests {
         parts.found(mega(5), size, now + STEP, now);
         assert_eq!([0, 5, 63].map(|one| seen(one, now)), [false, true, false]);
         // Of what was seen lately some pages are looked at; but all of them now and then.
-        let parts = ResidentParts::default();
+        let (parts, now) = (ResidentParts::default(), now + 2 * SEEN_LATELY);
         let lately = |number, now| parts.was_seen_lately(&mega(number), size, now, NEVER);
         parts.found(mega(0), size, now, NEVER);
         parts.found(mega(1), size, now + SEEN_LATELY - STEP, NEVER);
