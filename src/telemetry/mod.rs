@@ -48,7 +48,7 @@
 //! let about = About { engine: "sendfile", ring_setup: "deferred", ..About::default() };
 //! let json = snapshot(&[shard], about).to_json();
 //! let told: serde_json::Value = serde_json::from_slice(&json)?;
-//! assert_eq!(told["version"], 1);
+//! assert_eq!(told["version"], pitcrew::telemetry::SCHEMA_VERSION);
 //! assert_eq!(told["server"]["engine"], "sendfile");
 //! assert_eq!(told["cache"]["hits"], 3);
 //! assert_eq!(told["techniques"]["sendfile"]["latency_ns"]["p99"], 0);

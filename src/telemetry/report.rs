@@ -35,7 +35,7 @@ impl Form {
 ///         break text;
 ///     }
 /// };
-/// assert!(text.starts_with(b"{\n  \"version\": 1,"));
+/// assert!(text.starts_with(b"{\n  \"version\": 2,"));
 /// ```
 #[derive(Debug)]
 pub struct Report {
