@@ -292,6 +292,31 @@ fn what_is_asked_for_often_moves_from_the_block_cache_to_the_page_cache() {
     assert_eq!(counts.map(|why| chosen(&rig, why)), [1, 4, 5]);
 }
 
+/// The file may be larger than all memory.
+#[test]
+fn of_a_part_that_is_asked_for_often_only_the_part_is_moved() {
+    let world = World::new(6);
+    world.file("large", vec![b'l'; 1 << 20]);
+    let mut rig = Rig::auto_with_blocks(world, 64);
+    rig.world.chill("large");
+    rig.world.pass(Duration::from_secs(10));
+    let last = 8192 + BYTES - 1;
+    let ask = format!("GET /large HTTP/1.1\r\nHost: a\r\nRange: bytes=8192-{last}\r\n\r\n");
+    for _ in 0..10 {
+        let client = rig.world.connect(rig.listener, 1 << 20, 1 << 20);
+        client.write(ask.as_bytes());
+        let mut got = Vec::new();
+        while !got.ends_with(&[b'l'; BYTES]) {
+            assert!(!rig.worker.turn().unwrap());
+            got.extend(client.read(usize::MAX));
+        }
+        client.close();
+        rig.world.pass(Duration::from_millis(10));
+    }
+    assert_eq!(rig.shard.cache.page_cache_brought.read(), BYTES as u64);
+    assert!(chosen(&rig, Reason::Resident) > 0);
+}
+
 /// Of more files than are kept open most are closed before they are asked for again.
 #[test]
 fn files_are_remembered_that_were_closed_meanwhile() {
