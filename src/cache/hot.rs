@@ -71,10 +71,11 @@ pub(super) struct Hot {
     kept: VecDeque<Weak<Version>>,
     /// To be read.
     wanted: Vec<Rc<Version>>,
-    reading: HashMap<Ticket, Rc<Version>>,
+    /// With whether the page cache has it for this alone, and is to let go of it.
+    reading: HashMap<Ticket, (Rc<Version>, bool)>,
     /// Bytes from which a file leaves nothing in the page cache; none where every file does.
     drop_from: Option<u64>,
-    /// Read into the page cache for this alone, and to be dropped from there.
+    /// To be dropped from there.
     brought: Vec<Rc<Version>>,
     /// Read, and to be compared with what the file is now.
     read: Vec<(Rc<Version>, AlignedBuffer)>,
@@ -108,7 +109,7 @@ impl Hot {
     /// Has a body read, unless it is being read or so many are, of all or of its mount.
     fn want(&mut self, version: &Rc<Version>) {
         let (mut own, mut others) = (0, 0);
-        for other in self.wanted.iter().chain(self.reading.values()) {
+        for other in self.wanted.iter().chain(self.reading.values().map(|(version, _)| version)) {
             if Rc::ptr_eq(other, version) {
                 return;
             }
@@ -122,19 +123,17 @@ impl Hot {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.wanted.is_empty() || !self.read.is_empty()
+        !self.wanted.is_empty() || !self.read.is_empty() || !self.brought.is_empty()
     }
 
     /// Takes in the end of a read, if it is one of these; else hands it back.
     pub(super) fn take(&mut self, completion: Completion) -> Option<Completion> {
-        let Some(version) = completion.ticket.and_then(|ticket| self.reading.remove(&ticket))
-        else {
-            return Some(completion);
-        };
-        if !matches!(completion.result, Ok(count) if u64::from(count) == version.facts.size) {
-            // What is short, or has failed, is tried again when it is asked for again.
-            self.brought.retain(|other| !Rc::ptr_eq(other, &version));
+        let reading = completion.ticket.and_then(|ticket| self.reading.remove(&ticket));
+        let Some((version, brought)) = reading else { return Some(completion) };
+        if brought {
+            self.brought.push(Rc::clone(&version));
         }
+        // What is short, or has failed, is tried again when it is asked for again.
         if let (Some(Op::Read { buffer, .. }), Ok(count)) = (completion.op, completion.result)
             && u64::from(count) == version.facts.size
         {
@@ -150,13 +149,12 @@ impl Hot {
 
     /// Starts reads, and keeps what was read.
     pub(super) fn pump(&mut self, io: &mut dyn Io) {
+        for version in std::mem::take(&mut self.brought) {
+            let (file, count) = (version.file.clone(), version.facts.size as u32);
+            // What cannot be dropped stays.
+            let _ = io.start(Op::Forget { file, offset: 0, count });
+        }
         for (version, bytes) in std::mem::take(&mut self.read) {
-            if let Some(at) = self.brought.iter().position(|other| Rc::ptr_eq(other, &version)) {
-                self.brought.swap_remove(at);
-                let (file, count) = (version.file.clone(), version.facts.size as u32);
-                // What cannot be dropped stays.
-                let _ = io.start(Op::Forget { file, offset: 0, count });
-            }
             if version.is_unchanged(io) {
                 self.keep(&version, bytes);
             }
@@ -172,13 +170,12 @@ impl Hot {
             let there = version.resident_until(0, io).is_some_and(|until| until >= size);
             let via = if there { Via::Memory } else { Via::Disk };
             let passes = self.drop_from.is_some_and(|least| size >= least);
-            if passes && version.ask_page_cache(0..size, Look::Quiet, io) == Ok(Some(false)) {
-                self.brought.push(Rc::clone(&version));
-            }
+            let brought =
+                passes && version.ask_page_cache(0..size, Look::Quiet, io) == Ok(Some(false));
             let file = version.file.clone();
             let op = Op::Read { file, offset: 0, buffer, range: 0..size as u32, via };
             if let Start::Submitted(ticket) = io.start(op) {
-                self.reading.insert(ticket, version);
+                self.reading.insert(ticket, (version, brought));
             }
         }
     }
