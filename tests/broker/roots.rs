@@ -60,8 +60,11 @@ fn a_new_root_is_served_by_a_successor_and_no_connection_fails() {
     assert!(server.runs());
     site.rewrite("root = \"../root\"\nlisting = true\n");
     reload(&server, "reloads");
-    let told = server.stderr();
-    assert_eq!(told.matches("ended; another process serves in this one's place").count(), 2);
+    let told = eventually("the ones between end", || {
+        let told = server.stderr();
+        let ended = told.matches("ended; another process serves in this one's place").count();
+        (ended == 2).then_some(told)
+    });
     let successor = told.rsplit("draining process=").next().unwrap();
     let successor: u32 = successor.lines().next().unwrap().trim().parse().unwrap();
     assert!(is_running(successor) && is_running(first));
