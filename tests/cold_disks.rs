@@ -8,6 +8,8 @@ mod common;
 mod disk;
 #[path = "cold_disks/local.rs"]
 mod local;
+#[path = "cold_disks/noting.rs"]
+mod noting;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -783,7 +783,11 @@ fn connections_of_an_address_count_on_over_a_reload() {
         slow.send(&get("/huge.bin", ""));
         slow.head().unwrap();
         site.rewrite("connections-per-address = 2\n");
-        reload(&server);
+        server.signal(Signal::HUP);
+        // Who asks for the figures counts, too.
+        eventually("it is served by the new configuration", || {
+            server.stderr().contains("serving by the new configuration").then_some(())
+        });
         let served = || {
             let mut wire = server.connect();
             wire.send(&get("/small.txt", ""));

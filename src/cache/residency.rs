@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use crate::base::Instant;
-use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX, SEEN_LATELY, SEEN_PARTS};
+use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX, SEEN_PARTS};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -26,9 +26,6 @@ struct Seen {
     parts: Cell<u64>,
     /// When the last of them was.
     last: Cell<Instant>,
-    /// Those of them that were there since this time.
-    lately: Cell<u64>,
-    since: Cell<Instant>,
 }
 
 /// The bits of the equal parts that a range of a file of this size touches.
@@ -73,30 +70,10 @@ impl ResidentParts {
         self.seen.last.get() > pressed && self.seen.parts.get() & touched == touched
     }
 
-    /// Whether that was so short a time ago that pages which are counted now are most likely the
-    /// same, and none is one that went and is on its way back.
-    pub(super) fn was_seen_lately(
-        &self,
-        part: &Range<u64>,
-        size: u64,
-        now: Instant,
-        pressed: Instant,
-    ) -> bool {
-        let (touched, lately) = (touched(part, size), self.seen.lately.get());
-        let young = now.since(self.seen.since.get()) < SEEN_LATELY;
-        young && lately & touched == touched && self.was_seen(part, size, pressed)
-    }
-
     /// Takes note of a part of a file of this size that was found there just now.
     pub(super) fn found(&self, part: Range<u64>, size: u64, now: Instant, pressed: Instant) {
         let touched = touched(&part, size);
         let seen = if self.seen.last.replace(now) > pressed { self.seen.parts.get() } else { 0 };
-        let mut lately = self.seen.lately.get() & seen;
-        if now.since(self.seen.since.get()) >= SEEN_LATELY {
-            self.seen.since.set(now);
-            lately = 0;
-        }
-        self.seen.lately.set(lately | touched);
         self.seen.parts.set(seen | touched);
         self.note(part, now, pressed);
     }
@@ -104,7 +81,6 @@ impl ResidentParts {
     /// Takes note of a part of which something is not there.
     pub(super) fn missed(&self, part: &Range<u64>, size: u64) {
         self.seen.parts.set(self.seen.parts.get() & !touched(part, size));
-        self.seen.lately.set(self.seen.lately.get() & self.seen.parts.get());
     }
 
     /// Takes note of a part for a short time. Parts that meet are one, for as long as the older is
@@ -176,17 +152,6 @@ mod tests {
         // Of what was there before memory was short, nothing is known.
         parts.found(mega(5), size, now + STEP, now);
         assert_eq!([0, 5, 63].map(|one| seen(one, now)), [false, true, false]);
-        // Of what was seen lately some pages are looked at; but all of them now and then.
-        let (parts, now) = (ResidentParts::default(), now + 2 * SEEN_LATELY);
-        let lately = |number, now| parts.was_seen_lately(&mega(number), size, now, NEVER);
-        parts.found(mega(0), size, now, NEVER);
-        parts.found(mega(1), size, now + SEEN_LATELY - STEP, NEVER);
-        assert_eq!([0, 1, 2].map(|one| lately(one, now + STEP)), [true, true, false]);
-        parts.missed(&mega(0), size);
-        let late = now + SEEN_LATELY;
-        assert!(!lately(0, now + STEP) && lately(1, late - STEP) && !lately(1, late));
-        parts.found(mega(2), size, late, NEVER);
-        assert_eq!([0, 1, 2].map(|one| lately(one, late)), [false, false, true]);
         for size in [1, 63, 65, u64::MAX] {
             let parts = ResidentParts::default();
             parts.found(0..size, size, now, NEVER);

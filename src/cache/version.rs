@@ -11,7 +11,7 @@ use super::residency::{ResidentParts, touched};
 use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::limits::{MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE};
+use crate::limits::{MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE, UNMAPPED_BYTES_MAX};
 use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start, Via};
 
 /// An open regular file, with facts asked of this very descriptor.
@@ -187,6 +187,11 @@ impl Version {
         io.notes_access(facts.mount) && facts.is_access_due(io.wall())
     }
 
+    /// Whether each read does.
+    pub fn is_access_always_due(&self, io: &dyn Io) -> bool {
+        io.notes_access(self.facts.mount) && self.facts.is_of_the_future(io.wall())
+    }
+
     /// Takes note that a thread of the kernel has read it: behind the last change, which the clock
     /// of files may have put into the same tick.
     pub fn note_access(&self, wall: WallClock) {
@@ -210,10 +215,12 @@ impl Version {
         self.note_access(wall);
     }
 
-    /// The parts that a range touches; none of a file that is in a few pieces most likely.
+    /// The parts that a range touches; none of a file that can only be in a few pieces.
     fn mapped_parts(&self, part: &Range<u64>) -> u64 {
-        let size = self.facts.size;
-        if size < MAPPED_BYTES { 0 } else { touched(part, size.max(MAPPED_BYTES * SEEN_PARTS)) }
+        match self.facts.size {
+            ..=UNMAPPED_BYTES_MAX => 0,
+            size => touched(part, size.max(MAPPED_BYTES * SEEN_PARTS)),
+        }
     }
 
     /// Takes note whether a block that was read of it was kept.
@@ -260,6 +267,9 @@ impl Version {
     ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
         if self.is_access_due(io) {
+            if look == Look::Mapped {
+                return Ok(None);
+            }
             look = Look::Counted;
         }
         loop {
@@ -299,9 +309,7 @@ impl Version {
 
     /// How the page cache is asked for a part by a read that does not wait.
     pub fn look_at(&self, part: &Range<u64>, io: &dyn Io) -> Look {
-        let (size, now, pressed) = (self.facts.size, io.now(), io.pressed());
         match self.resident.was_seen(part, self.facts.size, io.pressed()) {
-            true if self.resident.was_seen_lately(part, size, now, pressed) => Look::Lately,
             true => Look::Seen,
             false => Look::ReadAhead,
         }

@@ -81,10 +81,15 @@ impl Residency {
         let untold = matches!(kind, MountKind::Unproven | MountKind::Remote | MountKind::Foreign);
         // What the kernel has told of what comes next, if it was asked.
         let mut told = None;
+        // Reading it before does not help. Of a body that has begun the rest is sent as it is.
+        let always = body.version.is_access_always_due(io);
+        if always && !begun {
+            return Err(Step::Declined(Decline::MayBlock));
+        }
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
             // The thread that warms it, once more if it must, has that noted.
-            _ if body.version.is_access_due(io) => {
+            _ if !always && body.version.is_access_due(io) => {
                 let here = |window: &Window| (window.start..window.end).contains(&offset);
                 self.windows.retain(|window| !here(window));
                 None
@@ -305,7 +310,7 @@ pub fn is_known_resident(
         MountKind::InMemory => return Some(true),
         MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
         MountKind::NonBlocking => match version.look_at(&(offset..offset + count), io) {
-            look @ (Look::Seen | Look::Lately) => look,
+            Look::Seen => Look::Seen,
             _ => Look::Quiet,
         },
         MountKind::Blocking => Look::Mapped,
@@ -313,7 +318,7 @@ pub fn is_known_resident(
     if count > KNOWN_RESIDENT_BYTES_MAX {
         return None;
     }
-    let by_reads = matches!(look, Look::Seen | Look::Lately);
+    let by_reads = look == Look::Seen;
     let asked = if by_reads { count.min(u64::from(TURN_BYTES)) } else { count };
     let part = offset..offset + asked;
     if version.resident_until(offset, io).is_some_and(|until| until >= part.end) {

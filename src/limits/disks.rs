@@ -70,9 +70,14 @@ pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 /// the server relies on it: its clock and the kernel's need not agree.
 pub const ACCESS_KEPT: Duration = Duration::from_secs(23 * 3600);
 
-/// Bytes of a file from which on it has more pieces on the disk than its inode has room for, so
-/// that where they are has to be read, too; and those that are taken to be known together then.
-pub const MAPPED_BYTES: u64 = 16 << 20;
+/// Bytes up to which a file has no more pieces on the disk than its inode has room for: four, of a
+/// page or more each. Of a longer one it may have to be read where they are.
+pub const UNMAPPED_BYTES_MAX: u64 = 4 * 4096;
+
+/// Bytes of a file of which it is known together where they are: what tells of the pieces of a
+/// mebibyte is one block of the disk at most, however many they are. Of a file of more than 64 MiB
+/// a sixty-fourth is taken for as much.
+pub const MAPPED_BYTES: u64 = 1 << 20;
 
 /// How often in a row a part that was just warmed may be found missing before it is taken to be
 /// there: somebody else lets go of it all the time, and the body has to go on.
@@ -90,11 +95,10 @@ pub const FORGET_BYTES: u64 = 1 << 20;
 /// page, where pages have 4 KiB.
 pub const FOLIO_BYTES_MAX: u64 = 2 << 20;
 
-/// How long after each page of a part was looked at a look is content with some of them: it costs
-/// two calls in place of sixteen for 64 KiB, which is a third of such a request. A page that is
-/// evicted and read again by somebody else within that time, and is on its way in the moment of the
-/// look, is waited for.
-pub const SEEN_LATELY: Duration = Duration::from_secs(10);
+/// Files that the process keeps mapped to be told which of their pages are in memory: a quarter of
+/// the mappings that it may have (vm.max_map_count). Of others a read of each page tells, which
+/// takes sixteen calls in place of one for 64 KiB.
+pub const MAPPED_FILES_MAX: usize = 16 << 10;
 
 /// Parts that a file is divided into to remember of each whether it was ever found in the page
 /// cache: the bits of a word.

@@ -31,9 +31,18 @@ pub struct Facts {
 
 impl Facts {
     /// Whether a read takes note of its time, where that is done as most mounts do it (relatime,
-    /// mount(8)): once after each change, and once a day.
+    /// mount(8)): once after each change, and once a day. As long as a change lies in the future,
+    /// each read is before it.
     pub fn is_access_due(&self, wall: WallClock) -> bool {
-        self.accessed <= self.modified.max(self.changed) || wall.since(self.accessed) >= ACCESS_KEPT
+        let changed = self.modified.max(self.changed);
+        self.accessed <= changed
+            || self.is_of_the_future(wall)
+            || wall.since(self.accessed) >= ACCESS_KEPT
+    }
+
+    /// Whether its last change lies ahead, as somebody may have set it.
+    pub fn is_of_the_future(&self, wall: WallClock) -> bool {
+        wall <= self.modified.max(self.changed)
     }
 
     /// Whether both are of the same file, unchanged in between.
@@ -57,3 +66,30 @@ pub enum FileKind {
 
 /// Room for a `struct statx` as the kernel writes it.
 pub type Sheet = [u64; 32];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_noted_after_a_change_once_a_day_and_as_long_as_a_change_is_in_the_future() {
+        let at = |seconds| WallClock { seconds, nanoseconds: 0 };
+        let facts = |accessed, modified| Facts {
+            accessed: at(accessed),
+            modified: at(modified),
+            ..Facts::default()
+        };
+        let now = at(1_000_000);
+        for (accessed, modified, due) in [
+            (999_000, 990_000, false),
+            (990_000, 999_000, true),
+            (999_000, 999_000, true),
+            (900_000, 100_000, true),
+            (999_000, 2_000_000, true),
+            (2_000_001, 2_000_000, true),
+        ] {
+            let told = facts(accessed, modified).is_access_due(now);
+            assert_eq!(told, due, "read at {accessed}, changed at {modified}");
+        }
+    }
+}

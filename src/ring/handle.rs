@@ -15,6 +15,8 @@ use std::rc::Rc;
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
+use crate::techniques::residency::Kept;
+
 /// Numbers from here on belong to the simulated kernel; no process has so many descriptors
 /// (fs.nr_open is at most 2^30).
 pub(crate) const SIMULATED_FIRST: RawFd = 1 << 30;
@@ -64,6 +66,9 @@ pub struct Descriptor {
     mount: Cell<u64>,
     /// Whether that was told of it, and not only expected.
     told: Cell<bool>,
+    /// What tells of the pages of a file; gone before the descriptor is closed, so that nothing of
+    /// the file is let go of here.
+    kept: Kept,
     closing: Rc<Closing>,
 }
 
@@ -71,7 +76,8 @@ impl Descriptor {
     pub(crate) fn new(raw: RawFd, closing: &Rc<Closing>) -> Self {
         assert!(raw >= 0, "a descriptor is not negative");
         let (sends_in_flight, mount, told) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Self { raw, sends_in_flight, mount, told, closing: Rc::clone(closing) }
+        let (kept, closing) = (Kept::default(), Rc::clone(closing));
+        Self { raw, sends_in_flight, mount, told, kept, closing }
     }
 
     pub(crate) fn adopt(fd: OwnedFd, closing: &Rc<Closing>) -> Self {
@@ -97,6 +103,7 @@ impl AsRawFd for Descriptor {
 impl Drop for Descriptor {
     fn drop(&mut self) {
         debug_assert_eq!(self.sends_in_flight.get(), 0, "the kernel still sends from it");
+        drop(std::mem::take(&mut self.kept));
         self.closing.keep(self.raw, self.mount.get());
     }
 }
@@ -149,6 +156,11 @@ impl Descriptor {
 }
 
 impl File {
+    /// What tells of its pages.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.0.kept
+    }
+
     /// The mount that it was found in; 0 if nobody has asked.
     pub fn mount(&self) -> u64 {
         self.0.mount.get()

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::buffer::Lease;
 use super::handle::{Closing, Descriptor, File, Socket};
-use super::mount::MountKind;
+use super::mount::{MountKind, Noting};
 use super::op::{Deadline, Op, Start, Ticket};
 use super::pipe::{Pipe, PipeLease};
 use crate::base::{Instant, WallClock};
@@ -158,11 +158,18 @@ pub trait Kernel {
     /// Carries out an inline operation now.
     fn execute(&mut self, op: &mut Op) -> Result<u32, Errno>;
 
-    /// How often mounts have come or gone.
+    /// How often mounts have come or gone, as far as anybody has asked.
+    fn seen_mount_changes(&self) -> u64;
+
+    /// The same up to now.
     fn mount_changes(&self) -> u64;
 
-    /// Whether reads of a file of a local disk write the time of access down.
-    fn notes_access(&self, file: &File) -> bool;
+    /// Whether a look behind the end of a file of a mount, whatever its size, is for certain no
+    /// access that might be noted.
+    fn may_look_far(&self, mount: u64) -> bool;
+
+    /// When reads of a file of a local disk write the time of access down.
+    fn notes_access(&self, file: &File) -> Noting;
 
     /// Whether an open file has no name any more, so that its last close takes its bytes away.
     fn is_unlinked(&self, raw: RawFd) -> bool;

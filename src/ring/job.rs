@@ -8,6 +8,7 @@
 mod digest;
 mod directory;
 pub(super) mod line;
+pub(super) mod mount;
 mod watch;
 
 use std::any::Any;
@@ -17,9 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 
 use super::handle::File;
-use super::mount::MountKind;
+use super::mount::{MountKind, Noting};
 use super::op::Facts;
-use crate::sys;
 
 pub use watch::{Step, tells_all_changes};
 
@@ -69,14 +69,18 @@ pub enum Job {
         /// first that is not watched.
         steps: Vec<Step>,
     },
-    /// Find out what the file system of a mount is, whose files cannot be told not to block.
+    /// Find out what may be expected of the files of a mount.
     Mount {
+        /// One of them.
+        file: File,
         /// The mount.
         mount: u64,
         /// How often mounts had come or gone when it was asked for.
         changes: u64,
         /// The answer.
         kind: MountKind,
+        /// When their reads are noted.
+        noting: Noting,
     },
 }
 
@@ -98,8 +102,7 @@ impl Job {
         match self {
             Self::ReadDirectory { mount, .. } | Self::Watch { mount, .. } => *mount,
             Self::Digest { facts, .. } => facts.mount,
-            // The list of mounts is asked, not the mount.
-            Self::Mount { .. } => 0,
+            Self::Mount { mount, .. } => *mount,
         }
     }
 
@@ -124,7 +127,7 @@ impl Job {
                 root: duplicate(root)?,
                 path: path.clone(),
             }),
-            Self::Mount { mount, .. } => Ok(Work::Mount(*mount)),
+            Self::Mount { file, mount, .. } => Ok(Work::Mount(duplicate(file)?, *mount)),
         }
     }
 
@@ -134,7 +137,9 @@ impl Job {
             (Self::ReadDirectory { reader, .. }, Made::Read(back)) => *reader = Some(back),
             (Self::Digest { digest, .. }, Made::Digest(made)) => *digest = made,
             (Self::Watch { steps, .. }, Made::Watched(made)) => *steps = made,
-            (Self::Mount { kind, .. }, Made::Kind(made)) => *kind = made,
+            (Self::Mount { kind, noting, .. }, Made::Kind(made, notes)) => {
+                (*kind, *noting) = (made, notes);
+            }
             (_, Made::Nothing) => {}
             (job, made) => unreachable!("{job:?} does not make {made:?}"),
         }
@@ -161,7 +166,7 @@ pub(super) enum Work {
         root: OwnedFd,
         path: Box<[u8]>,
     },
-    Mount(u64),
+    Mount(OwnedFd, u64),
 }
 
 /// What a job leaves beside its result.
@@ -172,7 +177,7 @@ pub(super) enum Made {
     Read(Box<dyn Reader>),
     Digest(u128),
     Watched(Vec<Step>),
-    Kind(MountKind),
+    Kind(MountKind, Noting),
 }
 
 /// Whether a job was given up: it then ends as soon as it can.
@@ -213,31 +218,11 @@ impl Work {
                     Err(errno) => (Err(errno), Made::Nothing),
                 }
             }
-            Self::Mount(mount) => match sys::mounts::file_system(mount) {
-                Ok(name) => (Ok(0), Made::Kind(kind_of(name.as_deref()))),
-                Err(error) => {
-                    (Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)), Made::Nothing)
-                }
+            Self::Mount(file, mount) => match mount::look(file.as_fd(), mount) {
+                Ok((kind, noting)) => (Ok(0), Made::Kind(kind, noting)),
+                Err(errno) => (Err(errno), Made::Nothing),
             },
         }
-    }
-}
-
-/// What a file system does whose files cannot be told not to block.
-fn kind_of(file_system: Option<&[u8]>) -> MountKind {
-    match file_system {
-        Some(b"tmpfs" | b"ramfs" | b"devtmpfs" | b"hugetlbfs" | b"rootfs") => MountKind::InMemory,
-        Some(
-            b"overlay" | b"virtiofs" | b"vfat" | b"exfat" | b"iso9660" | b"udf" | b"squashfs"
-            | b"erofs" | b"ntfs3" | b"hfsplus",
-        ) => MountKind::Blocking,
-        Some(name) if name.starts_with(b"fuse") => MountKind::Blocking,
-        // What others may have changed meanwhile is asked of them, or of who has the lock.
-        Some(
-            b"9p" | b"afs" | b"beegfs" | b"cifs" | b"gfs2" | b"gpfs" | b"lustre" | b"ocfs2"
-            | b"orangefs" | b"smb3",
-        ) => MountKind::Foreign,
-        _ => MountKind::Remote,
     }
 }
 

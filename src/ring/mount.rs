@@ -1,5 +1,9 @@
 //! What is told apart of mounts.
 
+use std::os::fd::AsFd;
+
+use rustix::fs::StatVfsMountFlags as Flags;
+
 /// The mount of a file that was opened without knowing where, until its facts tell.
 pub(super) const UNKNOWN_MOUNT: u64 = u64::MAX;
 
@@ -17,7 +21,7 @@ pub enum MountKind {
     /// systems in user space, those that pass on to others, and old ones of local disks.
     Blocking,
     /// They may block even for pages that are in memory, as those of the network do to ask whether
-    /// these are still good.
+    /// these are still good, and those that note each read (strictatime).
     Remote,
     /// The same, and even facts of an open file are asked of others each time.
     Foreign,
@@ -27,5 +31,29 @@ impl MountKind {
     /// Whether an operation may block the thread that submits it.
     pub fn may_block(self) -> bool {
         matches!(self, Self::Unproven | Self::Blocking | Self::Remote | Self::Foreign)
+    }
+}
+
+/// When reads of the files of a mount write down that they were read, for which they may wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Noting {
+    /// Never: noatime, or nobody may write there.
+    Never,
+    /// The first after a change, and the first of a day (relatime), as on most.
+    #[default]
+    Rarely,
+    /// Each of them (strictatime).
+    Always,
+}
+
+impl Noting {
+    /// Of the mount that an open file lies on, which is asked for it.
+    pub(super) fn of(file: impl AsFd) -> Self {
+        let told = rustix::fs::fstatvfs(file).map(|told| told.f_flag);
+        match told {
+            Ok(flags) if flags.intersects(Flags::NOATIME | Flags::RDONLY) => Self::Never,
+            Ok(flags) if !flags.contains(Flags::RELATIME) => Self::Always,
+            _ => Self::Rarely,
+        }
     }
 }

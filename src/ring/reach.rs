@@ -27,8 +27,6 @@ pub enum Look {
     ReadAhead,
     /// The same, of what was found there before: most likely it begins nothing.
     Seen,
-    /// The same, so short a time after all was there that some of its pages stand for the others.
-    Lately,
     /// As the first, but that it begins nothing, and cannot tell of files of another user.
     Quiet,
     /// By its count of pages alone, which is no access: it tells that some are not there, or

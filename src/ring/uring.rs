@@ -23,6 +23,7 @@ use super::entry::{POLL_IN, POLL_OUT, POLL_PRIORITY, open_how, poll, send_flags}
 use super::handle::{Closing, File};
 use super::inline::{self, STAT_MASK, facts_on};
 use super::io::{Event, Kernel, QueueFull, Wait};
+use super::mount::Noting;
 use super::op::Op;
 use super::pipe::{Pipe, adopt_ends};
 use super::restrictions::restrict;
@@ -295,14 +296,20 @@ impl Kernel for Uring {
         WallClock { seconds: now.tv_sec, nanoseconds: now.tv_nsec as u32 }
     }
 
+    fn seen_mount_changes(&self) -> u64 {
+        crate::sys::mounts::seen_changes()
+    }
+
     fn mount_changes(&self) -> u64 {
         crate::sys::mounts::changes()
     }
 
-    fn notes_access(&self, file: &File) -> bool {
-        use rustix::fs::StatVfsMountFlags as Flags;
-        let told = rustix::fs::fstatvfs(file);
-        told.map_or(true, |told| !told.f_flag.intersects(Flags::NOATIME | Flags::RDONLY))
+    fn may_look_far(&self, mount: u64) -> bool {
+        crate::sys::mounts::bounds_its_files(mount)
+    }
+
+    fn notes_access(&self, file: &File) -> Noting {
+        Noting::of(file)
     }
 
     fn is_unlinked(&self, raw: RawFd) -> bool {

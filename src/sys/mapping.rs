@@ -51,6 +51,37 @@ impl Mapping {
         unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
     }
 
+    /// Whether so many pages from one on are in memory, each read to its end.
+    ///
+    /// # Errors
+    /// Those of mincore(2).
+    ///
+    /// # Panics
+    /// When they do not all lie in the mapping.
+    pub fn has(&self, first: usize, count: usize) -> Result<bool> {
+        let page = rustix::param::page_size();
+        let end = first.checked_add(count).expect("an end is a page");
+        let pages = self.length.div_ceil(page);
+        assert!(end <= pages, "pages {first}..{end} of a mapping of {pages}");
+        let mut told = [0; 512];
+        let mut at = first;
+        while at < end {
+            let some = (end - at).min(told.len());
+            // SAFETY: the assertion says that the page begins in the mapping.
+            let address = unsafe { self.address.as_ptr().add(at * page) };
+            // SAFETY: so many pages lie in the mapping, the last one cut short by the end of its
+            // file at most, and the array has a byte for each.
+            if unsafe { libc::mincore(address.cast(), some * page, told.as_mut_ptr()) } != 0 {
+                return Err(last_errno());
+            }
+            if told[..some].iter().any(|page| page & 1 == 0) {
+                return Ok(false);
+            }
+            at += some;
+        }
+        Ok(true)
+    }
+
     /// How many of its pages are in memory.
     ///
     /// # Errors
@@ -62,11 +93,15 @@ impl Mapping {
         // for each of its pages.
         let failed = unsafe { libc::mincore(address, length, pages.as_mut_ptr()) } != 0;
         if failed {
-            let error = std::io::Error::last_os_error();
-            return Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
+            return Err(last_errno());
         }
         Ok(pages.iter().map(|page| u64::from(page & 1)).sum())
     }
+}
+
+fn last_errno() -> Errno {
+    let error = std::io::Error::last_os_error();
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
 }
 
 impl Drop for Mapping {

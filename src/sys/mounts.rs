@@ -8,8 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,24 +21,44 @@ const LIST: &str = "/proc/self/mountinfo";
 /// The list, open, for a process that may not open it any more.
 static KEPT: OnceLock<File> = OnceLock::new();
 
+/// The same once more: each descriptor tells a change once, proc_pid_mountinfo(5), and one is for
+/// who waits for it.
+static ASKED: OnceLock<Mutex<File>> = OnceLock::new();
+
 /// Keeps the list open from now on.
 pub fn keep() {
+    // They are kept already, then.
     if let Ok(list) = File::open(LIST) {
-        // It is kept already, then.
         let _ = KEPT.set(list);
+    }
+    if let Ok(list) = File::open(LIST) {
+        let _ = ASKED.set(Mutex::new(list));
     }
 }
 
 /// How often mounts were seen to come or go.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// How often mounts have come or gone, as far as [`wait_for`] has seen it.
-pub fn changes() -> u64 {
+/// How often mounts have come or gone, as far as anybody has asked.
+pub fn seen_changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
 }
 
+/// How often mounts have come or gone up to now, by one short call that waits for nothing.
+pub fn changes() -> u64 {
+    let Some(list) = ASKED.get() else { return seen_changes() };
+    // Who asks meanwhile is answered when what was told is counted.
+    let list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut asked = [PollFd::new(&*list, PollFlags::PRI)];
+    let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    if told.is_ok() && !asked[0].revents().is_empty() {
+        CHANGES.fetch_add(1, Ordering::Release);
+    }
+    seen_changes()
+}
+
 /// Waits until there is something to read, mounts have come or gone, or the time has passed. Only
-/// one thread may do so: the list that is kept tells a change once, proc_pid_mountinfo(5).
+/// one thread may do so.
 ///
 /// # Errors
 /// When the descriptors cannot be polled; a signal ends the wait as if the time had passed.
@@ -49,14 +69,9 @@ pub fn wait_for(readable: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
     // It is always readable, so that alone is not waited for.
     waited.extend(KEPT.get().map(|list| PollFd::new(list, PollFlags::PRI)));
     match poll(&mut waited, Some(&time)) {
-        Ok(_) => {}
-        Err(Errno::INTR) => return Ok(()),
-        Err(errno) => return Err(errno.into()),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
-    if waited.get(1).is_some_and(|list| !list.revents().is_empty()) {
-        CHANGES.fetch_add(1, Ordering::Release);
-    }
-    Ok(())
 }
 
 /// How often the list is read until it is the same twice.
@@ -111,6 +126,21 @@ pub fn of(fd: BorrowedFd<'_>) -> Option<u64> {
     (told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id)
 }
 
+/// File systems whose files may be as long as an offset can tell. What is not known as one of
+/// these ends before, or says that it does not know of reads that do not wait.
+const UNBOUNDED: [&[u8]; 6] = [b"xfs", b"btrfs", b"bcachefs", b"gfs2", b"ocfs2", b"zfs"];
+
+/// The other mounts when they were last listed, after so many changes.
+static BOUNDED: Mutex<Option<(u64, Vec<u64>)>> = Mutex::new(None);
+
+/// Whether the greatest offset lies behind the end of all files that a mount may have; where no
+/// list was made, most likely.
+pub fn bounds_its_files(mount: u64) -> bool {
+    let listed = BOUNDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((changes, numbers)) = &*listed else { return true };
+    *changes == seen_changes() && numbers.contains(&mount)
+}
+
 /// The mounts that there are.
 #[derive(Debug)]
 pub struct Mounts(Vec<u8>);
@@ -121,7 +151,12 @@ impl Mounts {
     /// # Errors
     /// When the list cannot be read.
     pub fn list() -> io::Result<Self> {
-        list().map(Self)
+        let changes = changes();
+        let list = list()?;
+        let bounded = lines(&list).filter(|line| !UNBOUNDED.contains(&line.file_system));
+        let numbers = bounded.map(|line| line.number).collect();
+        *BOUNDED.lock().unwrap_or_else(PoisonError::into_inner) = Some((changes, numbers));
+        Ok(Self(list))
     }
 
     /// Those beneath a directory, by its absolute path without a link on the way: the path of each
@@ -227,6 +262,17 @@ mod tests {
         assert_eq!(of(b"/srv/www"), [(b"a b/c\\".as_slice().into(), 40)]);
         assert_eq!(of(b"/srv/www2"), []);
         assert_eq!(of(b"/").len(), 3);
+    }
+
+    #[test]
+    fn what_ends_before_the_greatest_offset_is_known_by_the_list() {
+        use std::os::fd::AsFd;
+        let here = std::fs::File::open(".").unwrap();
+        let Some(mount) = of(here.as_fd()) else { return };
+        Mounts::list().unwrap();
+        let name = file_system(mount).unwrap().unwrap();
+        assert_eq!(bounds_its_files(mount), !UNBOUNDED.contains(&&*name));
+        assert!(!bounds_its_files(u64::MAX), "nobody has listed it");
     }
 
     #[test]

@@ -13,24 +13,31 @@
 //!
 //! [`read_ahead`] goes the first two ways together, and [`quiet`] does where that begins nothing;
 //! [`read`] does so with a read of all of it in place of the single bytes; [`mapped`] goes the
-//! third. All speak of a moment: the pages may be evicted before the next call.
+//! third, and [`by_map`] does with a mapping that is kept. All speak of a moment: the pages may be
+//! evicted before the next call.
 
-// Unsafe: a system call that rustix does not have, a mapping, and asking what is in memory of it.
+// Unsafe: a system call that rustix does not have.
 #![allow(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
 
 use super::positional::{self, Residency};
 use super::{Error, check_offset};
+use crate::limits::MAPPED_FILES_MAX;
+use crate::sys::mapping::Mapping;
 use crate::sys::residency::may_be_asked;
 
 /// Pages up to which each is looked at by a call of its own: as many calls cost as much as a
 /// mapping, which all threads of the process have a lock for.
 const PROBED_PAGES_MAX: u64 = 17;
+
+/// Pages up to which nothing is mapped that is kept: to look at each costs as much.
+const FEW_PAGES: u64 = 2;
 
 /// Its number, which is the same on every architecture that Rust knows.
 const SYS_CACHESTAT: libc::c_long = 451;
@@ -67,36 +74,119 @@ pub fn read_ahead(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error>
     }
 }
 
-/// Bytes between two pages that [`glance`] looks at.
-const GLANCE_BYTES: u64 = 64 * 1024;
+/// A mapping of a file that is kept to tell which of its pages were read (mincore(2)). Nothing is
+/// touched by it, and as long as it is there a question costs one short call, however often it is
+/// asked.
+#[derive(Debug)]
+pub struct Map {
+    mapping: Mapping,
+    bytes: u64,
+}
 
-/// The same for a part that was found to be there a short time ago: of its pages some are looked
-/// at, as many as there are where nobody counts them. One that has gone since and is on its way
-/// back may be taken to be there.
+/// Files that are kept mapped.
+static MAPS: AtomicUsize = AtomicUsize::new(0);
+
+impl Map {
+    /// Maps a whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Kernel`] with EPERM where the kernel would not tell: the file is of another user
+    /// who lets nobody else write to it. ENODEV where it cannot be mapped; ENOMEM, also where the
+    /// process keeps as many files mapped as it may; EINVAL for a file without bytes.
+    ///
+    /// ```
+    /// use pitcrew::techniques::{positional, residency::Map};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let file = tempfile::tempfile()?;
+    /// positional::pwrite(&file, b"just written, so in memory", 0)?;
+    /// assert!(Map::new(&file)?.has(0, 26)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(fd: impl AsFd) -> Result<Self, Error> {
+        let fd = fd.as_fd();
+        if !may_be_asked(fd)? {
+            return Err(Error::Kernel(Errno::PERM));
+        }
+        let bytes = u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+        let length = usize::try_from(bytes).map_err(|_| Error::Kernel(Errno::NOMEM))?;
+        let counted = MAPS.try_update(Ordering::Relaxed, Ordering::Relaxed, |maps| {
+            (maps < MAPPED_FILES_MAX).then_some(maps + 1)
+        });
+        counted.map_err(|_| Error::Kernel(Errno::NOMEM))?;
+        let mapping = Mapping::new(fd, 0, length).inspect_err(|_| {
+            MAPS.fetch_sub(1, Ordering::Relaxed);
+        })?;
+        Ok(Self { mapping, bytes })
+    }
+
+    /// Whether every page of a part was read and is in memory. What lies behind the end that the
+    /// file had when it was mapped is as good as there.
+    ///
+    /// # Errors
+    ///
+    /// Those of mincore(2): EAGAIN, ENOMEM.
+    pub fn has(&self, offset: u64, count: u64) -> Result<bool, Error> {
+        let end = offset.saturating_add(count).min(self.bytes);
+        if offset >= end {
+            return Ok(true);
+        }
+        let page = page_bytes();
+        Ok(self
+            .mapping
+            .has((offset / page) as usize, pages(offset, end - offset, page) as usize)?)
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        MAPS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is kept with an open file to answer by: a [`Map`] once a part of it was found to be there,
+/// or that there can be none.
+#[derive(Debug, Default)]
+pub struct Kept(OnceCell<Option<Map>>);
+
+/// As [`read_ahead`], or as [`quiet`] where nothing may be begun to be read; by the map that is
+/// kept of the file where there may be one, which tells of each page in one call.
 ///
 /// # Errors
 ///
-/// Those of [`read_ahead`].
+/// Those of the one or the other.
 ///
 /// ```
 /// use pitcrew::techniques::{Errno, Error, positional, residency};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let file = tempfile::tempfile()?;
 /// positional::pwrite(&file, b"just written, so in memory", 0)?;
-/// let answer = residency::glance(&file, 0, 26);
+/// let kept = residency::Kept::default();
+/// let answer = residency::by_map(&file, &kept, 0, 26, true);
 /// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::OPNOTSUPP))));
 /// # Ok(())
 /// # }
 /// ```
-pub fn glance(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+pub fn by_map(
+    fd: impl AsFd,
+    kept: &Kept,
+    offset: u64,
+    count: u64,
+    reads_ahead: bool,
+) -> Result<bool, Error> {
     let fd = fd.as_fd();
-    if count == 0 {
-        return Ok(true);
+    let few = count == 0 || pages(offset, count, page_bytes()) <= FEW_PAGES;
+    if kept.0.get().is_none() && !few {
+        if misses(fd, offset, count) == Some(true) {
+            return Ok(false);
+        }
+        let _ = kept.0.set(Map::new(fd).ok());
     }
-    match misses(fd, offset, count) {
-        Some(true) => Ok(false),
-        Some(false) => probe_steps(fd, offset, count, GLANCE_BYTES),
-        None => probe_each(fd, offset, count),
+    match kept.0.get() {
+        Some(Some(map)) if let Ok(told) = map.has(offset, count) => Ok(told),
+        _ if reads_ahead => read_ahead(fd, offset, count),
+        _ => quiet(fd, offset, count),
     }
 }
 
@@ -277,22 +367,8 @@ pub fn mapped(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
 fn told_by_map(fd: BorrowedFd<'_>, offset: u64, count: u64) -> Result<bool, Error> {
     let page = page_bytes();
     let start = offset / page * page;
-    let bytes = (offset - start + count).next_multiple_of(page) as usize;
-    // SAFETY: the kernel chooses the place, so that no mapping of anybody else is touched.
-    let base = unsafe {
-        rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, fd, start)
-    }?;
-    let mut told = vec![0_u8; bytes / page as usize];
-    // SAFETY: the range is the mapping that was just made, and there is a byte for each page of it.
-    let asked = unsafe { libc::mincore(base, bytes, told.as_mut_ptr()) };
-    let errno = Errno::from_io_error(&std::io::Error::last_os_error());
-    // SAFETY: nobody else knows of the mapping, and nothing in it was borrowed.
-    let unmapped = unsafe { rustix::mm::munmap(base, bytes) };
-    unmapped?;
-    if asked != 0 {
-        return Err(errno.unwrap_or(Errno::IO).into());
-    }
-    Ok(told.iter().all(|page| page & 1 == 1))
+    let mapping = Mapping::new(fd, start, (offset - start + count) as usize)?;
+    Ok(mapping.has(0, pages(offset, count, page) as usize)?)
 }
 
 fn page_bytes() -> u64 {
@@ -338,6 +414,38 @@ mod tests {
             let untouched = misses(&file, 100_000, 1);
             assert_ne!(untouched, Some(false), "to ask has brought nothing in");
         }
+    }
+
+    #[test]
+    fn a_map_that_is_kept_tells_of_each_page_as_it_is_now() {
+        const BYTES: u64 = 3 << 20;
+        let scratch = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+        let path = scratch.path().join("file");
+        std::fs::write(&path, vec![7; BYTES as usize]).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        rustix::fs::fdatasync(&file).unwrap();
+        let kept = Kept::default();
+        let there = |offset, count| by_map(&file, &kept, offset, count, false);
+        if there(0, BYTES) != Ok(true) {
+            return skipped("a map that is kept", "this file system keeps nothing in memory");
+        }
+        assert!(matches!(kept.0.get(), Some(Some(_))));
+        let hole = std::num::NonZeroU64::new(4096);
+        rustix::fs::fadvise(&file, 600 * 4096, hole, rustix::fs::Advice::DontNeed).unwrap();
+        if there(600 * 4096, 3 * 4096) == Ok(true) {
+            return skipped("a map that is kept", "this file system lets go of nothing");
+        }
+        assert_eq!(there(0, BYTES), Ok(false));
+        assert_eq!(there(0, 512 * 4096), Ok(true));
+        assert_eq!(there(BYTES, 10 * 4096), Ok(true), "behind the end");
+        assert_eq!(there(BYTES - 1, 10 * 4096), Ok(true), "the last page");
+        let mut byte = [0];
+        positional::pread(&file, &mut byte, 600 * 4096).unwrap();
+        assert_eq!(there(0, BYTES), Ok(true));
+        // Of an empty file there can be none.
+        let (empty, kept) = (tempfile::tempfile().unwrap(), Kept::default());
+        assert_ne!(by_map(&empty, &kept, 0, 10 * 4096, true), Ok(false));
+        assert!(!matches!(kept.0.get(), Some(Some(_))));
     }
 
     #[test]

@@ -115,6 +115,11 @@ fn a_later_configuration_binds_new_addresses() {
     site.rewrite("root = \"../root\"\n");
     server.signal(Signal::HUP);
     eventually("the path of the socket is given up", || (!socket.exists()).then_some(()));
+    eventually("the site tells the figures again", || {
+        let mut wire = server.connect();
+        wire.send(&get("/telemetry", "Connection: close\r\n"));
+        wire.response().is_ok_and(|answer| answer.status == 200).then_some(())
+    });
     // What is in use is told as ever, by the process that asked.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_at = taken.local_addr().unwrap();

@@ -19,11 +19,11 @@ pub(crate) fn image(
     for number in 0..files {
         scratch.write(&format!("tree/{number}"), content(number));
     }
-    let image = scratch.join("image");
+    let (tree, image) = (scratch.join("tree"), scratch.join("image"));
+    std::fs::create_dir_all(&tree).unwrap();
     File::create(&image).and_then(|file| file.set_len(DEVICE_BYTES)).unwrap();
     // Without a journal, as nobody writes to it.
     let options = ["-q", "-F", "-O", "^has_journal", "-d"];
-    let tree = scratch.join("tree");
     run(Command::new("mkfs.ext4").args(options).arg(tree).arg(&image))?;
     Ok(image)
 }

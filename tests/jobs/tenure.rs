@@ -346,9 +346,10 @@ fn files_are_remembered_that_were_closed_meanwhile() {
 fn a_read_that_is_noted_is_left_to_a_thread_of_the_kernel() {
     const SIZES: [usize; 5] = [0, 100, 20_000, BYTES, 20 << 20];
     for engine in Kind::ALL.into_iter().filter(|engine| *engine != Kind::Copy) {
-        for (resident, of_others) in [(true, false), (true, true), (false, false), (false, true)] {
+        for case in 0..8 {
+            let (resident, of_others, far) = (case & 1 == 0, case & 2 == 0, case & 4 == 0);
             let world = World::new(6);
-            world.note_access(1);
+            world.note_access(1, far);
             for (number, size) in SIZES.into_iter().enumerate() {
                 world.file(&format!("n{number}"), vec![number as u8 + 1; size]);
             }

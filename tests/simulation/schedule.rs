@@ -210,7 +210,7 @@ impl Schedule {
         }
         if seed.is_multiple_of(2) {
             let mounts = 1 + u64::from(beneath.is_some());
-            (1..=mounts).for_each(|mount| world.note_access(mount));
+            (1..=mounts).for_each(|mount| world.note_access(mount, seed.is_multiple_of(4)));
         }
         let site = site(&world);
         if random.chance(500) {

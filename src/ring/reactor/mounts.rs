@@ -3,10 +3,13 @@
 //!
 //! A mount is met with the first file of it whose facts were asked. One byte of a regular file is
 //! then asked for with the wish not to block: where that is refused, a helper looks up what the
-//! file system is. Till then operations on its files are taken for ones that may block. The kernel
+//! file system is, and where the asking might be noted as a read, the helper asks. Till then
+//! operations on its files are taken for ones that may block. The kernel
 //! gives the number of a mount that is gone to a later one, and its device, too: it is looked at
 //! again with each device that was not seen on it, and with the first file that is opened after
 //! mounts have come or gone. What is open needs no other look, since it keeps its mount.
+
+mod meeting;
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -21,9 +24,8 @@ use crate::limits::{
 };
 use crate::ring::handle::{Closing, File};
 use crate::ring::io::Kernel;
-use crate::ring::job::Job;
-use crate::ring::mount::{MountKind, UNKNOWN_MOUNT};
-use crate::ring::op::{Ask, Completion, Facts, FileKind, Look, Op, Start, Via, Wake};
+use crate::ring::mount::{MountKind, Noting};
+use crate::ring::op::{Ask, Completion, Facts, Look, Op, Start, Via, Wake};
 
 /// What an operation uses up of its mount's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +87,8 @@ struct Mount {
     devices: Vec<(u32, u32)>,
     /// How often mounts had come or gone when it was looked at.
     looked: u64,
-    /// Whether reads take no note of their time (noatime, or a mount that nobody may write to).
-    unnoted: bool,
+    /// When reads take note of their time.
+    noting: Noting,
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
@@ -100,9 +102,6 @@ struct Mount {
     /// Descriptors whose close waits for the share.
     closing: Vec<RawFd>,
 }
-
-/// An offset that no file reaches.
-const FAR: u64 = i64::MAX as u64 - 1;
 
 impl Mount {
     fn is_idle(&self) -> bool {
@@ -145,11 +144,12 @@ impl Mounts {
         self.list[self.place(number)].kind
     }
 
-    /// Whether a read of a file may write its time there, and wait for the disk to do so. What may
-    /// block is read by others in any case.
+    /// Whether a read of a file may write its time there, and wait for the disk to do so. Where
+    /// even what is in memory may block, it is read by others in any case.
     pub(super) fn notes_access(&self, number: u64) -> bool {
         let mount = &self.list[self.place(number)];
-        mount.kind == MountKind::NonBlocking && !mount.unnoted
+        let inline = matches!(mount.kind, MountKind::NonBlocking | MountKind::Blocking);
+        inline && mount.noting != Noting::Never
     }
 
     /// Whether an operation is to be left to a thread of the kernel from the start.
@@ -192,7 +192,7 @@ impl Mounts {
         let mount = &self.list[self.place(number)];
         let begun = match look {
             Look::ReadAhead => mount.cold_looks.max(mount.reads_under_way()),
-            Look::Seen | Look::Lately => mount.seen_looks,
+            Look::Seen => mount.seen_looks,
             Look::Quiet | Look::Counted | Look::Mapped => return look,
         };
         if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
@@ -204,7 +204,7 @@ impl Mounts {
         let mount = &mut self.list[place];
         match look {
             Look::ReadAhead => mount.cold_looks += 1,
-            Look::Seen | Look::Lately => mount.seen_looks += 1,
+            Look::Seen => mount.seen_looks += 1,
             Look::Quiet | Look::Counted | Look::Mapped => {}
         }
     }
@@ -372,72 +372,6 @@ impl<K: Kernel> Reactor<K> {
         self.pressed = self.now;
         self.stats.pressed.add(1);
     }
-
-    /// The facts of a file were told: it is of that mount.
-    pub(super) fn meet(&mut self, file: &File, facts: &Facts) {
-        let changes = self.kernel.mount_changes();
-        if file.set_mount(facts.mount) {
-            // An open file keeps its mount, which may have other options now.
-            let place = self.mounts.place(facts.mount);
-            let mount = &mut self.mounts.list[place];
-            if mount.looked != changes && mount.kind == MountKind::NonBlocking {
-                mount.unnoted = !self.kernel.notes_access(file);
-            }
-            self.mounts.confirm(facts.mount, changes);
-        }
-        let known = self.mounts.know(facts, changes);
-        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
-            return;
-        }
-        let place = self.mounts.enlist(facts.mount);
-        if place == 0 {
-            return;
-        }
-        let mount = &mut self.mounts.list[place];
-        if mount.looked != changes {
-            (mount.kind, mount.asked, mount.looked) = (MountKind::Unproven, false, changes);
-            mount.devices.clear();
-        }
-        if !mount.devices.contains(&facts.device) {
-            mount.devices.push(facts.device);
-        }
-        // The wish alone is looked at before anything else is, and nothing is read that far behind
-        // the end: this never blocks.
-        let (look, offset) = (Look::ReadAhead, FAR);
-        let mut ask = Op::Resident { file: file.clone(), offset, count: 1, look };
-        match self.kernel.execute(&mut ask) {
-            Ok(_) => {
-                self.mounts.list[place].unnoted = !self.kernel.notes_access(file);
-                return self.know_mount(facts.mount, changes, MountKind::NonBlocking);
-            }
-            Err(Errno::OPNOTSUPP) => {}
-            // It may have failed before the wish was looked at (a signal, memory): nothing follows
-            // for the mount, and its next file is asked.
-            Err(_) => return,
-        }
-        let job = Job::Mount { mount: facts.mount, changes, kind: MountKind::Unproven };
-        let asked = matches!(self.submit(self.itself, Op::Job(job)), Start::Submitted(_));
-        self.mounts.list[place].asked = asked;
-    }
-
-    /// What a mount is, as it was asked for after so many changes of mounts.
-    pub(super) fn know_mount(&mut self, mount: u64, changes: u64, kind: MountKind) {
-        let place = self.mounts.place(mount);
-        let found = &mut self.mounts.list[place];
-        // Another one may have its number now.
-        if found.number == mount && mount != 0 && found.looked == changes {
-            found.kind = kind;
-            // A look that failed is taken again with the next file.
-            found.asked = false;
-        }
-        let known = || {
-            let all = self.mounts.list.iter().skip(1);
-            all.filter(|mount| mount.number != UNKNOWN_MOUNT)
-        };
-        self.stats.mounts.set(known().count() as u64);
-        let blocking = known().filter(|mount| mount.kind.may_block()).count();
-        self.stats.mounts_blocking.set(blocking as u64);
-    }
 }
 
 #[cfg(test)]
@@ -557,7 +491,7 @@ mod tests {
     fn mistakes_about_what_was_seen_count_apart_and_all_rings_share_a_bound() {
         let mut mounts = Mounts::new(1000, 4);
         mounts.enlist(7);
-        for look in [Look::ReadAhead, Look::Lately] {
+        for look in [Look::ReadAhead, Look::Seen] {
             let mut begun = 0;
             while mounts.allows(look, 7) == look {
                 mounts.missed(look, 7);

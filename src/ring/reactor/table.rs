@@ -166,8 +166,8 @@ impl<K: Kernel> Reactor<K> {
         self.leave_mount(op, result);
         match (op, result) {
             (Op::Stat { file, facts, .. }, Ok(_)) => self.meet(file, facts),
-            (Op::Job(Job::Mount { mount, changes, kind }), _) => {
-                self.know_mount(*mount, *changes, *kind);
+            (Op::Job(Job::Mount { mount, changes, kind, noting, .. }), _) => {
+                self.know_mount(*mount, *changes, (*kind, *noting));
             }
             _ => {}
         }

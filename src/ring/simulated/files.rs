@@ -45,15 +45,16 @@ pub(super) struct Inode {
 pub(super) struct Mount {
     pub(super) kind: MountKind,
     pub(super) hangs: bool,
-    /// Whether reads take note of their time.
+    /// Whether reads take note of their time, and those behind the end of all files do.
     pub(super) notes_access: bool,
+    pub(super) notes_far: bool,
     /// Reads that were begun since it hangs.
     pub(super) begun: u32,
 }
 
 impl Mount {
     pub(super) fn new(kind: MountKind) -> Self {
-        Self { kind, hangs: false, notes_access: false, begun: 0 }
+        Self { kind, hangs: false, notes_access: false, notes_far: false, begun: 0 }
     }
 }
 
@@ -74,6 +75,8 @@ pub(super) struct Files {
     pub(super) mounts: Vec<Mount>,
     /// How often mounts have come or gone.
     pub(super) mount_changes: u64,
+    /// As far as anybody has asked.
+    pub(super) seen_mount_changes: u64,
     /// Alignment that O_DIRECT needs of memory and of offsets; none where it is refused.
     pub(super) direct: Option<(u32, u32)>,
     /// Whether all are of another user, who is told what is in memory.
@@ -97,7 +100,15 @@ impl Files {
         };
         let mounts = vec![Mount::new(MountKind::NonBlocking)];
         let (changes, direct) = (Vec::new(), Some((512, 512)));
-        Self { inodes: vec![root], changes, mounts, mount_changes: 0, direct, of_others: false }
+        Self {
+            inodes: vec![root],
+            changes,
+            mounts,
+            mount_changes: 0,
+            seen_mount_changes: 0,
+            direct,
+            of_others: false,
+        }
     }
 
     /// Walks from a directory, never leaving it.

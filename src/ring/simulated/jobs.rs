@@ -10,7 +10,7 @@ use super::operations::{NO_DESCRIPTOR, Outcome, What};
 use super::state::State;
 use crate::limits::HELPERS_MAX;
 use crate::ring::job::{Job, Step};
-use crate::ring::mount::MountKind;
+use crate::ring::mount::{MountKind, Noting};
 use crate::ring::op::{Facts, FileKind};
 
 impl What {
@@ -121,13 +121,15 @@ pub(super) fn bring_home(
         Job::Digest { digest, .. } => {
             *digest = u128::from_le_bytes(bytes.try_into().expect("a digest has 16 bytes"));
         }
-        Job::Mount { kind, .. } => {
-            *kind = match bytes {
-                [0] => MountKind::InMemory,
-                [2] => MountKind::Remote,
-                [3] => MountKind::Foreign,
+        Job::Mount { kind, noting, .. } => {
+            *kind = match bytes[0] {
+                0 => MountKind::InMemory,
+                2 => MountKind::Remote,
+                3 => MountKind::Foreign,
+                4 => MountKind::NonBlocking,
                 _ => MountKind::Blocking,
             };
+            *noting = if bytes[1] == 1 { Noting::Rarely } else { Noting::Never };
         }
     }
 }

@@ -11,7 +11,7 @@ use super::operations::{Active, LATE_MAX, Outcome, What};
 use super::state::{Object, State};
 use crate::limits::RESIDENCY_KEPT;
 use crate::ring::handle::File;
-use crate::ring::mount::MountKind;
+use crate::ring::mount::{MountKind, Noting};
 use crate::ring::op::{Ask, FileKind, Look};
 
 /// How long the disk takes at most.
@@ -55,7 +55,7 @@ impl State {
             return Err(Errno::OPNOTSUPP);
         }
         let count = self.files.bytes(inode, offset, count as usize)?.len();
-        if count > 0 && look != Look::Counted {
+        if (count > 0 || self.files.mounts[mount].notes_far) && look != Look::Counted {
             self.access(inode, false);
         }
         let there = !self.is_cold(inode, offset, count);
@@ -227,9 +227,13 @@ impl State {
         assert!(!takes_away || apart, "{what:?} takes the bytes of a file away in the loop");
     }
 
-    pub(super) fn notes_access(&self, fd: RawFd) -> bool {
+    pub(super) fn notes_access(&self, fd: RawFd) -> Noting {
         let (inode, _) = self.file(fd);
-        self.files.mounts[self.files.inodes[inode].mount].notes_access
+        self.noting(self.files.inodes[inode].mount)
+    }
+
+    fn noting(&self, mount: usize) -> Noting {
+        if self.files.mounts[mount].notes_access { Noting::Rarely } else { Noting::Never }
     }
 
     /// Somebody reads a file; the loop must not if that is noted, which is so for the first time
@@ -241,7 +245,10 @@ impl State {
         let due = self.files.inodes[inode]
             .accessed
             .is_none_or(|(noted, at)| wall.since(noted) >= DAY && now.since(at) >= DAY);
-        if mount.notes_access && mount.kind == MountKind::NonBlocking && due {
+        if mount.notes_access
+            && due
+            && matches!(mount.kind, MountKind::NonBlocking | MountKind::Blocking)
+        {
             assert!(apart, "the loop reads a file that notes its access");
             self.files.inodes[inode].accessed = Some((wall, now));
         }
@@ -278,9 +285,11 @@ impl State {
             MountKind::InMemory => 0,
             MountKind::Remote => 2,
             MountKind::Foreign => 3,
+            MountKind::NonBlocking => 4,
             _ => 1,
         };
-        let bytes = vec![number];
+        let notes = self.noting(mount as usize - 1) == Noting::Rarely;
+        let bytes = vec![number, u8::from(notes)];
         Outcome { bytes, ..Outcome::of(Ok(0)) }
     }
 }

@@ -58,6 +58,7 @@ pub use world::{Client, ListenerId, World};
 
 use super::handle::{Closing, Descriptor, File};
 use super::io::{Event, Kernel, QueueFull, Wait};
+use super::mount::Noting;
 use super::op::Op;
 use super::pipe::Pipe;
 use super::reactor::Reactor;
@@ -84,11 +85,21 @@ impl Kernel for Simulated {
         self.world.tell_wall()
     }
 
-    fn mount_changes(&self) -> u64 {
-        self.world.state().files.mount_changes
+    fn seen_mount_changes(&self) -> u64 {
+        self.world.state().files.seen_mount_changes
     }
 
-    fn notes_access(&self, file: &File) -> bool {
+    fn mount_changes(&self) -> u64 {
+        let files = &mut self.world.state().files;
+        files.seen_mount_changes = files.mount_changes;
+        files.mount_changes
+    }
+
+    fn may_look_far(&self, mount: u64) -> bool {
+        !self.world.state().files.mounts[mount as usize - 1].notes_far
+    }
+
+    fn notes_access(&self, file: &File) -> Noting {
         self.world.state().notes_access(file.as_raw_fd())
     }
 

@@ -234,9 +234,11 @@ impl World {
         state.files.mount_changes += 1;
     }
 
-    /// Reads of a mount take note of their time from now on.
-    pub fn note_access(&self, mount: u64) {
-        self.state().files.mounts[mount as usize - 1].notes_access = true;
+    /// Reads of a mount take note of their time from now on; `far` ones, too, behind the end of all
+    /// files, as on XFS and btrfs.
+    pub fn note_access(&self, mount: u64, far: bool) {
+        let mount = &mut self.state().files.mounts[mount as usize - 1];
+        (mount.notes_access, mount.notes_far) = (true, far);
     }
 
     /// Lets a mount hang, or releases it.

@@ -1,0 +1,96 @@
+//! Meeting a mount: by the first file of it whose facts are told it is found out what may be
+//! expected of the others.
+
+use rustix::io::Errno;
+
+use super::Reactor;
+use crate::ring::handle::File;
+use crate::ring::io::Kernel;
+use crate::ring::job::Job;
+use crate::ring::job::mount::{FAR, local};
+use crate::ring::mount::{MountKind, Noting, UNKNOWN_MOUNT};
+use crate::ring::op::{Facts, FileKind, Look, Op, Start};
+
+impl<K: Kernel> Reactor<K> {
+    /// The facts of a file were told: it is of that mount.
+    pub(in crate::ring::reactor) fn meet(&mut self, file: &File, facts: &Facts) {
+        // The number of one that is open is not given to another. Of what is met for the first time
+        // it may have been given again just now.
+        let met_before = file.set_mount(facts.mount);
+        let changes = match met_before {
+            true => self.kernel.seen_mount_changes(),
+            false => self.kernel.mount_changes(),
+        };
+        if met_before {
+            // An open file keeps its mount, which may have other options now.
+            let place = self.mounts.place(facts.mount);
+            let mount = &mut self.mounts.list[place];
+            let is_local = mount.kind == MountKind::NonBlocking || mount.noting == Noting::Always;
+            if mount.looked != changes && is_local {
+                (mount.kind, mount.noting) = local(self.kernel.notes_access(file));
+            }
+            self.mounts.confirm(facts.mount, changes);
+        }
+        let known = self.mounts.know(facts, changes);
+        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
+            return;
+        }
+        let place = self.mounts.enlist(facts.mount);
+        if place == 0 {
+            return;
+        }
+        let mount = &mut self.mounts.list[place];
+        if mount.looked != changes {
+            (mount.kind, mount.asked, mount.looked) = (MountKind::Unproven, false, changes);
+            mount.devices.clear();
+        }
+        if !mount.devices.contains(&facts.device) {
+            mount.devices.push(facts.device);
+        }
+        if self.kernel.may_look_far(facts.mount) {
+            // The wish alone is looked at before anything else is, and nothing is read that far
+            // behind the end: this never blocks.
+            let (look, offset) = (Look::ReadAhead, FAR);
+            let mut ask = Op::Resident { file: file.clone(), offset, count: 1, look };
+            match self.kernel.execute(&mut ask) {
+                Ok(_) => {
+                    let told = local(self.kernel.notes_access(file));
+                    return self.know_mount(facts.mount, changes, told);
+                }
+                Err(Errno::OPNOTSUPP) => {}
+                // It may have failed before the wish was looked at (a signal, memory): nothing
+                // follows for the mount, and its next file is asked.
+                Err(_) => return,
+            }
+        }
+        let (file, mount) = (file.clone(), facts.mount);
+        let (kind, noting) = (MountKind::Unproven, Noting::default());
+        let job = Job::Mount { file, mount, changes, kind, noting };
+        let asked = matches!(self.submit(self.itself, Op::Job(job)), Start::Submitted(_));
+        self.mounts.list[place].asked = asked;
+    }
+
+    /// What a mount is, as it was asked for after so many changes of mounts.
+    pub(in crate::ring::reactor) fn know_mount(
+        &mut self,
+        mount: u64,
+        changes: u64,
+        (kind, noting): (MountKind, Noting),
+    ) {
+        let place = self.mounts.place(mount);
+        let found = &mut self.mounts.list[place];
+        // Another one may have its number now.
+        if found.number == mount && mount != 0 && found.looked == changes {
+            (found.kind, found.noting) = (kind, noting);
+            // A look that failed is taken again with the next file.
+            found.asked = false;
+        }
+        let known = || {
+            let all = self.mounts.list.iter().skip(1);
+            all.filter(|mount| mount.number != UNKNOWN_MOUNT)
+        };
+        self.stats.mounts.set(known().count() as u64);
+        let blocking = known().filter(|mount| mount.kind.may_block()).count();
+        self.stats.mounts_blocking.set(blocking as u64);
+    }
+}
