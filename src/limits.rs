@@ -248,6 +248,10 @@ pub const READ_BYTES_MIN: usize = 1024;
 /// Bytes of a buffer for a small answer.
 pub const ANSWER_BUFFER_BYTES: usize = 4096;
 
+/// Bytes of an answer that is made without a buffer, to whoever is told that it waits in vain: such
+/// a refusal has half of it.
+pub const SHORT_ANSWER_BYTES_MAX: usize = 1024;
+
 /// Bytes of a buffer for a body on its way: room for a head, and a block.
 pub const BODY_BUFFER_BYTES: usize = BODY_HEAD_ROOM + BODY_BLOCK_BYTES;
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "cold_disks/crowds.rs"]
+mod crowds;
 #[path = "cold_disks/disk.rs"]
 mod disk;
 #[path = "cold_disks/local.rs"]

@@ -42,25 +42,41 @@ impl Shares {
 
     /// Whether one may have another where there are `most` for all together.
     pub fn leave_room(&self, whose: u64, most: usize) -> bool {
+        self.leave_room_for(whose, 1, most)
+    }
+
+    /// Whether one may have so many more.
+    pub fn leave_room_for(&self, whose: u64, more: usize, most: usize) -> bool {
         let own = self.of(whose);
-        self.count < most && own < half_of_rest(most, self.count - own)
+        let others = self.count - own;
+        own + more <= half_of_rest(most, others).min(most.saturating_sub(others))
     }
 
     /// One has another.
     pub fn begin(&mut self, whose: u64) {
-        self.count += 1;
+        self.take(whose, 1);
+    }
+
+    /// One has so many more.
+    pub fn take(&mut self, whose: u64, more: usize) {
+        self.count += more;
         match self.parts.iter_mut().find(|(one, _)| *one == whose) {
-            Some((_, count)) => *count += 1,
-            None => self.parts.push((whose, 1)),
+            Some((_, count)) => *count += more,
+            None => self.parts.push((whose, more)),
         }
     }
 
     /// One has one less.
     pub fn end(&mut self, whose: u64) {
+        self.give_back(whose, 1);
+    }
+
+    /// One has so many less.
+    pub fn give_back(&mut self, whose: u64, less: usize) {
         let at = self.parts.iter().position(|(one, _)| *one == whose);
         let at = at.expect("what ends has begun");
-        self.count -= 1;
-        self.parts[at].1 -= 1;
+        self.count -= less;
+        self.parts[at].1 -= less;
         if self.parts[at].1 == 0 {
             self.parts.swap_remove(at);
         }
@@ -88,6 +104,17 @@ mod tests {
         (0..32).for_each(|_| shares.end(0));
         assert_eq!((shares.of(0), shares.count()), (0, 32));
         assert!(shares.leave_room(0, 64));
+    }
+
+    #[test]
+    fn what_is_had_in_larger_pieces_has_the_same_bound() {
+        let mut shares = Shares::default();
+        assert!(shares.leave_room_for(7, 32, 64) && !shares.leave_room_for(7, 33, 64));
+        shares.take(7, 30);
+        assert!(shares.leave_room_for(7, 2, 64) && !shares.leave_room_for(7, 3, 64));
+        assert!(shares.leave_room_for(8, 17, 64) && !shares.leave_room_for(8, 18, 64));
+        shares.give_back(7, 30);
+        assert_eq!((shares.count(), shares.parts.len()), (0, 0));
     }
 
     #[test]

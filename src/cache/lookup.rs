@@ -80,8 +80,9 @@ pub struct Asker {
 pub enum Lookup {
     /// It is known.
     Known(Found),
-    /// It is being found out; the waiter is woken with `Ready`.
-    Waiting,
+    /// It is being found out, on the mount of this number as far as that is known beforehand; the
+    /// waiter is woken with `Ready`.
+    Waiting(u64),
     /// So many names are being found out that there is no room for one more; try later.
     Full,
 }

@@ -138,13 +138,14 @@ impl OpenFiles {
         let proven = match root.follow(since, now, self.options.valid, waiter) {
             Followed::Good => true,
             Followed::Unproven => false,
-            Followed::Waiting => return Lookup::Waiting,
+            Followed::Waiting => return Lookup::Waiting(root.directory.file.mount()),
             Followed::Begun(op) => {
                 if root.may_stand_in(self.options.valid) {
                     self.patience.begin(now, Awaited::Root(tree.0));
                 }
+                let mount = op.mount();
                 self.queue.push(Purpose::Root(tree), op);
-                return Lookup::Waiting;
+                return Lookup::Waiting(mount);
             }
         };
         let generation = root.generation;
@@ -197,18 +198,18 @@ impl OpenFiles {
                 if self.may_stand_in(key, generation) {
                     self.patience.begin(now, Awaited::Entry(key));
                 }
-                let Some(mount) = found_on else {
+                let Some(found_on) = found_on else {
                     self.stats.misses.add(1);
-                    return Lookup::Waiting;
+                    return Lookup::Waiting(mount);
                 };
                 self.stats.revalidations.add(1);
                 // What is asked for once only is not worth a watch.
                 if cover == Cover::Unknown {
-                    self.watch(tree, path, mount, now);
+                    self.watch(tree, path, found_on, now);
                 }
             }
         }
-        Lookup::Waiting
+        Lookup::Waiting(mount)
     }
 
     /// What is known of a path is not true any more; the next lookup finds it out anew.
@@ -494,7 +495,7 @@ mod tests {
         match cache.lookup(Tree(0), b"a", asker) {
             Lookup::Known(Found::File(name)) => Some(name.original.facts.inode),
             Lookup::Known(other) => panic!("{other:?}"),
-            Lookup::Waiting | Lookup::Full => None,
+            Lookup::Waiting(_) | Lookup::Full => None,
         }
     }
 

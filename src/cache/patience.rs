@@ -212,7 +212,7 @@ mod tests {
         match cache.lookup(Tree(0), path, asker) {
             Lookup::Known(Found::File(name)) => Some(name.original.facts.inode),
             Lookup::Known(other) => panic!("{other:?}"),
-            Lookup::Waiting | Lookup::Full => None,
+            Lookup::Waiting(_) | Lookup::Full => None,
         }
     }
 

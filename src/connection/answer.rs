@@ -70,8 +70,8 @@ pub(super) enum Answered {
     ReadBody(Framing),
     /// The client was told to go on; what is there must be sent before its body is waited for.
     Continue,
-    /// What it names is being found out.
-    Waiting,
+    /// What it names is being found out, on this mount.
+    Waiting(u64),
     /// What is there must be sent first.
     SendFirst,
     /// A buffer is waited for.
@@ -203,7 +203,8 @@ impl<'b> Reply<'_, 'b, '_> {
             let question = Question { owner, since: self.begun, ready, via };
             match self.cx.endpoint.answer(self.head, peer, question) {
                 FromEndpoint::Made(made) => return Ok(Target::Made(made)),
-                FromEndpoint::Waiting => return Err(self.wait(request)),
+                // No disk is waited for.
+                FromEndpoint::Waiting => return Err(self.wait(request, 0)),
                 FromEndpoint::Overloaded => return Ok(Target::Refused(Refusal::Overloaded)),
                 FromEndpoint::Nothing => {}
             }
@@ -220,17 +221,17 @@ impl<'b> Reply<'_, 'b, '_> {
             Resolution::Redirect => Ok(Target::Redirect),
             Resolution::Moved(redirect) => Ok(Target::Moved(redirect)),
             Resolution::Refused(refusal) => Ok(Target::Refused(refusal)),
-            Resolution::Waiting => Err(self.wait(request)),
+            Resolution::Waiting(mount) => Err(self.wait(request, mount)),
         }
     }
 
-    /// Waits for the cache, a bounded number of times.
-    pub(super) fn wait(&mut self, request: &mut Request) -> Answered {
+    /// Waits for the cache, and so for a mount, a bounded number of times.
+    pub(super) fn wait(&mut self, request: &mut Request, mount: u64) -> Answered {
         request.waits += 1;
         if request.waits > RESOLVE_WAITS_MAX {
             return self.refuse_plainly(Refusal::Overloaded);
         }
-        Answered::Waiting
+        Answered::Waiting(mount)
     }
 
     pub(super) fn asker(&self) -> Asker {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::aside::Aside;
 use super::options::Options;
 use super::stats::Stats;
 use crate::access_log::Log;
@@ -34,6 +35,8 @@ pub struct Context<'a> {
     pub site: &'a Site,
     /// Limits.
     pub options: &'a Options,
+    /// Memory for what those hold who wait for a disk.
+    pub aside: &'a Aside,
     /// Figures of connections.
     pub stats: &'a Stats,
     /// Figures of engines.

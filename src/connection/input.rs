@@ -1,19 +1,47 @@
 //! The bytes that came and were not used yet.
 //!
-//! They lie in one buffer: the small one, or the large one when they did not fit there. Without
-//! bytes there is no buffer.
+//! They lie in one buffer: the small one, or the large one when they did not fit there; or, since a
+//! disk was waited for, in memory of their own. Without bytes there is no buffer.
 
-use crate::limits::READ_BYTES_MIN;
+use std::ops::{Deref, DerefMut};
+
+use super::aside::SetAside;
+use crate::limits::{HEAD_BUFFER_BYTES, READ_BYTES_MIN};
 use crate::ring::{Io, Lease, Pool, Scatter};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Input {
-    buffer: Option<Lease>,
+    buffer: Option<Buffer>,
     start: usize,
     end: usize,
     /// Whether the last read filled all the room it had, so that more may wait in the kernel.
     filled: bool,
+}
+
+#[derive(Debug)]
+enum Buffer {
+    Leased(Lease),
+    Aside(SetAside),
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Leased(lease) => lease,
+            Self::Aside(aside) => aside,
+        }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Leased(lease) => lease,
+            Self::Aside(aside) => aside,
+        }
+    }
 }
 
 impl Input {
@@ -33,7 +61,17 @@ impl Input {
 
     /// Which pool the buffer is of that holds bytes.
     pub(super) fn holds(&self) -> Option<Pool> {
-        self.buffer.as_ref()?.pool()
+        match self.buffer.as_ref()? {
+            Buffer::Leased(lease) => lease.pool(),
+            Buffer::Aside(_) => None,
+        }
+    }
+
+    /// Has the bytes lie in a copy of them; the buffer goes home.
+    pub(super) fn lie_in(&mut self, copy: SetAside) {
+        debug_assert!(*copy == *self.bytes(), "they are the same");
+        (self.start, self.end) = (0, copy.len());
+        self.buffer = Some(Buffer::Aside(copy));
     }
 
     /// Gives up the first `count` bytes, and the buffer with the last of them.
@@ -59,11 +97,26 @@ impl Input {
     /// The room for the next read; none when there is no buffer to be had now. The bytes that
     /// are here move into it and come back with [`Input::put`].
     pub(super) fn room(&mut self, io: &mut dyn Io) -> Option<Scatter> {
-        let Some(mut buffer) = self.buffer.take() else {
-            let small = io.lease(Pool::Head)?;
-            // Without the large part the read is shorter, and that is all.
-            let large = io.lease_if_free(Pool::LargeHead);
-            return Some(Scatter { small: Some(small), large, filled: 0 });
+        let mut buffer = match self.buffer.take() {
+            Some(Buffer::Leased(buffer)) => buffer,
+            Some(Buffer::Aside(aside)) => {
+                let bytes = self.start..self.end;
+                let fits = bytes.len() <= HEAD_BUFFER_BYTES;
+                let Some(mut buffer) = io.lease(if fits { Pool::Head } else { Pool::LargeHead })
+                else {
+                    self.buffer = Some(Buffer::Aside(aside));
+                    return None;
+                };
+                buffer[..bytes.len()].copy_from_slice(&aside[bytes.clone()]);
+                (self.start, self.end) = (0, bytes.len());
+                buffer
+            }
+            None => {
+                let small = io.lease(Pool::Head)?;
+                // Without the large part the read is shorter, and that is all.
+                let large = io.lease_if_free(Pool::LargeHead);
+                return Some(Scatter { small: Some(small), large, filled: 0 });
+            }
         };
         if self.start > 0 {
             buffer.copy_within(self.start..self.end, 0);
@@ -77,7 +130,7 @@ impl Input {
             0 => match io.lease(Pool::LargeHead) {
                 Some(large) => Some(large),
                 None => {
-                    self.buffer = Some(buffer);
+                    self.buffer = Some(Buffer::Leased(buffer));
                     return None;
                 }
             },
@@ -115,15 +168,18 @@ impl Input {
         self.filled = end == room;
         self.start = 0;
         self.end = end;
-        self.buffer = (end > 0).then_some(buffer);
+        self.buffer = (end > 0).then_some(Buffer::Leased(buffer));
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::limits::{HEAD_BUFFER_BYTES, LARGE_HEAD_BUFFER_BYTES};
+    use crate::connection::Aside;
+    use crate::limits::LARGE_HEAD_BUFFER_BYTES;
     use crate::ring::simulated::{Simulated, World};
     use crate::ring::{Options, Reactor, Stats};
 
@@ -171,6 +227,35 @@ mod tests {
             assert!(room(&mut parts) >= READ_BYTES_MIN, "{bytes}: {}", room(&mut parts));
             input.put(parts, 0);
             assert_eq!(input.bytes(), vec![b'x'; bytes]);
+        }
+    }
+
+    #[test]
+    fn what_was_set_aside_is_read_on_behind_itself() {
+        let mut reactor = reactor(1);
+        let owner = reactor.register().unwrap();
+        let aside = Aside::new(1 << 20, Arc::default());
+        for bytes in [10, HEAD_BUFFER_BYTES + 3, HEAD_BUFFER_BYTES + 4] {
+            let mut input = Input::default();
+            let mut parts = input.room(&mut reactor.io(owner)).unwrap();
+            parts.free().into_iter().for_each(|part| part.fill(b'x'));
+            input.put(parts, bytes);
+            input.consume(1);
+            input.lie_in(aside.keep(input.bytes(), 7).unwrap());
+            assert_eq!((input.holds(), reactor.leased().0), (None, [0; 5]));
+            input.consume(1);
+            input.cut(2, 1);
+            let left = input.bytes().len();
+            let pool = if left <= HEAD_BUFFER_BYTES { Pool::Head } else { Pool::LargeHead };
+            let taken: Vec<_> =
+                std::iter::from_fn(|| reactor.io(owner).lease_if_free(pool)).collect();
+            assert!(input.room(&mut reactor.io(owner)).is_none());
+            assert_eq!(input.bytes().len(), left, "what came stays");
+            drop(taken);
+            let mut parts = input.room(&mut reactor.io(owner)).unwrap();
+            assert!(room(&mut parts) > 0);
+            input.put(parts, 0);
+            assert_eq!(input.bytes(), vec![b'x'; left]);
         }
     }
 

@@ -382,17 +382,17 @@ impl Connection {
                 return self.discard(Discard::new(framing), cx);
             }
             Answered::Continue | Answered::SendFirst => return self.send(cx),
-            Answered::Waiting if gathering => {
+            Answered::Waiting(_) if gathering => {
                 // What is owed need not wait for the disk; the request is looked at again after.
                 return self.send(cx);
             }
-            Answered::Waiting => return self.waits_in(Phase::Resolving, cx),
+            Answered::Waiting(mount) => return self.resolves(mount, cx),
             Answered::NoBuffer => return self.waits_in(Phase::Starved, cx),
         }
         Next::Again
     }
 
-    fn waits_in(&mut self, phase: Phase, cx: &mut Context<'_>) -> Next {
+    pub(super) fn waits_in(&mut self, phase: Phase, cx: &mut Context<'_>) -> Next {
         self.phase = phase;
         self.set_send_deadline(cx);
         WAIT
@@ -434,8 +434,8 @@ impl Connection {
     ) {
         self.farewell = Some(farewell);
         self.phase = Phase::Parsing;
-        // Without a buffer the client gets the close alone: it is told nothing wrong.
         let (asked, now) = (self.input.bytes(), cx.io.now());
-        let _ = notice::refuse_unasked(refusal, asked, now, &mut self.outbox, cx);
+        // Behind bytes that are still to be sent there may be no room: then the close tells alone.
+        let _ = notice::refuse_at_once(refusal, asked, now, &mut self.outbox, cx);
     }
 }

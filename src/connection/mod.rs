@@ -6,6 +6,7 @@
 //! request, `outbox.rs` what is owed in all.
 
 mod answer;
+mod aside;
 mod choosing;
 mod context;
 mod deadlines;
@@ -26,6 +27,7 @@ mod stats;
 mod uptake;
 mod visitor;
 
+pub use aside::Aside;
 pub use context::{Answer, Context, Door, Endpoint, Freshness, Made, Question, Via};
 pub use machine::{Connection, Turn};
 pub use options::{Bounds, Options};

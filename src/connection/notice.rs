@@ -8,9 +8,10 @@ use crate::http::negotiate::Form;
 use crate::http::notice;
 use crate::http::refusal::Refusal;
 use crate::http::response::{self, Entity, EntityLines, Frame, Persistence, Vary};
-use crate::http::sink::Sink;
+use crate::http::sink::{HeadWriter, Sink};
 use crate::http::status::Status;
 use crate::resource::Marks;
+use crate::ring::Pool;
 
 /// What is said, and how.
 #[derive(Debug)]
@@ -36,16 +37,30 @@ impl Notice<'_> {
         outbox: &mut Outbox,
         cx: &mut Context<'_>,
     ) -> Result<(), NoRoom> {
+        self.put_in(begun, outbox, cx, false)
+    }
+
+    fn put_in(
+        &self,
+        begun: Instant,
+        outbox: &mut Outbox,
+        cx: &mut Context<'_>,
+        aside: bool,
+    ) -> Result<(), NoRoom> {
         let mut body = Vec::with_capacity(128);
         notice::notice(&mut body, self.status, self.text, self.form);
         let lines = lines(self.form, self.marks);
         let frame = Frame { date: cx.date, persistence: self.persistence, extra: self.extra };
-        outbox.write(cx.io, |out| {
+        let write = |out: &mut HeadWriter<'_>| {
             response::whole(out, self.status, &lines, body.len() as u64, frame);
             if self.with_body {
                 out.put(&body);
             }
-        })?;
+        };
+        match aside {
+            true => outbox.write_aside(write)?,
+            false => outbox.write(cx.io, write)?,
+        }
         let owed = if self.with_body { body.len() as u64 } else { 0 };
         outbox.end_answer(Ended::new(self.status, begun, owed));
         Ok(())
@@ -61,6 +76,29 @@ pub(super) fn refuse_unasked(
     outbox: &mut Outbox,
     cx: &mut Context<'_>,
 ) -> Result<(), NoRoom> {
+    refuse(refusal, asked, cx, |notice, cx| notice.put(begun, outbox, cx))
+}
+
+/// The same to whoever is given up, for whom no buffer is waited any more: where none is free the
+/// refusal is made in memory of its own.
+pub(super) fn refuse_at_once(
+    refusal: Refusal,
+    asked: &[u8],
+    begun: Instant,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Result<(), NoRoom> {
+    // Nobody is asked to give way for it.
+    let aside = outbox.is_empty() && cx.io.lease_if_free(Pool::Answer).is_none();
+    refuse(refusal, asked, cx, |notice, cx| notice.put_in(begun, outbox, cx, aside))
+}
+
+fn refuse(
+    refusal: Refusal,
+    asked: &[u8],
+    cx: &mut Context<'_>,
+    put: impl FnOnce(&Notice<'_>, &mut Context<'_>) -> Result<(), NoRoom>,
+) -> Result<(), NoRoom> {
     let notice = Notice {
         status: refusal.status(),
         text: refusal.text(),
@@ -73,7 +111,7 @@ pub(super) fn refuse_unasked(
         // 9.3.2).
         with_body: !asked.trim_ascii_start().starts_with(b"HEAD "),
     };
-    notice.put(begun, outbox, cx)?;
+    put(&notice, cx)?;
     cx.stats.refusals(refusal).add(1);
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::engines::Kind;
 use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
-use crate::limits::{GATHERED_BYTES_MAX, SEND_BYTES_MAX};
+use crate::limits::{GATHERED_BYTES_MAX, SEND_BYTES_MAX, SHORT_ANSWER_BYTES_MAX};
 use crate::ring::{Gather, Io, Kept, Lease, Outgoing, Pool};
 
 /// A part of an answer.
@@ -169,6 +169,20 @@ impl Outbox {
             }
             self.widen(io)?;
         }
+    }
+
+    /// The same in memory of its own, for what is short and has to be said although no buffer is
+    /// free.
+    pub(super) fn write_aside(
+        &mut self,
+        write: impl FnOnce(&mut HeadWriter<'_>),
+    ) -> Result<(), NoRoom> {
+        let mut room = [0; SHORT_ANSWER_BYTES_MAX];
+        let mut out = HeadWriter::new(&mut room);
+        write(&mut out);
+        let count = out.finish().map_err(|_| NoRoom::NoBuffer)?;
+        self.put_shared(room[..count].into());
+        Ok(())
     }
 
     /// Moves what gathers into a large buffer.

@@ -33,7 +33,7 @@ impl Reply<'_, '_, '_> {
                     self.look_again(at, request)
                 }
             }
-            Some(Resolution::Waiting) => self.wait(request),
+            Some(Resolution::Waiting(mount)) => self.wait(request, mount),
             // A page that is not there is no reason for another refusal.
             Some(_) | None => self.refuse_plainly(refusal),
         }
@@ -54,7 +54,7 @@ impl Reply<'_, '_, '_> {
     pub(super) fn look_again(&mut self, at: At, request: &mut Request) -> Answered {
         let asker = self.asker();
         match self.cx.site.again(at, self.cx.path, self.cx.cache, asker) {
-            Lookup::Waiting => self.wait(request),
+            Lookup::Waiting(mount) => self.wait(request, mount),
             Lookup::Known(_) | Lookup::Full => self.refuse_plainly(Refusal::Overloaded),
         }
     }

@@ -115,16 +115,10 @@ impl Connection {
                 return Given::Ends(Farewell::Crowded);
             }
             if matches!(self.phase, Phase::Resolving) {
-                // What the disk says later finds nobody.
-                self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Crowded, cx);
-                self.input.consume(self.input.bytes().len());
-                self.unread = true;
+                self.gives_up_resolving(cx);
                 return Given::GoesOn;
             }
-            // What was asked behind this answer may be asked again (RFC 9112 section 9.3.1).
-            self.input.consume(self.input.bytes().len());
-            self.unread = true;
-            self.farewell = self.farewell.or(Some(Farewell::Crowded));
+            self.gives_up_input();
             return Given::Done;
         }
         let queued = self.ask_unacknowledged(cx).unwrap_or(0);
@@ -155,6 +149,20 @@ impl Connection {
             }
             _ => Given::Nothing,
         }
+    }
+
+    /// Its request is refused. What the disk says later finds nobody.
+    pub(super) fn gives_up_resolving(&mut self, cx: &mut Context<'_>) {
+        self.refuse_unasked(Refusal::StorageUnavailable, Farewell::Crowded, cx);
+        self.input.consume(self.input.bytes().len());
+        self.unread = true;
+    }
+
+    /// What was asked behind this answer may be asked again (RFC 9112 section 9.3.1).
+    pub(super) fn gives_up_input(&mut self) {
+        self.input.consume(self.input.bytes().len());
+        self.unread = true;
+        self.farewell = self.farewell.or(Some(Farewell::Crowded));
     }
 
     /// Whether the head that is waited for comes more slowly than it may.

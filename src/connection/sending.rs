@@ -159,7 +159,7 @@ impl Connection {
                 }
                 WAIT
             }
-            Step::Waiting => WAIT,
+            Step::Waiting => self.waits_for_disk(cx),
             Step::Yielded => Next::Rest(Turn::Yielded),
             Step::Finished => {
                 stats.responses.add(u64::from(!self.is_part));
@@ -274,14 +274,14 @@ impl Connection {
         let Some(owed) = self.outbox.withdraw() else { return self.cut(why, cx) };
         let (refusal, begun) = (Refusal::StorageUnavailable, owed.answer.begun);
         // Only an answer to GET has a part of a file.
-        let told = notice::refuse_unasked(refusal, b"GET ", begun, &mut self.outbox, cx);
+        let told = notice::refuse_at_once(refusal, b"GET ", begun, &mut self.outbox, cx);
         self.farewell = Some(why);
         match (told, self.outbox.last()) {
             (Ok(()), Some(refused)) => {
                 (refused.asked, refused.client) = (owed.asked, owed.client);
                 Next::Again
             }
-            // Without a buffer for it, it is the close alone that tells.
+            // It finds no room: the close tells alone.
             _ => {
                 self.end_answer(owed, why, cx);
                 self.linger(cx)

@@ -193,6 +193,14 @@ pub struct Stats {
     pub pauses: Counter,
     /// Bodies whose buffers were given to others, as their clients took nothing.
     pub given_way: Counter,
+    /// Heads that were moved out of their buffers, as their disk was waited for.
+    pub aside_heads: Counter,
+    /// Heads for which there was no memory then.
+    pub aside_refused: Counter,
+    /// Bytes of heads that lie there.
+    pub aside_bytes: Gauge,
+    /// Bytes that may lie there.
+    pub aside_budget_bytes: Gauge,
 }
 
 impl Default for Stats {
@@ -215,6 +223,10 @@ impl Default for Stats {
             accepts_held: Counter::default(),
             pauses: Counter::default(),
             given_way: Counter::default(),
+            aside_heads: Counter::default(),
+            aside_refused: Counter::default(),
+            aside_bytes: Gauge::default(),
+            aside_budget_bytes: Gauge::default(),
         }
     }
 }

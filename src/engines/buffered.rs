@@ -45,7 +45,7 @@ struct Block {
 #[derive(Debug)]
 pub(super) struct Buffered {
     body: Body,
-    /// Which pool the buffer is of that the head came in.
+    /// Which pool the buffer is of of a head that is sent alone.
     head_pool: Option<Pool>,
     /// What is read; none where the file has nothing of the kind.
     source: Option<Source>,
@@ -74,7 +74,7 @@ pub(super) struct Buffered {
 impl Buffered {
     pub(super) fn new(body: Body, source: Option<Source>) -> Self {
         Self {
-            head_pool: head_pool(&body.head),
+            head_pool: None,
             body,
             source,
             read: 0,
@@ -292,6 +292,7 @@ impl Buffered {
             if self.ready.is_some()
                 && let Some(bytes) = self.body.head.take_if(too_long)
             {
+                self.head_pool = bytes.pool();
                 return Some(self.send(Block { bytes, body: 0 }));
             }
             if let Some(block) = self.ready.take() {
@@ -364,9 +365,13 @@ impl Engine for Buffered {
         let sends_head = self.sending.or(self.rest.as_ref().map(|rest| rest.body)) == Some(0);
         let sends_block = !sends_head && (self.sending.is_some() || self.rest.is_some());
         let has_block = self.reading || self.ready.is_some() || self.spare.is_some();
-        let has_head = sends_head || self.body.head.is_some();
+        let head_pool = if sends_head { self.head_pool } else { head_pool(&self.body.head) };
         scarce == Scarce::Buffer(Pool::Body) && (sends_block || has_block)
-            || has_head && self.head_pool.map(Scarce::Buffer) == Some(scarce)
+            || head_pool.map(Scarce::Buffer) == Some(scarce)
+    }
+
+    fn head(&mut self) -> Option<&mut Outgoing> {
+        self.body.head.as_mut()
     }
 
     fn is_sending(&self) -> bool {

@@ -154,6 +154,12 @@ pub trait Engine: std::fmt::Debug {
     /// Whether it keeps something of the kind from others, with what the kernel has of it.
     fn holds(&self, scarce: Scarce) -> bool;
 
+    /// What goes before the file, as far as it is still here: whoever waits may put a copy in its
+    /// place.
+    fn head(&mut self) -> Option<&mut Outgoing> {
+        None
+    }
+
     /// Whether the ring has bytes of it to send.
     fn is_sending(&self) -> bool {
         false

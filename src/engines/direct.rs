@@ -30,7 +30,7 @@ pub(super) fn start(body: Body) -> Box<dyn Engine> {
 struct Direct {
     body: Body,
     head_bytes: u64,
-    /// Which pool the buffer is of that the head lies in.
+    /// Which pool the buffer is of of a head that is sent.
     head_pool: Option<Pool>,
     progress: Progress,
     /// The block that is being sent, and which it is: larger ones go in several sends.
@@ -62,7 +62,7 @@ impl Direct {
     fn new(body: Body) -> Self {
         Self {
             head_bytes: head_bytes(&body.head),
-            head_pool: head_pool(&body.head),
+            head_pool: None,
             body,
             progress: Progress::default(),
             held: None,
@@ -156,6 +156,7 @@ impl Direct {
 
     fn gather(&mut self, loan: Rc<Loan>, start: u64, count: u64) {
         if let Some(head) = self.body.head.take() {
+            self.head_pool = head.pool();
             self.rest.push(head);
         }
         let range = start as usize..(start + count) as usize;
@@ -312,9 +313,18 @@ impl Engine for Direct {
                 self.held.is_some() || self.sending || !self.rest.is_empty()
             }
             (None, Scarce::Buffer(pool)) => {
-                self.progress.head < self.head_bytes && self.head_pool == Some(pool)
+                let here = head_pool(&self.body.head);
+                let sent = if self.progress.head < self.head_bytes { self.head_pool } else { None };
+                here.or(sent) == Some(pool)
             }
             (None, Scarce::Pipe) => false,
+        }
+    }
+
+    fn head(&mut self) -> Option<&mut Outgoing> {
+        match &mut self.alone {
+            Some((engine, _)) => engine.head(),
+            None => self.body.head.as_mut(),
         }
     }
 

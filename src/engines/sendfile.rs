@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use super::residency::Residency;
 use crate::limits::FULL_WITHOUT_PROGRESS_MAX;
-use crate::ring::{Completion, Io, Op, Scarce, Start, Wake};
+use crate::ring::{Completion, Io, Op, Outgoing, Scarce, Start, Wake};
 
 #[derive(Debug)]
 pub(super) struct Sendfile {
@@ -158,6 +158,10 @@ impl Engine for Sendfile {
 
     fn holds(&self, scarce: Scarce) -> bool {
         head_pool(&self.body.head).map(Scarce::Buffer) == Some(scarce)
+    }
+
+    fn head(&mut self) -> Option<&mut Outgoing> {
+        self.body.head.as_mut()
     }
 
     fn give_back(self: Box<Self>) -> Body {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use super::residency::Residency;
-use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, PipeLease, Scarce, Start, Wake};
+use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, Outgoing, PipeLease, Scarce, Start, Wake};
 
 #[derive(Debug)]
 pub(super) struct Splice {
@@ -220,6 +220,10 @@ impl Engine for Splice {
             Scarce::Pipe => self.pipe.is_some() || self.parked.is_some(),
             Scarce::Buffer(pool) => head_pool(head) == Some(pool),
         }
+    }
+
+    fn head(&mut self) -> Option<&mut Outgoing> {
+        self.body.head.as_mut()
     }
 
     fn give_back(self: Box<Self>) -> Body {

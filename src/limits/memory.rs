@@ -1,7 +1,8 @@
 //! Bounds of what the budgets of memory take.
 
-/// Memory for heads by default, in bytes: 2048 heads at one moment, one for each eighth connection,
-/// 170 of the greatest size, and 1024 small answers.
+/// Memory for heads by default, in bytes: 1024 heads at one moment, one for each sixteenth
+/// connection, 170 of the greatest size, 1024 small answers, and as much for the heads of those who
+/// wait for a disk: thousands of a common size.
 pub const HEAD_BUFFERS: usize = 16 << 20;
 /// Memory for bodies by default, in bytes: 480 bodies at once that are read into one buffer while
 /// another is sent.

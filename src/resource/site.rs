@@ -74,8 +74,8 @@ pub enum Resolution {
     Moved(usize),
     /// Nothing that is served.
     Refused(Refusal),
-    /// It is being found out; the owner is woken.
-    Waiting,
+    /// It is being found out, on this mount; the owner is woken.
+    Waiting(u64),
 }
 
 impl Site {
@@ -291,7 +291,7 @@ impl Spot {
 impl Host {
     fn answer(&self, lookup: Lookup, at: At) -> Resolution {
         match lookup {
-            Lookup::Waiting => Resolution::Waiting,
+            Lookup::Waiting(mount) => Resolution::Waiting(mount),
             Lookup::Full => Resolution::Refused(Refusal::Overloaded),
             Lookup::Known(Found::File(name)) => Resolution::File(name, at),
             Lookup::Known(Found::Unavailable(_)) => {

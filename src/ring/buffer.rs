@@ -137,6 +137,11 @@ impl BufferPool {
         self.free.borrow().len()
     }
 
+    /// Whether more than half of the buffers are leased.
+    pub fn is_short(&self) -> bool {
+        self.free() < self.count - self.count / 2
+    }
+
     /// The most buffers that were ever leased at once.
     pub fn most_leased(&self) -> usize {
         self.most_leased.get()
@@ -344,6 +349,18 @@ mod tests {
         drop(first);
         assert!(pool.lease().is_some());
         assert_eq!(pool.most_leased(), 2);
+    }
+
+    #[test]
+    fn a_pool_is_short_when_more_than_half_of_it_is_out() {
+        for (count, most) in [(1, 0), (2, 1), (4, 2), (5, 2), (64, 32)] {
+            let pool = BufferPool::new(4096, count).unwrap();
+            let mut leases = Vec::new();
+            while !pool.is_short() {
+                leases.extend(pool.lease());
+            }
+            assert_eq!(leases.len(), most + 1, "of {count}");
+        }
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub trait Io {
     /// Leases a buffer if there is one now. No wake comes when there is none.
     fn lease_if_free(&mut self, pool: Pool) -> Option<Lease>;
 
+    /// Whether more than half of the buffers of a pool are leased.
+    fn is_short(&self, pool: Pool) -> bool;
+
     /// Leases a pipe.
     fn pipe(&mut self) -> Result<PipeLease, NoPipe>;
 

@@ -108,9 +108,10 @@ pub(super) fn of_ring(options: &Options) -> ring::Options {
         rings: options.workers,
         operations_max: connections * OPERATIONS_PER_CONNECTION + OWN_OPERATIONS,
         owners_max: connections + OWN_OPERATIONS,
-        // Half of the memory for heads is for large ones and for answers.
+        // A quarter of the memory for heads is for those that are set aside while a disk is waited
+        // for: as much as for answers, see `Worker::new`.
         pools: [
-            (HEAD_BUFFER_BYTES, count(heads / 2, HEAD_BUFFER_BYTES)),
+            (HEAD_BUFFER_BYTES, count(heads / 4, HEAD_BUFFER_BYTES)),
             (LARGE_HEAD_BUFFER_BYTES, count(heads / 4, LARGE_HEAD_BUFFER_BYTES)),
             (ANSWER_BUFFER_BYTES, count(heads / 4, ANSWER_BUFFER_BYTES)),
             (BODY_BUFFER_BYTES, count(options.share(options.body_buffers), BODY_BUFFER_BYTES)),

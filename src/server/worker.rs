@@ -22,10 +22,10 @@ use super::parts::Parts;
 use crate::access_log::Log;
 use crate::base::Instant;
 use crate::cache::{Blocks, OpenFiles};
-use crate::connection::{self, Connection, Context, Door, Endpoint, Farewell, Turn};
+use crate::connection::{self, Aside, Connection, Context, Door, Endpoint, Farewell, Turn};
 use crate::http::date::DateLine;
 use crate::resource::{Listings, Site};
-use crate::ring::{Completion, Io, Kernel, Op, Owner, Reactor, Socket, Wake};
+use crate::ring::{Completion, Io, Kernel, Op, Owner, Pool, Reactor, Socket, Wake};
 use crate::telemetry::Shard;
 
 /// POLLERR: the group that was watched is gone.
@@ -91,6 +91,7 @@ pub struct Worker<K: Kernel> {
     control: Arc<Control>,
     site: Site,
     options: connection::Options,
+    aside: Aside,
     connections_max: usize,
     beyond: Beyond,
     open: usize,
@@ -157,6 +158,7 @@ impl<K: Kernel> Worker<K> {
         {
             reactor.wake(owner, Wake::Begin);
         }
+        let aside = Aside::new(reactor.pool_bytes(Pool::Answer), parts.shard.connections.clone());
         parts.shard.connections.budget.set(parts.connections_max as u64);
         Self {
             cache: OpenFiles::new(
@@ -184,6 +186,7 @@ impl<K: Kernel> Worker<K> {
             control: parts.control,
             site: parts.site,
             options: parts.connection,
+            aside,
             connections_max: parts.connections_max,
             beyond: parts.beyond,
             open: 0,
@@ -350,6 +353,7 @@ impl<K: Kernel> Worker<K> {
             listings: &mut self.listings,
             site: &self.site,
             options: &self.options,
+            aside: &self.aside,
             stats: &self.shard.connections,
             engines: &self.shard.engines,
             date: &self.date,

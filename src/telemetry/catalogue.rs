@@ -343,6 +343,15 @@ pub const CATALOGUE: &[Figure] = &[
         Counter Count "Bodies whose buffers or pipes were given to others, as their clients took \
         nothing; they go on when the clients do"),
 
+    one!(aside.heads = connections.aside_heads:
+        Counter Count "Heads of requests and answers that were moved out of their buffers, as a \
+        disk was waited for and more than half of the buffers were in use"),
+    one!(aside.refused = connections.aside_refused:
+        Counter Count "Heads for which there was no memory then: the request was refused"),
+    one!(aside.bytes = connections.aside_bytes: Gauge Bytes "Memory of heads that were moved"),
+    one!(aside.budget_bytes = connections.aside_budget_bytes:
+        Gauge Bytes "Memory that such heads may take"),
+
     one!(access_log.records = access_log.records:
         Counter Count "Records that were written into a worker's buffer"),
     one!(access_log.dropped = access_log.dropped:

@@ -20,6 +20,13 @@ impl Machine {
         let mut io = reactor.io(owner);
         std::iter::from_fn(|| io.pipe().ok()).collect()
     }
+
+    /// Whether a file is served in this moment, without its body.
+    fn is_known(&mut self, line: &mut Line) -> bool {
+        let before = line.received.len();
+        self.send(line, b"HEAD /marker.txt HTTP/1.1\r\nHost: marker\r\n\r\n");
+        line.received[before..].starts_with(b"HTTP/1.1 200 ")
+    }
 }
 
 /// A listing and a body of the hot cache lie in no buffer of a pool: who sends them has nothing to
@@ -153,39 +160,96 @@ fn who_waits_for_the_disk_is_passed_over() {
     assert_eq!(machine.farewells(Farewell::Crowded), 0);
 }
 
-/// Their heads lie in all buffers for answers that there are.
+/// Those who wait for a disk have half of the buffers at most, whatever they hold: heads of
+/// answers, requests whose names are looked up, and what was asked behind an answer. The others are
+/// served in the same moment, and nobody has to give way.
 #[test]
-fn clients_whose_disk_hangs_leave_buffers_for_answers_to_others() {
-    use Technique::{ReadFixed, Warm};
-    for (engine, reads) in [(Kind::Uring, ReadFixed), (Kind::Sendfile, Warm), (Kind::Splice, Warm)]
-    {
+fn clients_whose_disk_hangs_leave_buffers_to_others() {
+    use Technique::{Open, ReadFixed, Warm};
+    const ASK: &[u8] = b"GET /slow.bin HTTP/1.1\r\nHost: a\r\n\r\n";
+    let cases = [
+        (Kind::Uring, ReadFixed, Pool::Answer, 1),
+        (Kind::Sendfile, Warm, Pool::Answer, 1),
+        (Kind::Splice, Warm, Pool::Head, 2),
+        (Kind::Sendfile, Open, Pool::Head, 1),
+    ];
+    for (engine, hangs, pool, asked) in cases {
+        let case = format!("{engine:?} {hangs:?} {asked}");
         let mut machine = bounded(engine, Bounds::default());
+        let mut quick = machine.connect();
         machine.world.file("slow.bin", vec![7; 100_000]);
         machine.pass(60 * SECOND);
-        machine.world.chill("slow.bin");
-        (0..100).for_each(|nth| machine.world.script(reads, nth, Fault::Late(60 * SECOND)));
-        let mut late: Vec<_> = (0..8)
+        (0..3).for_each(|_| assert!(machine.is_known(&mut quick)));
+        if hangs != Open {
+            // Its name is known, and nothing of what it holds is in memory.
+            let mut line = machine.connect();
+            machine.send(&mut line, b"HEAD /slow.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+            machine.world.chill("slow.bin");
+        }
+        (0..100).for_each(|nth| machine.world.script(hangs, nth, Fault::Late(5 * SECOND)));
+        let mut late: Vec<_> = (0..10)
             .map(|_| {
                 let line = machine.connect();
-                line.client.write(b"GET /slow.bin HTTP/1.1\r\nHost: a\r\n\r\n");
+                line.client.write(&ASK.repeat(asked));
                 machine.settle();
+                assert_eq!(line.client.available(), 0, "{case}: it waits");
                 line
             })
             .collect();
-        let held = machine.worker.reactor().leased().0[Pool::Answer as usize];
-        assert_eq!(held, 8, "{engine:?}: all are held");
-        let mut line = machine.connect();
-        machine.send(&mut line, b"HEAD /plain.txt HTTP/1.1\r\nHost: a\r\n\r\n");
-        machine.pass(SECOND * 3 / 2);
-        machine.take_in(&mut line);
-        assert!(line.received.starts_with(b"HTTP/1.1 200 "), "{engine:?}: it waits");
-        late.iter_mut().for_each(|line| machine.take_in(line));
-        late.retain(|line| line.received.starts_with(b"HTTP/1.1 503 "));
-        assert!((1..8).contains(&late.len()), "{engine:?}: {} are told to come again", late.len());
-        late.iter().for_each(|line| line.client.close());
-        machine.settle();
-        assert_eq!(machine.farewells(Farewell::Crowded), late.len() as u64, "{engine:?}");
+        let held = machine.worker.reactor().leased().0;
+        assert_eq!(held[pool as usize], 4, "{case}: half are held");
+        assert!(held.iter().all(|count| *count <= 4), "{case}: {held:?}");
+        let stats = &machine.shard.connections;
+        assert!(stats.aside_bytes.read() > 0, "{case}");
+        let heads = stats.aside_heads.read();
+        assert!(heads >= 6, "{case}: {heads} heads");
+        assert!(machine.is_known(&mut quick), "{case}: it waits");
+        assert_eq!(machine.farewells(Farewell::Crowded), 0, "{case}");
+        // Whoever waited gets all of it, and what it asked for behind it.
+        machine.pass(60 * SECOND);
+        for line in &mut late {
+            for _ in 0..4 {
+                machine.take_in(line);
+                machine.pass(10 * SECOND);
+            }
+            let mut wire = Wire::past(with_date_of_now(&line.received));
+            for _ in 0..asked {
+                let answer = wire.response().unwrap();
+                assert_eq!((answer.status, answer.body.len()), (200, 100_000), "{case}");
+            }
+        }
+        let stats = &machine.shard.connections;
+        assert_eq!((stats.aside_bytes.read(), stats.aside_refused.read()), (0, 0), "{case}");
+        assert_eq!(machine.farewells(Farewell::Crowded), 0, "{case}");
     }
+}
+
+/// Where they find no memory they are told to come again at once, and the others are served.
+#[test]
+fn who_finds_no_memory_to_wait_for_a_disk_is_told_so() {
+    let mut machine = bounded(Kind::Sendfile, Bounds::default());
+    let mut quick = machine.connect();
+    machine.world.file("slow.bin", vec![7; 100_000]);
+    machine.pass(60 * SECOND);
+    (0..3).for_each(|_| assert!(machine.is_known(&mut quick)));
+    (0..100).for_each(|nth| machine.world.script(Technique::Open, nth, Fault::Late(60 * SECOND)));
+    // Of these the memory for one mount takes five.
+    let ask = format!("GET /slow.bin HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(3000));
+    let mut late: Vec<_> = (0..12)
+        .map(|_| {
+            let mut line = machine.connect();
+            machine.send(&mut line, ask.as_bytes());
+            line
+        })
+        .collect();
+    late.retain(|line| line.received.starts_with(b"HTTP/1.1 503 "));
+    assert_eq!(late.len(), 12 - 4 - 5);
+    assert_eq!(machine.shard.connections.aside_refused.read(), 3);
+    assert_eq!(machine.shard.connections.refusals(Refusal::StorageUnavailable).read(), 3);
+    assert!(machine.is_known(&mut quick), "it waits");
+    late.iter().for_each(|line| line.client.close());
+    machine.settle();
+    assert_eq!(machine.farewells(Farewell::Crowded), 3);
 }
 
 /// A worker with short times for its clients, and a longer one for what it lacks itself.

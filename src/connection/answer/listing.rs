@@ -40,7 +40,7 @@ impl Reply<'_, '_, '_> {
         match cx.listings.ask(&wanted, asker) {
             Listed::Page(page) => Ok(Target::Listing(page)),
             Listed::Refused(refusal) => Ok(Target::Refused(self.cx.site.told(self.host, refusal))),
-            Listed::Waiting => Err(self.wait(request)),
+            Listed::Waiting => Err(self.wait(request, listed.directory.facts.mount)),
         }
     }
 

@@ -17,6 +17,12 @@ impl<K: Kernel> Reactor<K> {
         (buffers, self.pipes.open() - self.pipes.idle())
     }
 
+    /// Bytes of all buffers of a pool.
+    pub fn pool_bytes(&self, pool: Pool) -> usize {
+        let pool = &self.pools[pool as usize];
+        pool.count() * pool.stride()
+    }
+
     /// Pipes that are open, leased or not.
     pub fn pipes_open(&self) -> usize {
         self.pipes.open()

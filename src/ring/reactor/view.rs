@@ -82,6 +82,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         lease
     }
 
+    fn is_short(&self, pool: Pool) -> bool {
+        self.reactor.pools[pool as usize].is_short()
+    }
+
     fn pipe(&mut self) -> Result<PipeLease, NoPipe> {
         let reactor = &mut *self.reactor;
         if let Some(pipe) = reactor.pipes.lease() {
