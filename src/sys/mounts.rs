@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_ends_before_the_greatest_offset_is_known_by_the_list() {
         use std::os::fd::AsFd;
-        let here = std::fs::File::open(".").unwrap();
+        let here = File::open(".").unwrap();
         let Some(mount) = of(here.as_fd()) else { return };
         Mounts::list().unwrap();
         let name = file_system(mount).unwrap().unwrap();
