@@ -69,6 +69,195 @@ fn the_next_request_sees_what_has_happened() {
     assert!(server.figure(&["cache", "notices"]) > 0);
 }
 
+/// Switches a link at once: another one is renamed over it.
+fn switch(scratch: &Scratch, link: &str, target: &str) {
+    symlink(target, scratch.join("staged")).unwrap();
+    fs::rename(scratch.join("staged"), scratch.join(link)).unwrap();
+}
+
+/// Asks for all names that are known until none is looked up any more, since all are watched, if
+/// they can be.
+fn relies_on_watches(server: &Server, paths: &[&str]) -> bool {
+    let figures = || ["misses", "revalidations", "unwatched"].map(|n| server.figure(&["cache", n]));
+    for _ in 0..10 {
+        if !paths.iter().all(|path| settle(server, path)) {
+            return false;
+        }
+        let before = figures();
+        for path in [paths, paths, paths].concat() {
+            body(server, path);
+        }
+        if figures() == before && before[2] == 0 {
+            return true;
+        }
+    }
+    panic!("not all of {paths:?} are watched: {:?}", figures());
+}
+
+#[test]
+fn a_link_on_the_way_that_is_switched_is_seen() {
+    let scratch = Scratch::new();
+    scratch.write("releases/41/d/page", "41");
+    scratch.write("releases/42/d/page", "42");
+    symlink("releases/41", scratch.join("current")).unwrap();
+    symlink("./current/d/", scratch.join("by")).unwrap();
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    let paths = ["/current/d/page", "/by/page", "/releases/41/d/page"];
+    if !relies_on_watches(&server, &paths) {
+        return skipped("watches", "the temporary directory cannot be watched");
+    }
+    let asked = |path| body(&server, path);
+    for round in 0..10 {
+        let release = if round % 2 == 0 { "42" } else { "41" };
+        fs::rename(
+            scratch.write("file", release),
+            scratch.join(&format!("releases/{release}/d/page")),
+        )
+        .unwrap();
+        switch(&scratch, "current", &format!("releases/{release}"));
+        assert_eq!(asked("/current/d/page"), release);
+        assert_eq!(asked("/by/page"), release);
+        assert!(relies_on_watches(&server, &paths));
+        let text = format!("{release} in round {round}");
+        let page = format!("releases/{release}/d/page");
+        fs::rename(scratch.write("file", &text), scratch.join(&page)).unwrap();
+        assert_eq!(asked("/current/d/page"), text);
+        assert_eq!(asked("/by/page"), text);
+        relies_on_watches(&server, &paths);
+        fs::rename(scratch.join("releases"), scratch.join("away")).unwrap();
+        assert_eq!(asked("/by/page"), "404");
+        assert_eq!(asked("/current/d/page"), "404");
+        relies_on_watches(&server, &paths);
+        fs::rename(scratch.join("away"), scratch.join("releases")).unwrap();
+        assert_eq!(asked("/current/d/page"), text);
+        assert_eq!(asked("/by/page"), text);
+        // A name beneath a link that is a link as well.
+        relies_on_watches(&server, &paths);
+        fs::remove_file(scratch.join(&page)).unwrap();
+        symlink("../../../hop", scratch.join(&page)).unwrap();
+        for text in ["behind", "behind another", "behind a third"] {
+            // The file before keeps its name, so that it says nothing.
+            scratch.write(text, text);
+            switch(&scratch, "hop", text);
+            assert_eq!(asked("/current/d/page"), text);
+            relies_on_watches(&server, &paths);
+        }
+        fs::remove_file(scratch.join(&page)).unwrap();
+        assert_eq!(asked("/current/d/page"), "404");
+        scratch.write(&page, release);
+        assert_eq!(asked("/current/d/page"), release);
+    }
+}
+
+#[test]
+fn a_name_that_is_a_link_and_is_switched_is_seen() {
+    let scratch = Scratch::new();
+    scratch.write("of/41.tar", "41");
+    scratch.write("of/42.tar", "42");
+    symlink("of/41.tar", scratch.join("latest.tar")).unwrap();
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    if !relies_on_watches(&server, &["/latest.tar"]) {
+        return skipped("watches", "the temporary directory cannot be watched");
+    }
+    let asked = || body(&server, "/latest.tar");
+    for round in 0..10 {
+        let release = if round % 2 == 0 { "42" } else { "41" };
+        switch(&scratch, "latest.tar", &format!("of/{release}.tar"));
+        assert_eq!(asked(), release);
+        assert!(relies_on_watches(&server, &["/latest.tar"]));
+        let (text, path) = (format!("{release} in round {round}"), format!("of/{release}.tar"));
+        fs::rename(scratch.write("file", &text), scratch.join(&path)).unwrap();
+        assert_eq!(asked(), text);
+        relies_on_watches(&server, &["/latest.tar"]);
+        fs::remove_file(scratch.join(&path)).unwrap();
+        assert_eq!(asked(), "404");
+        relies_on_watches(&server, &["/latest.tar"]);
+        scratch.write(&path, release);
+        assert_eq!(asked(), release);
+        relies_on_watches(&server, &["/latest.tar"]);
+        fs::remove_file(scratch.join("latest.tar")).unwrap();
+        scratch.write("latest.tar", "no link");
+        assert_eq!(asked(), "no link");
+        relies_on_watches(&server, &["/latest.tar"]);
+    }
+}
+
+/// RFC 9110 section 12.5.3: the neighbour is another representation of the same.
+#[test]
+fn a_neighbour_that_is_a_link_and_is_switched_is_seen() {
+    let scratch = Scratch::new();
+    scratch.write("page.html", "page");
+    scratch.write("of/1", "one");
+    scratch.write("of/2", "two");
+    symlink("of/1", scratch.join("page.html.gz")).unwrap();
+    let options = ["--open-files-valid", "1h", "--workers", "1", "--precompressed", "on"];
+    let server = Server::start(&options, scratch.path());
+    if !relies_on_watches(&server, &["/page.html"]) {
+        return skipped("watches", "the temporary directory cannot be watched");
+    }
+    let asked = || {
+        let mut wire = server.connect();
+        wire.send(&get("/page.html", "Accept-Encoding: gzip\r\n"));
+        wire.response().unwrap().text()
+    };
+    assert_eq!(asked(), "one");
+    for (target, text) in [("of/2", "two"), ("of/none", "page"), ("/etc/hosts", "page")] {
+        switch(&scratch, "page.html.gz", target);
+        assert_eq!(asked(), text, "{target}");
+        settle(&server, "/page.html");
+    }
+    switch(&scratch, "page.html.gz", "of/1");
+    assert_eq!(asked(), "one");
+    assert!(relies_on_watches(&server, &["/page.html"]));
+    fs::rename(scratch.write("file", "three"), scratch.join("of/1")).unwrap();
+    assert_eq!(asked(), "three");
+}
+
+#[test]
+fn a_link_that_leads_out_is_refused_until_it_leads_elsewhere() {
+    let scratch = Scratch::new();
+    let outside = Scratch::new();
+    outside.write("d/file", "outside");
+    scratch.write("d/file", "inside");
+    let absolute = outside.join("d").to_str().unwrap().to_owned();
+    let leaving = format!("../{}/d", outside.path().file_name().unwrap().to_str().unwrap());
+    let server = Server::start(&["--open-files-valid", "1h", "--workers", "1"], scratch.path());
+    if !relies_on_watches(&server, &["/d/file"]) {
+        return skipped("watches", "the temporary directory cannot be watched");
+    }
+    for (number, target) in [absolute, leaving, "way2".to_owned()].iter().enumerate() {
+        let (way, name) = (format!("way{number}"), format!("name{number}"));
+        let (beneath, itself) = (format!("/{way}/file"), format!("/{name}"));
+        symlink(target, scratch.join(&way)).unwrap();
+        symlink(format!("{target}/file"), scratch.join(&name)).unwrap();
+        for path in [&beneath, &itself] {
+            assert_eq!(body(&server, path), "404", "{target}");
+            settle(&server, path);
+            assert_eq!(body(&server, path), "404", "{target}");
+        }
+        // What lies beneath such a link waits for its time; a change of the name itself is told.
+        switch(&scratch, &way, "d");
+        assert_eq!(body(&server, &beneath), "404", "{target}");
+        switch(&scratch, &name, "d/file");
+        assert_eq!(body(&server, &itself), "inside", "{target}");
+    }
+}
+
+#[test]
+fn links_that_are_not_followed_stay_an_error() {
+    let scratch = Scratch::new();
+    scratch.write("d/file", "file");
+    symlink("d", scratch.join("way")).unwrap();
+    symlink("d/file", scratch.join("name")).unwrap();
+    let options = ["--open-files-valid", "1h", "--workers", "1", "--symlinks=false"];
+    let server = Server::start(&options, scratch.path());
+    for path in ["/way/file", "/name"] {
+        settle(&server, path);
+        assert_eq!(body(&server, path), "404", "{path}");
+    }
+    assert_eq!(body(&server, "/d/file"), "file");
+}
+
 /// A file system that lies over a watched directory, until this goes.
 struct Mounted(PathBuf);
 

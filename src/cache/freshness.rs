@@ -4,10 +4,10 @@ use super::load::{Load, Part};
 use super::lookup::Found;
 use super::open_files::{Entry, OpenFiles, Purpose};
 use super::tree::Tree;
-use super::watches::{Cover, Watches};
+use super::watches::{Cover, Watches, split};
 use crate::base::{Instant, Key};
 use crate::limits::WATCHED_VALID;
-use crate::ring::{Completion, Io, Job, Notice, Op, Start};
+use crate::ring::{Completion, Io, Job, Notice, Op, Start, Way};
 
 /// How long what was found out is good for requests that came after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,11 @@ pub(super) enum Trust {
 pub(super) fn trust_in(load: &Load, watches: &mut Watches) -> Trust {
     match load.cover {
         Cover::Unwatchable => Trust::Time,
-        Cover::Watched(_) if load.linked => Trust::Time,
-        Cover::Watched(node) if !load.doubted && watches.hold(node) => Trust::Watched(node),
-        Cover::Watched(_) | Cover::Unknown => Trust::None,
+        Cover::Watched(node, _) if !load.linked && !load.doubted && watches.hold(node) => {
+            Trust::Watched(node)
+        }
+        // What a link leads to is not known to be watched.
+        Cover::Watched(..) | Cover::Unknown => Trust::None,
     }
 }
 
@@ -85,6 +87,7 @@ impl OpenFiles {
                 }
             }
         }
+        self.note_levels();
     }
 
     /// Something has happened to a name: what is known of it is good for nobody who asks later.
@@ -104,23 +107,46 @@ impl OpenFiles {
 
     /// Has the way to a name watched.
     pub(super) fn watch(&mut self, tree: Tree, path: &[u8], mount: u64, now: Instant) {
+        self.have_watched(tree, (split(path).0, Vec::new()), mount, now);
+    }
+
+    /// Has watched what a name leads to, which is a link or has a neighbour that is one.
+    pub(super) fn watch_links(&mut self, tree: Tree, path: &[u8], mount: u64, now: Instant) {
+        let (directory, name) = split(path);
+        let mut names = vec![Box::from(name)];
+        if self.options.precompressed {
+            let suffixes = Part::VARIANTS.map(|part| part.coding.suffix());
+            names.extend(suffixes.map(|suffix| [name, suffix.as_bytes()].concat().into()));
+        }
+        self.have_watched(tree, (directory, names), mount, now);
+    }
+
+    fn have_watched(
+        &mut self,
+        tree: Tree,
+        (directory, names): (&[u8], Vec<Box<[u8]>>),
+        mount: u64,
+        now: Instant,
+    ) {
+        let follow_links = self.options.follow_links;
+        let way = Way { path: directory.into(), names, follow_links };
         let root = &self.roots[usize::from(tree.0)];
-        if let Some(job) = self.watches.ask((tree, &root.directory.file), path, mount, now) {
+        if let Some(job) = self.watches.ask((tree, &root.directory.file), way, mount, now) {
             self.queue.push(Purpose::Watch(tree, root.era()), Op::Job(job));
         }
     }
 
     /// Takes in the end of a job.
     pub(super) fn watched(&mut self, tree: Tree, era: u32, completion: Completion, now: Instant) {
-        let Some(Op::Job(Job::Watch { path, steps, .. })) = completion.op else {
+        let Some(Op::Job(Job::Watch { way, steps, .. })) = completion.op else {
             unreachable!("the purpose was given to a watch")
         };
         match completion.result {
             Ok(_) => {
                 let same = self.roots[usize::from(tree.0)].era() == era;
-                self.watches.learn(tree, &path, &steps, same, now);
+                self.watches.learn(tree, &way, steps, same, now);
             }
-            Err(_) => self.watches.failed(tree, &path, now),
+            Err(_) => self.watches.failed(tree, &way, now),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::http::negotiate::Coding;
 use crate::limits::{
     CONTENT_TAG_BYTES_MAX, LOADS_MAX, LOADS_PER_MOUNT_MAX, LOOKUP_PATIENCE, OPEN_TRIES_MAX,
 };
-use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Op, Owner};
+use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Links, Op, Owner};
 
 /// One descriptor of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,11 +164,14 @@ impl Load {
         }
     }
 
-    /// Whether a link on the way is an error. Where links are followed it is one only as long as a
-    /// name is thought to be no link: what one leads to may change in a directory that nobody
-    /// watches.
-    pub(super) fn no_links(&self) -> bool {
-        !self.follow_links || matches!(self.cover, Cover::Watched(_)) && !self.linked
+    /// What is done with links on the way. Where they are followed, one is an error only as long as
+    /// there is thought to be none: what it leads to may change in a directory that nobody watches.
+    pub(super) fn links(&self) -> Links {
+        match self.cover {
+            _ if !self.follow_links => Links::Refused,
+            Cover::Watched(_, expected) if !self.linked => expected,
+            _ => Links::Followed,
+        }
     }
 
     /// Takes in the end of an operation on a part.
@@ -186,7 +189,7 @@ impl Load {
                 Stage::Again
             }
             (Some(Op::Open { how, .. }), Err(Errno::LOOP), _)
-                if how.no_links && self.follow_links =>
+                if how.links != Links::Followed && self.follow_links =>
             {
                 self.linked = true;
                 Stage::Again

@@ -241,9 +241,9 @@ impl OpenFiles {
                 Start::Submitted(ticket) => {
                     self.pending.insert(ticket, purpose);
                 }
-                Start::Busy(Op::Job(Job::Watch { path, .. })) => {
+                Start::Busy(Op::Job(Job::Watch { way, .. })) => {
                     if let Purpose::Watch(tree, _) = purpose {
-                        self.watches.failed(tree, &path, io.now());
+                        self.watches.failed(tree, &way, io.now());
                     }
                 }
                 // What ran at once may have queued what follows from it.
@@ -299,13 +299,13 @@ impl OpenFiles {
         let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
         let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
             .expect("a path that came out of a target holds no NUL");
-        let (no_links, strays) = (load.no_links(), load.strays);
+        let (links, strays) = (load.links(), load.strays);
         let root = &self.roots[usize::from(entry.tree.0)];
         let expected = match strays {
             true => How { crosses: true, ..How::default() },
             false => root.expects(&entry.name),
         };
-        let how = How { direct, no_links, ..expected };
+        let how = How { direct, links, ..expected };
         let root = root.directory.file.clone();
         self.queue.push(Purpose::Entry(key, part), Op::Open { root, path, how });
     }
@@ -388,6 +388,11 @@ impl OpenFiles {
         }
         self.loads.end(load.mount, now);
         let before = entry.found.take();
+        let resolves = trust == Trust::None && load.linked;
+        let to_resolve = before
+            .as_ref()
+            .filter(|_| resolves)
+            .map(|found| (entry.tree, Rc::clone(&entry.name), found.mount(entry.tree)));
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {
             self.stats.replaced.add(1);
@@ -397,6 +402,9 @@ impl OpenFiles {
         entry.settled = now;
         entry.distrusted = false;
         self.woken.extend(waiters);
+        if let Some((tree, name, mount)) = to_resolve {
+            self.watch_links(tree, &name, mount, now);
+        }
         self.note_levels();
     }
 

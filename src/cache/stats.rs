@@ -44,15 +44,15 @@ pub struct Stats {
     pub recalled_max: Gauge,
     /// Directories that are watched.
     pub watches: Gauge,
-    /// Directories that may be watched, and absent ones that are known.
+    /// Directories that may be watched, absent ones and links that are known among them.
     pub watches_max: Gauge,
-    /// Directories that could not be watched.
+    /// Directories and links that could not be watched.
     pub watches_refused: Counter,
     /// What watched directories have told.
     pub notices: Counter,
     /// How often something they told was lost, and nothing counted that was known before.
     pub notices_lost: Counter,
-    /// Entries whose directories are not watched.
+    /// Entries whose directories, or what links lead to, are not watched.
     pub unwatched: Gauge,
     /// Entries now.
     pub entries: Gauge,

@@ -59,6 +59,13 @@ pub const WATCH_JOBS_MAX: usize = 16;
 /// See [`WATCH_JOBS_MAX`].
 pub const WATCH_JOBS_PER_MOUNT_MAX: usize = WATCH_JOBS_MAX / 2;
 
+/// Links that lead to one name at most where their way is watched, as in path_resolution(7).
+pub const LINK_HOPS_MAX: u32 = 40;
+
+/// Names that are looked up for those links at most: some for each link of a deployment, and few
+/// enough to be remembered for every directory that is watched.
+pub const LINK_NAMES_MAX: usize = 64;
+
 /// How long nothing more is watched when the helpers had no room or a watch failed.
 pub const WATCH_PAUSE: Duration = Duration::from_millis(100);
 

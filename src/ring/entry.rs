@@ -3,6 +3,7 @@
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{OFlags, ResolveFlags};
 
+use super::links::Links;
 use super::op::How;
 
 pub(super) const POLL_IN: u32 = 1;
@@ -33,8 +34,10 @@ pub(super) fn open_how(how: How) -> types::OpenHow {
         flags |= OFlags::DIRECT;
     }
     let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    if how.no_links {
-        resolve |= ResolveFlags::NO_SYMLINKS;
+    match how.links {
+        Links::Followed => {}
+        Links::NotLast => flags |= OFlags::NOFOLLOW,
+        Links::Refused => resolve |= ResolveFlags::NO_SYMLINKS,
     }
     if how.stays() {
         resolve |= ResolveFlags::NO_XDEV;

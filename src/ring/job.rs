@@ -10,6 +10,7 @@ mod directory;
 pub(super) mod line;
 pub(super) mod mount;
 mod watch;
+pub(super) mod way;
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +22,8 @@ use super::handle::File;
 use super::mount::{MountKind, Noting};
 use super::op::Facts;
 
-pub use watch::{Step, tells_all_changes};
+pub use watch::tells_all_changes;
+pub use way::{End, Passed, Step, Way};
 
 /// One job for a helper thread.
 #[derive(Debug)]
@@ -54,8 +56,8 @@ pub enum Job {
         /// The digest: XXH3 in 128 bits.
         digest: u128,
     },
-    /// Watch a directory and those on the way to it, from the one it lies beneath. Links are not
-    /// followed. Result: how many steps were made.
+    /// Watch a directory and those on the way to it, from the one it lies beneath, and what names
+    /// in it lead to by links. Result: how many steps were made.
     Watch {
         /// Who watches.
         watcher: File,
@@ -63,10 +65,10 @@ pub enum Job {
         root: File,
         /// The mount that this is about.
         mount: u64,
-        /// The path from there; empty if they are the same.
-        path: Box<[u8]>,
+        /// What is watched from there.
+        way: Way,
         /// What was found, one step for the root and one for each name of the path, up to the
-        /// first that is not watched.
+        /// first that is not watched, then one for the names of the way if it has any.
         steps: Vec<Step>,
     },
     /// Find out what may be expected of the files of a mount.
@@ -122,10 +124,10 @@ impl Job {
                 let (file, facts) = (duplicate(file)?, facts.clone());
                 Ok(Work::Digest { file, facts, passes: *passes })
             }
-            Self::Watch { watcher, root, path, .. } => Ok(Work::Watch {
+            Self::Watch { watcher, root, way, .. } => Ok(Work::Watch {
                 watcher: duplicate(watcher)?,
                 root: duplicate(root)?,
-                path: path.clone(),
+                way: way.clone(),
             }),
             Self::Mount { file, mount, .. } => Ok(Work::Mount(duplicate(file)?, *mount)),
         }
@@ -164,7 +166,7 @@ pub(super) enum Work {
     Watch {
         watcher: OwnedFd,
         root: OwnedFd,
-        path: Box<[u8]>,
+        way: Way,
     },
     Mount(OwnedFd, u64),
 }
@@ -212,8 +214,8 @@ impl Work {
                     Err(errno) => (Err(errno), Made::Nothing),
                 }
             }
-            Self::Watch { watcher, root, path } => {
-                match watch::watch(watcher.as_fd(), root, &path, given_up) {
+            Self::Watch { watcher, root, way } => {
+                match watch::watch(watcher.as_fd(), root, &way, given_up) {
                     Ok(steps) => (Ok(steps.len() as u32), Made::Watched(steps)),
                     Err(errno) => (Err(errno), Made::Nothing),
                 }

@@ -14,6 +14,7 @@ mod helpers;
 mod inline;
 mod io;
 mod job;
+mod links;
 mod mount;
 mod notices;
 mod op;
@@ -35,11 +36,11 @@ pub use buffer::{BufferPool, Lease, Pages};
 pub use handle::{Closing, Descriptor, File, Socket, Tap};
 pub use helpers::start_helpers;
 pub use io::{Event, Io, Kernel, NoPipe, Pool, QueueFull, Wait};
-pub use job::{Job, Reader, Step, tells_all_changes};
+pub use job::{End, Job, Passed, Reader, Step, Way, tells_all_changes};
 pub use mount::MountKind;
 pub use op::{
-    Ask, Completion, Deadline, Facts, FileKind, How, Look, Notice, Obstacle, Op, Scatter, Sheet,
-    Start, Ticket, Via, Wake, Watch,
+    Ask, Completion, Deadline, Facts, FileKind, How, Links, Look, Notice, Obstacle, Op, Scatter,
+    Sheet, Start, Ticket, Via, Wake, Watch,
 };
 pub use outgoing::{Gather, Kept, Outgoing};
 pub use pipe::{Pipe, PipeLease};

@@ -14,6 +14,7 @@ use super::buffer::Lease;
 pub use super::facts::{Facts, FileKind, Sheet};
 use super::handle::{Descriptor, File, Socket, Tap};
 use super::job::Job;
+pub use super::links::Links;
 use super::mount::UNKNOWN_MOUNT;
 use super::outgoing::{Gather, Outgoing};
 use super::pipe::PipeLease;
@@ -293,8 +294,8 @@ pub enum Op {
 pub struct How {
     /// Past the page cache (O_DIRECT).
     pub direct: bool,
-    /// Symbolic links are an error.
-    pub no_links: bool,
+    /// What is done with symbolic links.
+    pub links: Links,
     /// A directory to be served, by an absolute path that may lead anywhere: it is not read
     /// itself, names beneath it are opened.
     pub anywhere: bool,

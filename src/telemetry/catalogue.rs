@@ -293,7 +293,7 @@ pub const CATALOGUE: &[Figure] = &[
     one!(cache.watches = cache.watches: Gauge Count "Directories that are watched for changes"),
     one!(cache.watches_max = cache.watches_max: Gauge Count "Directories that may be watched"),
     one!(cache.watches_refused = cache.watches_refused:
-        Counter Count "Directories that could not be watched"),
+        Counter Count "Directories and links that could not be watched"),
     one!(cache.notices = cache.notices:
         Counter Count "Changes that watched directories have told"),
     one!(cache.notices_lost = cache.notices_lost:

@@ -42,6 +42,12 @@ fn world() -> World {
     world.file("a/b/other", "stays");
     world.file("next/file", "two");
     world.file("index.html", "home");
+    world.link("way", "a/b");
+    world.link("a/up", "../a/./b");
+    world.link("chain", "a/up/../../way/");
+    world.link("name", "a/b/file");
+    world.link("gone", "none/file");
+    world.link("a/b/on", "../../next/file");
     world
 }
 
@@ -69,6 +75,28 @@ const CHANGES: &[Change] = &[
         "one",
         "two",
     ),
+    (|world| world.link("way", "next"), "/way/file", "one", "two"),
+    (|world| world.file("a/b/file", "two"), "/way/file", "one", "two"),
+    (|world| world.remove("a/b/file"), "/way/file", "one", "404"),
+    (|world| world.rename("a", "gone-away"), "/way/file", "one", "404"),
+    (|world| world.rename("next", "a/b"), "/way/file", "one", "two"),
+    (|world| world.forbid("a/b"), "/way/file", "one", "404"),
+    (|world| world.link("a/b/new", "../../next/file"), "/way/new", "404", "two"),
+    (|world| world.link("a/b/file", "../../next/file"), "/way/file", "one", "two"),
+    (|world| world.file("next/file", "three"), "/way/on", "two", "three"),
+    (|world| world.file("next/file", "three"), "/a/b/on", "two", "three"),
+    (|world| world.link("a/up", "../next"), "/a/up/file", "one", "two"),
+    (|world| world.link("way", "next"), "/chain/file", "one", "two"),
+    (|world| world.remove("a/up"), "/chain/file", "one", "404"),
+    (|world| world.link("way", "/next"), "/chain/file", "one", "404"),
+    (|world| world.link("name", "next/file"), "/name", "one", "two"),
+    (|world| world.file("name", "two"), "/name", "one", "two"),
+    (|world| world.file("a/b/file", "two"), "/name", "one", "two"),
+    (|world| world.link("a/b/file", "../../next/file"), "/name", "one", "two"),
+    (|world| world.remove("a/b"), "/name", "one", "404"),
+    (|world| world.rename("next", "a/b"), "/name", "one", "two"),
+    (|world| world.file("none/file", "two"), "/gone", "404", "two"),
+    (|world| world.file("none/file/deep", "two"), "/gone/deep", "404", "two"),
 ];
 
 #[test]
@@ -104,18 +132,27 @@ fn what_is_not_watched_waits_for_its_time() {
     rig.world.file("a/b/file", "two");
     assert_eq!(get(&mut rig, "/a/b/file"), "one");
     assert_eq!(rig.shard.cache.watches.read(), 0);
-    // Nor is what a link leads to, by a directory or as the name itself.
+    // Nor is what leads out, by a directory or as the name itself.
     let mut rig = Rig::with(world(), true, 0);
-    rig.world.link("way", "a/b");
-    rig.world.link("name", "a/b/file");
+    rig.world.link("way", "../a/b");
+    rig.world.link("name", "/a/b/file");
     settle(&mut rig, &["/way/file", "/name", "/a/b/file"]);
     assert_eq!(rig.shard.cache.unwatched.read(), 2);
-    rig.world.file("a/b/file", "two");
-    assert_eq!(get(&mut rig, "/way/file"), "one");
-    assert_eq!(get(&mut rig, "/a/b/file"), "two");
+    assert_eq!(get(&mut rig, "/way/file"), "404");
+    assert_eq!(get(&mut rig, "/name"), "404");
     // The switch of a link is a change of the directory that it lies in.
     rig.world.link("name", "next/file");
     assert_eq!(get(&mut rig, "/name"), "two");
+}
+
+#[test]
+fn what_links_lead_to_is_watched() {
+    let mut rig = Rig::with(world(), true, 0);
+    let paths = ["/way/file", "/a/up/file", "/chain/other", "/name", "/gone", "/a/b/file"];
+    settle(&mut rig, &paths);
+    assert_eq!(rig.shard.cache.unwatched.read(), 0);
+    assert_eq!(rig.shard.cache.watches_refused.read(), 0);
+    assert_eq!(rig.shard.cache.watches.read(), 3, "the root, a and b");
 }
 
 #[test]

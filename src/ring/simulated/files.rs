@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::base::{Instant, WallClock};
 use crate::ring::mount::MountKind;
-use crate::ring::op::{Facts, FileKind};
+use crate::ring::op::{Facts, FileKind, Links};
 
 /// Links that a walk follows at most, as in path_resolution(7).
 const LINKS_MAX: u32 = 40;
@@ -116,7 +116,7 @@ impl Files {
         &self,
         from: usize,
         path: &[u8],
-        follow_links: bool,
+        on_links: Links,
     ) -> Result<usize, Errno> {
         if path.is_empty() {
             return Err(Errno::NOENT);
@@ -148,7 +148,12 @@ impl Files {
             let inode = *entries.get(&name).ok_or(Errno::NOENT)?;
             if let Node::Link(target) = &self.inodes[inode].node {
                 links += 1;
-                if !follow_links || links > LINKS_MAX {
+                let is_error = match on_links {
+                    Links::Followed => false,
+                    Links::NotLast => left.is_empty(),
+                    Links::Refused => true,
+                };
+                if is_error || links > LINKS_MAX {
                     return Err(Errno::LOOP);
                 }
                 push_parts(&mut left, target)?;
@@ -164,10 +169,10 @@ impl Files {
         &self,
         from: usize,
         path: &[u8],
-        follow_links: bool,
+        links: Links,
         direct: bool,
     ) -> Result<usize, Errno> {
-        let inode = self.resolve(from, path, follow_links)?;
+        let inode = self.resolve(from, path, links)?;
         if self.inodes[inode].forbidden {
             return Err(Errno::ACCESS);
         }
@@ -175,6 +180,18 @@ impl Files {
             return Err(Errno::INVAL);
         }
         Ok(inode)
+    }
+
+    /// What a link says.
+    pub(super) fn target(&self, directory: usize, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let Node::Directory(entries) = &self.inodes[directory].node else {
+            return Err(Errno::NOTDIR);
+        };
+        let inode = *entries.get(name).ok_or(Errno::NOENT)?;
+        match &self.inodes[inode].node {
+            Node::Link(target) => Ok(target.clone()),
+            _ => Err(Errno::INVAL),
+        }
     }
 
     pub(super) fn facts(&self, inode: usize) -> Facts {
@@ -221,9 +238,10 @@ impl Files {
             return Err(Errno::NOTDIR);
         };
         let way = self.way_to(ROOT, inode).ok_or(Errno::NOENT)?;
+        let links = if follow_links { Links::Followed } else { Links::Refused };
         let open = |name: &[u8]| {
             let path = [&way[..], &[name]].concat().join(&b"/"[..]);
-            self.open(ROOT, &path, follow_links, false).ok()
+            self.open(ROOT, &path, links, false).ok()
         };
         let opened = entries.keys().filter_map(|name| Some((name.clone(), open(name)?)));
         Ok(opened.map(|(name, inode)| (name, self.facts(inode))).collect())
@@ -253,7 +271,7 @@ impl Files {
 
     /// The inode of a path that a test has made.
     pub(super) fn at(&self, path: &str) -> usize {
-        self.resolve(ROOT, path.as_bytes(), true).expect("the test has made the path")
+        self.resolve(ROOT, path.as_bytes(), Links::Followed).expect("the test has made the path")
     }
 
     fn make(&mut self, path: &str, node: Node, now: WallClock) {
@@ -284,7 +302,7 @@ impl Files {
 
     /// A directory, with those above it.
     pub(super) fn directory(&mut self, path: &str, now: WallClock) -> usize {
-        match self.resolve(ROOT, path.as_bytes(), true) {
+        match self.resolve(ROOT, path.as_bytes(), Links::Followed) {
             Ok(inode) => inode,
             Err(_) => {
                 self.make(path, Node::Directory(BTreeMap::new()), now);
@@ -404,7 +422,7 @@ mod tests {
     #[test]
     fn a_walk_stays_beneath_the_root() {
         let files = tree();
-        let end = |path: &str| files.resolve(ROOT, path.as_bytes(), true);
+        let end = |path: &str| files.resolve(ROOT, path.as_bytes(), Links::Followed);
         assert_eq!(end("a/b/c"), Ok(files.at("a/b/c")));
         assert_eq!(end("a/up"), Ok(files.at("a/b/c")));
         assert_eq!(end("dir/c"), Ok(files.at("a/b/c")));
@@ -417,7 +435,7 @@ mod tests {
         assert_eq!(end("a/b/c/d"), Err(Errno::NOTDIR));
         assert_eq!(end("a/x"), Err(Errno::NOENT));
         assert_eq!(end(""), Err(Errno::NOENT));
-        assert_eq!(files.resolve(ROOT, b"a/up", false), Err(Errno::LOOP));
+        assert_eq!(files.resolve(ROOT, b"a/up", Links::Refused), Err(Errno::LOOP));
         assert_eq!(files.facts(files.at("fifo")).kind, FileKind::Special);
     }
 

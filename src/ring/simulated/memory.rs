@@ -180,7 +180,7 @@ impl State {
         let inode = match what {
             What::Open { fd, path, how } => {
                 let (from, _) = self.file(*fd);
-                let there = self.files.resolve(from, path, !how.no_links).unwrap_or(from);
+                let there = self.files.resolve(from, path, how.links).unwrap_or(from);
                 // The mount is not asked by who may not enter it.
                 let leads_away = self.files.facts(there).mount != how.mount;
                 if how.stays() && leads_away { from } else { there }

@@ -12,7 +12,7 @@ use super::jobs::bring_home;
 use super::state::State;
 use crate::base::Instant;
 use crate::ring::io::{Event, QueueFull, Wait};
-use crate::ring::job::{Job, Step};
+use crate::ring::job::{Job, Step, Way};
 use crate::ring::op::{Facts, How, Op};
 use crate::ring::stats::Technique;
 
@@ -39,7 +39,7 @@ pub(super) enum What {
     Close(RawFd),
     ReadDirectory { fd: RawFd, follow_links: bool },
     Digest { fd: RawFd, facts: Facts },
-    Watch { fd: RawFd, watcher: RawFd, path: Box<[u8]> },
+    Watch { fd: RawFd, watcher: RawFd, way: Way },
     Mount(u64),
 }
 
@@ -131,11 +131,9 @@ impl What {
             Op::Job(Job::Digest { file, facts, .. }) => {
                 Self::Digest { fd: file.as_raw_fd(), facts: **facts }
             }
-            Op::Job(Job::Watch { watcher, root, path, .. }) => Self::Watch {
-                fd: root.as_raw_fd(),
-                watcher: watcher.as_raw_fd(),
-                path: path.clone(),
-            },
+            Op::Job(Job::Watch { watcher, root, way, .. }) => {
+                Self::Watch { fd: root.as_raw_fd(), watcher: watcher.as_raw_fd(), way: way.clone() }
+            }
             other => panic!("{other:?} is an inline operation and was submitted"),
         }
     }
@@ -436,7 +434,7 @@ impl State {
                 Some(self.read_directory(*fd, *follow_links))
             }
             What::Digest { fd, facts } => Some(self.digest(*fd, *facts)),
-            What::Watch { fd, watcher, path } => Some(self.watch(*fd, *watcher, path)),
+            What::Watch { fd, watcher, way } => Some(self.watch(*fd, *watcher, way)),
         };
         if outcome.is_none() {
             active.fault = fault;

@@ -331,12 +331,12 @@ impl State {
     pub(super) fn open(&mut self, root: RawFd, path: &[u8], how: How) -> Result<u32, Errno> {
         let (from, _) = self.file(root);
         if how.stays() {
-            let there = self.files.resolve(from, path, !how.no_links)?;
+            let there = self.files.resolve(from, path, how.links)?;
             if self.files.facts(there).mount != how.mount {
                 return Err(Errno::XDEV);
             }
         }
-        let inode = self.files.open(from, path, !how.no_links, how.direct)?;
+        let inode = self.files.open(from, path, how.links, how.direct)?;
         self.install(Object::File { inode, direct: how.direct })
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::files::Change;
+use super::files::{Change, Files};
 use super::operations::Outcome;
 use super::state::{Object, State};
 use crate::base::Instant;
-use crate::ring::job::Step;
-use crate::ring::op::{Notice, Watch};
+use crate::ring::job::Way;
+use crate::ring::job::way::{Walk, walk};
+use crate::ring::op::{Links, Notice, Watch};
 
 /// Notices that are kept until they are taken.
 const KEPT_MAX: usize = 64;
@@ -96,24 +97,53 @@ impl State {
         Ok(0)
     }
 
-    pub(super) fn watch(&mut self, root: RawFd, watcher: RawFd, path: &[u8]) -> Outcome {
-        let (mut here, _) = self.file(root);
-        let mut steps = vec![Step::Watched(self.watcher(watcher).add(here))];
-        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-        for name in names {
-            let step = match self.files.resolve(here, name, false) {
-                Ok(inode) if self.files.is_directory(inode) => {
-                    here = inode;
-                    Step::Watched(self.watcher(watcher).add(here))
-                }
-                Ok(_) | Err(Errno::NOENT) => Step::Absent,
-                Err(_) => Step::Unwatchable,
-            };
-            steps.push(step);
-            if !matches!(step, Step::Watched(_)) {
-                break;
-            }
+    pub(super) fn watch(&mut self, root: RawFd, watcher: RawFd, way: &Way) -> Outcome {
+        let (root, _) = self.file(root);
+        let Some(Object::Watcher(id)) = self.object(watcher) else {
+            panic!("the descriptor of a watch job is not that of a watcher")
+        };
+        let mut watching = Watching { files: &self.files, watcher: &mut self.watchers[id] };
+        match walk(way, vec![root], &mut watching) {
+            Ok(steps) => Outcome { steps, ..Outcome::of(Ok(0)) },
+            Err(errno) => Outcome::of(Err(errno)),
         }
-        Outcome { steps, ..Outcome::of(Ok(0)) }
     }
+}
+
+struct Watching<'a> {
+    files: &'a Files,
+    watcher: &'a mut Watcher,
+}
+
+impl Walk for Watching<'_> {
+    /// The directories that were come through, and the one that was come to.
+    type Directory = Vec<usize>;
+
+    fn open(&mut self, at: &Vec<usize>, name: &[u8]) -> Result<Vec<usize>, Errno> {
+        let inode = self.files.resolve(last(at), name, Links::Refused)?;
+        if !self.files.is_directory(inode) {
+            return Err(Errno::NOTDIR);
+        }
+        Ok([&at[..], &[inode]].concat())
+    }
+
+    fn open_above(&mut self, at: &Vec<usize>) -> Result<Vec<usize>, Errno> {
+        Ok(at[..at.len() - 1].to_vec())
+    }
+
+    fn target(&mut self, at: &Vec<usize>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.files.target(last(at), name)
+    }
+
+    fn watch(&mut self, directory: &Vec<usize>) -> Option<Watch> {
+        Some(self.watcher.add(last(directory)))
+    }
+
+    fn check(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+fn last(way: &[usize]) -> usize {
+    way[way.len() - 1]
 }

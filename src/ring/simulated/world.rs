@@ -289,7 +289,7 @@ impl World {
     /// Opens a file.
     pub fn open(&self, path: &str, how: How) -> Result<u32, Errno> {
         let mut state = self.state();
-        let inode = state.files.open(ROOT, path.as_bytes(), !how.no_links, how.direct)?;
+        let inode = state.files.open(ROOT, path.as_bytes(), how.links, how.direct)?;
         state.install(Object::File { inode, direct: how.direct })
     }
 
