@@ -97,6 +97,57 @@ fn those_who_want_other_parts_of_one_block_all_come_to_their_end() {
     bench.end();
 }
 
+/// The read under way goes on to what is asked for meanwhile, on both sides of it.
+#[test]
+fn no_byte_of_a_block_is_read_twice_for_those_who_ask_at_once() {
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (seed, order) in orders.into_iter().enumerate() {
+        // The block is longer than the file.
+        for size in [BLOCK, 3000] {
+            let mut bench = Bench::new(seed as u64, setup());
+            let bytes = bench.file("a", size);
+            let late = Fault::Late(Duration::from_millis(5));
+            bench.world.script_every(Technique::DirectRead, 1, late);
+            let parts = [0..100, 1030..2000, size - 10..size];
+            let bodies = order.map(|which| {
+                let part = parts[which].clone();
+                let body = bench.begin("a", part.start as u64, part.len() as u64);
+                bench.brief_turn();
+                (body, part)
+            });
+            bench.run();
+            for (body, part) in bodies {
+                bench.result(body).whole(&bytes[part]);
+            }
+            let (reads, read) =
+                (bench.operations(Technique::DirectRead), bench.bytes(Technique::DirectRead));
+            assert_eq!((reads <= 3, read), (true, size as u64), "{order:?} of {size}: {reads}");
+            assert_eq!(bench.stats().block_misses.read(), 1, "{order:?}: one read for all");
+            bench.end();
+        }
+    }
+}
+
+/// The part that could be read is not lost with the one that could not.
+#[test]
+fn a_part_that_cannot_be_read_spoils_no_other() {
+    let mut bench = Bench::new(29, setup());
+    let bytes = bench.file("a", BLOCK);
+    bench.world.script(Technique::DirectRead, 0, Fault::Late(Duration::from_millis(5)));
+    bench.world.script(Technique::DirectRead, 1, Fault::Fail(Errno::IO));
+    bench.world.script(Technique::DirectRead, 2, Fault::Fail(Errno::IO));
+    let first = bench.begin("a", 0, 100);
+    bench.brief_turn();
+    let second = bench.begin("a", 4096, 100);
+    bench.run();
+    bench.result(first).whole(&bytes[..100]);
+    assert_eq!(bench.result(second).end, Step::Failed(BodyError::Read(Errno::IO)));
+    bench.world.pass(Duration::from_millis(1));
+    bench.turn();
+    bench.serve("a", 4096, 100).whole(&bytes[4096..4196]);
+    bench.end();
+}
+
 #[test]
 fn a_client_that_leaves_strands_nobody() {
     let mut bench = Bench::new(3, setup());

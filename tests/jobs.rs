@@ -13,6 +13,8 @@ mod hangs;
 mod helpers;
 #[path = "jobs/hot.rs"]
 mod hot;
+#[path = "jobs/in_place.rs"]
+mod in_place;
 #[path = "jobs/line.rs"]
 mod line;
 #[path = "jobs/log.rs"]

@@ -35,13 +35,14 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-pub use block::{BlockFault, Loan};
+pub use block::Loan;
 pub use reader::{Ahead, Answer, BlockReader, Blocks, Wait};
 
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};
 use self::foresight::{Foresight, StreamId};
 use self::lines::{Lines, Place};
+use super::proof::ReadFault;
 use super::stats::Stats;
 use super::version::Version;
 use crate::base::{Instant, Shares};
@@ -82,7 +83,7 @@ enum State {
     /// It is there.
     Ready(Rc<Block>),
     /// It could not be read.
-    Failed(BlockFault),
+    Failed(ReadFault),
 }
 
 #[derive(Debug)]
@@ -229,6 +230,7 @@ impl Inner {
     /// Starts the next step of a read.
     fn go_on(&mut self, mut fill: Fill, io: &mut dyn Io) {
         loop {
+            self.extend(&mut fill);
             match io.start(fill.take_op(&*io)) {
                 Start::Submitted(ticket) => {
                     self.pending.insert(ticket, fill);
@@ -247,12 +249,19 @@ impl Inner {
         }
     }
 
+    /// Those who have come since its last step may want more of the block.
+    fn extend(&self, fill: &mut Fill) {
+        let entry = self.entries.get(&fill.id()).expect("what is being read is listed");
+        fill.extend(&entry.want);
+    }
+
     fn wake(&mut self, wake: Wake, io: &mut dyn Io) {
         let now = io.now();
         match wake {
             Wake::Done(completion) => {
                 let fill = completion.ticket.and_then(|ticket| self.pending.remove(&ticket));
-                let Some(fill) = fill else { return };
+                let Some(mut fill) = fill else { return };
+                self.extend(&mut fill);
                 match fill.take(completion, now, io.wall()) {
                     Stage::GoesOn(fill) => self.go_on(fill, io),
                     Stage::Ends(id, end) => self.settle(id, end, now),
@@ -297,7 +306,9 @@ impl Inner {
         }
         let version = entry.version.take();
         entry.since = now;
-        self.woken.append(&mut entry.waiters);
+        // Who has waited for longest comes first, and has its part before somebody whose part could
+        // not be read has the block read anew.
+        self.woken.extend(entry.waiters.drain(..).rev());
         let keep = match end.result {
             Ok(block) => {
                 self.latency = match self.latency {

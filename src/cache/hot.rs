@@ -5,8 +5,9 @@
 //! version of the file: what is sent is only ever sent after statx has said that the file is
 //! still that version, and the bytes go when the version does. A file that was changed just now
 //! is not kept yet: the time of another change might be told as the same one, to the kernel's
-//! next tick. Bodies that were not sent since they were last looked at give way to others
-//! (second chance, in the order in which they came).
+//! next tick. What is kept before pages of a mapping are written back is read once more when they
+//! are: a store through the mapping may have been told by nothing. Bodies that were not sent since
+//! they were last looked at give way to others (second chance, in the order in which they came).
 //!
 //! Invariants: the bytes kept are within the budget; a body has as many as the facts of its
 //! version say, and they were read while those were true.
@@ -31,6 +32,8 @@ use crate::ring::{Completion, Io, Kept, Look, MountKind, Op, Pool, Start, Ticket
 pub struct Body {
     memory: AlignedBuffer,
     len: usize,
+    /// Whether it was read before the kernel had written back what was stored by then.
+    early: bool,
     level: Rc<Level>,
 }
 
@@ -156,7 +159,7 @@ impl Hot {
         }
         for (version, bytes) in std::mem::take(&mut self.read) {
             if version.is_unchanged(io) {
-                self.keep(&version, bytes);
+                self.keep(&version, bytes, io.wall());
             }
         }
         for version in std::mem::take(&mut self.wanted) {
@@ -180,7 +183,7 @@ impl Hot {
         }
     }
 
-    fn keep(&mut self, version: &Rc<Version>, memory: AlignedBuffer) {
+    fn keep(&mut self, version: &Rc<Version>, memory: AlignedBuffer, wall: WallClock) {
         let size = memory.occupied_bytes() as u64;
         while self.level.bytes.get() + size > self.bytes_max {
             let Some(first) = self.kept.pop_front() else { return };
@@ -197,7 +200,8 @@ impl Hot {
         }
         self.level.change(size as i64, 1);
         let len = version.facts.size as usize;
-        version.keep(Some(Rc::new(Body { memory, len, level: Rc::clone(&self.level) })));
+        let (early, level) = (!version.is_written_back(wall), Rc::clone(&self.level));
+        version.keep(Some(Rc::new(Body { memory, len, early, level })));
         self.kept.push_back(Rc::downgrade(version));
         self.stats.hot_kept.add(1);
     }
@@ -215,7 +219,10 @@ impl OpenFiles {
         if !self.hot.takes(version.facts.size) {
             return None;
         }
-        let body = version.body();
+        let mut body = version.body();
+        if body.take_if(|body| body.early && version.is_written_back(wall)).is_some() {
+            version.keep(None);
+        }
         if body.is_none() && version.note_asked(now).is_some() && version.is_settled(wall) {
             self.hot.want(version);
         }

@@ -11,7 +11,9 @@ use super::residency::{ResidentParts, touched};
 use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
-use crate::limits::{MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE, UNMAPPED_BYTES_MAX};
+use crate::limits::{
+    MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE, UNMAPPED_BYTES_MAX, WRITTEN_BACK,
+};
 use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start, Via};
 
 /// An open regular file, with facts asked of this very descriptor.
@@ -29,6 +31,8 @@ pub struct Version {
     pub digest: Option<Digest>,
     /// When the facts were last known to be true.
     confirmed: Cell<Instant>,
+    /// In which turn its bytes were last seen inline to be unchanged.
+    proven: Cell<Option<Instant>>,
     lines: RefCell<Option<(LinesKey, Lines)>>,
     /// The whole content, when it is kept in memory.
     body: RefCell<Option<Rc<Body>>>,
@@ -93,6 +97,7 @@ impl Version {
             direct: None,
             facts,
             confirmed,
+            proven: Cell::default(),
             coding,
             digest: None,
             lines: RefCell::default(),
@@ -131,6 +136,7 @@ impl Version {
                 let holds = result.is_ok() && self.is_still(&facts);
                 if holds {
                     self.confirm(now);
+                    self.note_proven(now);
                 }
                 holds
             }
@@ -139,12 +145,29 @@ impl Version {
         }
     }
 
+    /// Takes note that its bytes were seen inline to be unchanged in a turn.
+    pub(super) fn note_proven(&self, now: Instant) {
+        self.proven.set(Some(now));
+    }
+
+    /// Whether they were seen so in this turn. Whatever the ring had read by its begin was read
+    /// before.
+    pub fn is_proven(&self, now: Instant) -> bool {
+        self.proven.get() == Some(now)
+    }
+
     /// Whether the file was last changed so long before `wall` that another change would be told
     /// by another time: only then what is read of it may be kept under these facts.
     pub(super) fn is_settled(&self, wall: WallClock) -> bool {
         let changed = self.facts.changed;
         let step = if changed.nanoseconds == 0 { SETTLED_COARSE } else { SETTLED_FINE };
         wall.since(changed) >= step
+    }
+
+    /// Whether what was stored through a mapping, when its time was changed last, has been written
+    /// back at `wall`, so that another store would be told by another time.
+    pub(super) fn is_written_back(&self, wall: WallClock) -> bool {
+        wall.since(self.facts.changed) >= WRITTEN_BACK
     }
 
     /// Whether the kernel says now that the file is unchanged.

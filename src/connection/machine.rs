@@ -178,11 +178,10 @@ impl Connection {
             }
             Wake::Done(Completion { op: Some(Op::Shutdown { .. }), .. }) => return WAIT,
             // What a disk says that was given up: its buffer goes home.
-            Wake::Done(Completion { op: Some(Op::Read { .. } | Op::Warm { .. }), .. })
-                if !matches!(self.phase, Phase::Body(..)) =>
-            {
-                return WAIT;
-            }
+            Wake::Done(Completion {
+                op: Some(Op::Read { .. } | Op::Warm { .. } | Op::Stat { .. }),
+                ..
+            }) if !matches!(self.phase, Phase::Body(..)) => return WAIT,
             Wake::Done(Completion { op: Some(Op::ReadHead { parts, .. }), result, .. }) => {
                 return self.took_in(parts, result, cx);
             }

@@ -277,6 +277,16 @@ impl Outbox {
         self.taken
     }
 
+    /// Whether one answer is owed.
+    pub(super) fn is_at_last(&self) -> bool {
+        self.owed.len() == 1
+    }
+
+    /// Whether the kernel has taken all that is owed.
+    pub(super) fn is_taken(&self) -> bool {
+        self.owed.back().is_some_and(|last| last.ends_at <= self.taken)
+    }
+
     /// What goes next: bytes with the span behind them, bytes alone, or a span alone; and whether
     /// more follows.
     pub(super) fn next(&mut self) -> Option<(Option<Outgoing>, Option<Span>, bool)> {

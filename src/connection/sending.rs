@@ -144,7 +144,9 @@ impl Connection {
         stats.not_copied_bytes.add(progress.not_copied - self.progress.not_copied);
         self.progress = progress;
         if moved > 0 {
-            self.took(moved, cx);
+            // All of its bytes may be out, and they are no answer.
+            let spoilt = matches!(step, Step::Failed(BodyError::Changed | BodyError::Truncated));
+            self.take_note(moved, spoilt, cx);
             self.set_send_deadline(cx);
         }
         if self.gives_way && self.has_given_way(step) {
@@ -176,6 +178,11 @@ impl Connection {
                 stats.failed.add(1);
                 self.phase = Phase::Parsing;
                 match error {
+                    // The kernel has all that was promised, and its length would tell nobody. What
+                    // the client has not acknowledged shall not reach it.
+                    BodyError::Truncated | BodyError::Changed if self.outbox.is_taken() => {
+                        self.throw_out(Farewell::Truncated, cx)
+                    }
                     BodyError::Truncated | BodyError::Changed => self.cut(Farewell::Truncated, cx),
                     BodyError::Read(_) => self.cut(Farewell::DiskError, cx),
                     BodyError::Send(_) => self.abort(Farewell::ClientAbort, cx),
@@ -202,10 +209,17 @@ impl Connection {
 
     /// Counts bytes that the kernel took, and the answers that are done with them.
     pub(super) fn took(&mut self, count: u64, cx: &mut Context<'_>) {
+        self.take_note(count, false, cx);
+    }
+
+    /// The same; the last answer is not done if it is `spoilt`.
+    fn take_note(&mut self, count: u64, spoilt: bool, cx: &mut Context<'_>) {
         cx.stats.bytes.add(count);
         self.pays(count, cx);
         self.outbox.took(count, cx.io.now());
-        while let Some(owed) = self.outbox.next_done() {
+        while !(spoilt && self.outbox.is_at_last())
+            && let Some(owed) = self.outbox.next_done()
+        {
             let begun = owed.answer.begun;
             cx.stats.latency.record(cx.io.now().since(begun).as_nanos() as u64);
             // A refusal that ends the connection was the answer to what its farewell names. Any

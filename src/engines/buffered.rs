@@ -5,7 +5,8 @@
 //! page cache has is read inline, without waiting: the ring is for what it lacks. `uring` reads
 //! through the page cache, `direct` past it: its reads begin and end on the alignment that the file
 //! system asks for, and what was not asked for is trimmed. A head that fits goes into the room
-//! before the block, so that both leave in one send.
+//! before the block, so that both leave in one send. Behind each read the file is asked whether it
+//! is still the version that was promised, so that no byte of another one leaves.
 //!
 //! ```text
 //! buffer:  | room for a head (4096) | block (64 KiB) |
@@ -19,6 +20,8 @@ use rustix::io::Errno;
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_pool};
 use super::left_behind::LeftBehind;
 use super::residency::is_resident;
+use crate::base::Instant;
+use crate::cache::{Proof, Verdict};
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
 use crate::ring::{
     Completion, File, Io, Lease, Look, MountKind, Op, Outgoing, Pool, Scarce, Start, Via, Wake,
@@ -57,7 +60,13 @@ pub(super) struct Buffered {
     rest: Option<Block>,
     /// A buffer that was sent and can be read to.
     spare: Option<Lease>,
+    /// Whether a block is being read, or waits to be proven.
     reading: bool,
+    /// What was read and is not known yet to be of the version, and how many bytes of the buffer.
+    unproven: Option<(Lease, u32)>,
+    proof: Proof,
+    /// Whether the ring was asked for that.
+    asking: bool,
     /// Whether the page cache was found to lack a part of what is read next.
     missed: bool,
     /// Bytes of the head and of the file in the send under way.
@@ -82,6 +91,9 @@ impl Buffered {
             rest: None,
             spare: None,
             reading: false,
+            unproven: None,
+            proof: Proof::default(),
+            asking: false,
             missed: false,
             sending: None,
             parked: None,
@@ -149,6 +161,16 @@ impl Buffered {
         if there == Some(false) { Via::Cold } else { Via::Disk }
     }
 
+    /// An operation that had to wait. What nobody told of before may have been found in memory, and
+    /// so waits for no disk.
+    fn look_again(&mut self, mut op: Op, io: &mut dyn Io) -> Op {
+        if let Op::Read { offset, range, via: via @ Via::Disk, .. } = &mut op {
+            let part = *offset..*offset + range.len() as u64;
+            *via = self.page_cache_or_disk(part, io);
+        }
+        op
+    }
+
     /// Takes in a block that was read, with the head before it if that is still to be sent.
     fn take_read(&mut self, mut buffer: Lease, result: Result<u32, Errno>) -> Option<Step> {
         let alignment = self.source.as_ref().map_or(1, |source| source.alignment);
@@ -178,6 +200,41 @@ impl Buffered {
         }
         self.ready = Some(Block { bytes: Outgoing::leased(buffer, start..end), body: count });
         None
+    }
+
+    /// Takes in the end of a read. What it brought waits to be proven, if it is not `known` to be
+    /// of the version.
+    fn take_unproven(
+        &mut self,
+        buffer: Lease,
+        result: Result<u32, Errno>,
+        known: bool,
+    ) -> Option<Step> {
+        match result {
+            Ok(count @ 1..) if !known => {
+                self.unproven = Some((buffer, count));
+                self.proof = Proof::default();
+                None
+            }
+            result => {
+                self.reading = false;
+                self.take_read(buffer, result)
+            }
+        }
+    }
+
+    /// Takes in what the file says of the block that waits for it.
+    fn take_proof(&mut self, answer: &Completion, now: Instant) -> Option<Step> {
+        self.asking = false;
+        match self.proof.take(&self.body.version, answer, now) {
+            Verdict::Open => None,
+            Verdict::Fails(fault) => Some(Step::Failed(fault.into())),
+            Verdict::Holds => {
+                let (buffer, count) = self.unproven.take().expect("it was read before");
+                self.reading = false;
+                self.take_read(buffer, Ok(count))
+            }
+        }
     }
 
     /// Drops from the page cache what was read, when it is enough for a call, or at the end.
@@ -223,6 +280,11 @@ impl Buffered {
     }
 
     fn take(&mut self, completion: Completion, io: &dyn Io) -> Option<Step> {
+        if let Some(Op::Stat { .. }) = completion.op {
+            return self.take_proof(&completion, io.now());
+        }
+        // What the ring has read was read by the begin of the turn.
+        let known = completion.ticket.is_some() && self.body.version.is_proven(io.now());
         match (completion.op, completion.result) {
             (Some(Op::Pread { offset, buffer, range, .. }), Err(Errno::AGAIN)) => {
                 self.body.version.note_missed(&(offset..offset + range.len() as u64));
@@ -237,34 +299,30 @@ impl Buffered {
                 None
             }
             (Some(Op::Pread { offset, buffer, range, .. }), Ok(count)) => {
-                self.reading = false;
                 if count as usize == range.len() {
                     self.body.version.note_resident(offset..offset + u64::from(count), io);
                 }
-                self.take_read(buffer, Ok(count))
+                self.take_unproven(buffer, Ok(count), known)
             }
             // It is there from now on, but on file systems that may keep nothing.
             (
                 Some(Op::Read { offset, buffer, via: Via::Cold | Via::Disk, .. }),
                 Ok(count @ 1..),
             ) => {
-                self.reading = false;
                 self.body.version.note_access(io.wall());
                 let keeps = !io.mount_kind(self.body.version.facts.mount).may_block();
                 if keeps && !self.body.passes {
                     self.body.version.note_resident(offset..offset + u64::from(count), io);
                 }
-                self.take_read(buffer, Ok(count))
+                self.take_unproven(buffer, Ok(count), known)
             }
             (Some(Op::Read { offset, buffer, range, via: Via::Unmapped, .. }), Ok(count)) => {
-                self.reading = false;
                 let part = offset..offset + range.len() as u64;
                 self.body.version.note_mapped(&part, io.wall());
-                self.take_read(buffer, Ok(count))
+                self.take_unproven(buffer, Ok(count), known)
             }
             (Some(Op::Read { buffer, .. } | Op::Pread { buffer, .. }), result) => {
-                self.reading = false;
-                self.take_read(buffer, result)
+                self.take_unproven(buffer, result, known)
             }
             (Some(Op::Send { bytes, .. }), result) => self.take_send(bytes, result),
             (other, _) => unreachable!("the engine starts nothing else than {other:?}"),
@@ -280,7 +338,11 @@ impl Buffered {
     /// The next operation that can be started now.
     fn next_op(&mut self, io: &mut dyn Io) -> Option<Op> {
         if let Some(op) = self.parked.take() {
-            return Some(op);
+            return Some(self.look_again(op, io));
+        }
+        if self.unproven.is_some() && !self.asking {
+            self.asking = true;
+            return Some(Proof::ask(&self.body.version));
         }
         if self.sending.is_none() {
             if let Some(block) = self.rest.take() {
@@ -345,6 +407,10 @@ impl Engine for Buffered {
                     return Step::Waiting;
                 }
             }
+        }
+        if self.end.is_some() && !self.asking && self.unproven.take().is_some() {
+            // Nobody wants to know any more.
+            self.reading = false;
         }
         // What the kernel still sends or fills is waited for, so that nothing of this body comes
         // after its end.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::cache::{BlockReader, Version};
+use crate::cache::{BlockReader, ReadFault, Version};
 use crate::ring::{Io, Outgoing, Pool, Scarce, Socket, Tap, Wake};
 
 /// A span of a file on its way to a socket.
@@ -112,6 +112,16 @@ impl BodyError {
             | Errno::NETUNREACH
             | Errno::NETDOWN => Self::Send(errno),
             other => Self::Read(other),
+        }
+    }
+}
+
+impl From<ReadFault> for BodyError {
+    fn from(fault: ReadFault) -> Self {
+        match fault {
+            ReadFault::Truncated => Self::Truncated,
+            ReadFault::Changed => Self::Changed,
+            ReadFault::Read(errno) => Self::Read(errno),
         }
     }
 }

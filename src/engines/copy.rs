@@ -1,8 +1,11 @@
 //! The engine `copy`: read a block into memory, send it. The measure of the others.
 //!
-//! Reads are inline and block the turn when the disk does. It never declines.
+//! Reads are inline and block the turn when the disk does. Behind each one the file is asked
+//! whether it is still the version that was promised. It never declines.
 
 use super::contract::{Body, BodyError, Engine, Progress, Step, head_bytes, head_pool};
+use crate::base::Instant;
+use crate::cache::{Proof, Verdict};
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
 use crate::ring::{Completion, Io, Lease, Op, Outgoing, Pool, Scarce, Start, Wake};
 
@@ -13,6 +16,11 @@ pub(super) struct Copy {
     head_pool: Option<Pool>,
     /// Bytes of the span that were read.
     read: u64,
+    /// What was read and is not known yet to be of the version, and how many bytes.
+    unproven: Option<(Lease, u32)>,
+    proof: Proof,
+    /// Whether that was asked.
+    asking: bool,
     /// What was read and is to be sent, and how many bytes of it are of the file.
     ready: Option<(Outgoing, u64)>,
     spare: Option<Lease>,
@@ -28,6 +36,9 @@ impl Copy {
             head_pool: head_pool(&body.head),
             body,
             read: 0,
+            unproven: None,
+            proof: Proof::default(),
+            asking: false,
             ready: None,
             spare: None,
             sending: None,
@@ -40,8 +51,12 @@ impl Copy {
         if let Some(op) = self.parked.take() {
             return Some(op);
         }
-        if self.sending.is_some() {
+        if self.sending.is_some() || self.asking {
             return None;
+        }
+        if self.unproven.is_some() {
+            self.asking = true;
+            return Some(Proof::ask(&self.body.version));
         }
         let socket = self.body.socket.clone();
         if head_bytes(&self.body.head) > BODY_HEAD_ROOM as u64 {
@@ -66,19 +81,42 @@ impl Copy {
         })
     }
 
-    fn take(&mut self, completion: Completion) -> Option<Step> {
+    /// Takes in what the file says of the block that waits for it.
+    fn take_proof(&mut self, answer: &Completion, now: Instant) -> Option<Step> {
+        self.asking = false;
+        match self.proof.take(&self.body.version, answer, now) {
+            Verdict::Open => {}
+            Verdict::Fails(fault) => return Some(Step::Failed(fault.into())),
+            Verdict::Holds => {
+                let (buffer, count) = self.unproven.take().expect("it was read before");
+                self.take_read(buffer, count);
+            }
+        }
+        None
+    }
+
+    /// Takes in a block, with the head before it.
+    fn take_read(&mut self, mut buffer: Lease, count: u32) {
+        self.read += u64::from(count);
+        self.progress.copied += u64::from(count);
+        let mut start = BODY_HEAD_ROOM;
+        let end = start + count as usize;
+        if let Some(head) = self.body.head.take() {
+            start -= head.len();
+            buffer[start..BODY_HEAD_ROOM].copy_from_slice(head.bytes());
+        }
+        self.ready = Some((Outgoing::leased(buffer, start..end), u64::from(count)));
+    }
+
+    fn take(&mut self, completion: Completion, now: Instant) -> Option<Step> {
+        if let Some(Op::Stat { .. }) = completion.op {
+            return self.take_proof(&completion, now);
+        }
         match (completion.op, completion.result) {
             (Some(Op::Pread { .. }), Ok(0)) => Some(Step::Failed(BodyError::Truncated)),
-            (Some(Op::Pread { mut buffer, .. }), Ok(count)) => {
-                self.read += u64::from(count);
-                self.progress.copied += u64::from(count);
-                let mut start = BODY_HEAD_ROOM;
-                let end = start + count as usize;
-                if let Some(head) = self.body.head.take() {
-                    start -= head.len();
-                    buffer[start..BODY_HEAD_ROOM].copy_from_slice(head.bytes());
-                }
-                self.ready = Some((Outgoing::leased(buffer, start..end), u64::from(count)));
+            (Some(Op::Pread { buffer, .. }), Ok(count)) => {
+                self.unproven = Some((buffer, count));
+                self.proof = Proof::default();
                 None
             }
             (Some(Op::Send { mut bytes, more, socket }), Ok(count)) => {
@@ -107,19 +145,20 @@ impl Copy {
 impl Engine for Copy {
     fn step(&mut self, wake: Wake, io: &mut dyn Io) -> Step {
         if let Wake::Done(completion) = wake
-            && let Some(step) = self.take(completion)
+            && let Some(step) = self.take(completion, io.now())
         {
             return step;
         }
         loop {
             let reads = self.sending.is_none() && self.ready.is_none() && self.parked.is_none();
+            let reads = reads && self.unproven.is_none();
             if reads && io.allowance(self.body.count, self.read > 0) == 0 {
                 return Step::Yielded;
             }
             let Some(op) = self.next_op(io) else { return Step::Waiting };
             match io.start(op) {
                 Start::Executed(completion) => {
-                    if let Some(step) = self.take(completion) {
+                    if let Some(step) = self.take(completion, io.now()) {
                         return step;
                     }
                 }
@@ -141,14 +180,14 @@ impl Engine for Copy {
     }
 
     fn in_flight(&self) -> u32 {
-        u32::from(self.sending.is_some() && self.parked.is_none())
+        u32::from((self.sending.is_some() || self.asking) && self.parked.is_none())
     }
 
     fn holds(&self, scarce: Scarce) -> bool {
         // A head that is too long for the room before a block is sent as it came.
         let sends_head = self.sending == Some(0);
         let moves_block = !sends_head && (self.sending.is_some() || self.parked.is_some());
-        let has_block = self.ready.is_some() || self.spare.is_some();
+        let has_block = self.ready.is_some() || self.spare.is_some() || self.unproven.is_some();
         let has_head = sends_head || self.body.head.is_some();
         scarce == Scarce::Buffer(Pool::Body) && (moves_block || has_block)
             || has_head && self.head_pool.map(Scarce::Buffer) == Some(scarce)

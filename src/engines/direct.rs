@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::buffered::{Buffered, Source};
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
 use crate::base::Instant;
-use crate::cache::{Ahead, Answer, BlockFault, Loan, Wait};
+use crate::cache::{Ahead, Answer, Loan, ReadFault, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
 use crate::ring::{Completion, Gather, Io, MountKind, Op, Outgoing, Pool, Scarce, Start, Wake};
 
@@ -195,14 +195,12 @@ impl Direct {
     }
 
     /// A block cannot be had. Before the first byte somebody else may read the file otherwise.
-    fn fails(&self, fault: BlockFault) -> Step {
-        match (fault, fault.refuses()) {
-            (_, Some(errno)) if self.progress == Progress::default() => {
+    fn fails(&self, fault: ReadFault) -> Step {
+        match fault.refuses() {
+            Some(errno) if self.progress == Progress::default() => {
                 Step::Declined(Decline::Unsupported(errno))
             }
-            (BlockFault::Truncated, _) => Step::Failed(BodyError::Truncated),
-            (BlockFault::Changed, _) => Step::Failed(BodyError::Changed),
-            (BlockFault::Read(errno), _) => Step::Failed(BodyError::Read(errno)),
+            _ => Step::Failed(fault.into()),
         }
     }
 

@@ -17,6 +17,7 @@ mod buffered;
 mod contract;
 mod copy;
 mod direct;
+mod guard;
 mod kind;
 mod left_behind;
 mod residency;

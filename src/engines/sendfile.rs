@@ -2,11 +2,13 @@
 //!
 //! The head goes out held back (MSG_MORE) with the first bytes of the file. A step sends within
 //! the turn's budget, then yields; a full socket is waited for by a one-shot poll. Nothing is sent
-//! that is not in the page cache, see `residency.rs`.
+//! that is not in the page cache, see `residency.rs`, and nothing of a file that was seen to be
+//! another version than was promised, see `guard.rs`.
 
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
+use super::guard::Guard;
 use super::residency::Residency;
 use crate::limits::FULL_WITHOUT_PROGRESS_MAX;
 use crate::ring::{Completion, Io, Op, Outgoing, Scarce, Start, Wake};
@@ -17,6 +19,7 @@ pub(super) struct Sendfile {
     /// Bytes that the head had at the start.
     head_bytes: u64,
     residency: Residency,
+    guard: Guard,
     /// How often the transfer took nothing from a socket that said it had room.
     full_in_vain: u32,
     progress: Progress,
@@ -28,6 +31,7 @@ impl Sendfile {
             head_bytes: head_bytes(&body.head),
             body,
             residency: Residency::default(),
+            guard: Guard::default(),
             full_in_vain: 0,
             progress: Progress::default(),
         }
@@ -77,7 +81,7 @@ impl Sendfile {
     }
 
     /// Counts what a transfer did; says how the body ends if it does.
-    fn take(&mut self, completion: Completion) -> Option<Step> {
+    fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
         let Some(Op::Sendfile { head, .. }) = completion.op else {
             unreachable!("the engine starts nothing else")
         };
@@ -89,7 +93,10 @@ impl Sendfile {
                 self.progress.body += u64::from(count);
                 self.progress.not_copied += u64::from(count);
                 assert!(self.progress.body <= self.body.count, "no more is sent than asked");
-                (self.left() == 0).then_some(Step::Finished)
+                (self.left() == 0).then(|| {
+                    let error = self.guard.lets_end(&self.body.version, io);
+                    error.map_or(Step::Finished, Step::Failed)
+                })
             }
             // EINVAL, ENOSYS: the file or the socket does not know the call.
             Err(errno @ (Errno::INVAL | Errno::NOSYS)) if self.progress.body == 0 => {
@@ -113,11 +120,14 @@ impl Engine for Sendfile {
                 Ok(count) => count,
                 Err(step) => return step,
             };
+            if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+                return self.end(Step::Failed(error), io);
+            }
             let op = self.next_op(count);
             match io.start(op) {
                 Start::Executed(completion) => {
                     self.full_in_vain = 0;
-                    if let Some(step) = self.take(completion) {
+                    if let Some(step) = self.take(completion, io) {
                         return self.end(step, io);
                     }
                 }

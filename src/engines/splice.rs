@@ -5,11 +5,13 @@
 //! room, the body goes on without it.
 //! Nothing goes into the pipe that is not in the page cache, see `residency.rs`, and no pipe is
 //! held while the disk is waited for: one that hangs would keep all of them. It will not win races;
-//! it is the engine whose bytes can be observed on their way.
+//! it is the engine whose bytes can be observed on their way. Nothing is moved of a file that was
+//! seen to be another version than was promised, see `guard.rs`.
 
 use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
+use super::guard::Guard;
 use super::residency::Residency;
 use crate::ring::{Completion, Io, NoPipe, Obstacle, Op, Outgoing, PipeLease, Scarce, Start, Wake};
 
@@ -24,6 +26,7 @@ pub(super) struct Splice {
     /// Bytes in the pipe that are in the tap, too, and may go on.
     doubled: u32,
     residency: Residency,
+    guard: Guard,
     /// What waits for the socket: its bytes are in the pipe.
     parked: Option<Op>,
     progress: Progress,
@@ -38,6 +41,7 @@ impl Splice {
             taken_in: 0,
             doubled: 0,
             residency: Residency::default(),
+            guard: Guard::default(),
             parked: None,
             progress: Progress::default(),
         }
@@ -102,7 +106,7 @@ impl Splice {
         Step::Waiting
     }
 
-    fn take(&mut self, completion: Completion) -> Option<Step> {
+    fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
         match completion.op {
             Some(Op::SpliceIn { pipe, .. }) => {
                 self.pipe = Some(pipe);
@@ -140,7 +144,10 @@ impl Splice {
                         self.doubled = self.doubled.saturating_sub(count);
                         self.progress.not_copied += u64::from(count);
                         assert!(self.progress.body <= self.taken_in, "out comes what went in");
-                        (self.progress.body == self.body.count).then_some(Step::Finished)
+                        (self.progress.body == self.body.count).then(|| {
+                            let error = self.guard.lets_end(&self.body.version, io);
+                            error.map_or(Step::Finished, Step::Failed)
+                        })
                     }
                     Err(errno) => Some(Step::Failed(BodyError::Send(errno))),
                 }
@@ -164,9 +171,12 @@ impl Engine for Splice {
                     Err(step) => return step,
                 },
             };
+            if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+                return self.end(Step::Failed(error), io);
+            }
             match io.start(op) {
                 Start::Executed(completion) => {
-                    if let Some(step) = self.take(completion) {
+                    if let Some(step) = self.take(completion, io) {
                         return self.end(step, io);
                     }
                 }

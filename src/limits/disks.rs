@@ -70,6 +70,10 @@ pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
 /// the server relies on it: its clock and the kernel's need not agree.
 pub const ACCESS_KEPT: Duration = Duration::from_secs(23 * 3600);
 
+/// How far ahead a change lies that is one of the future: the clock of files is finer than that of
+/// a turn, which is read once in it, so a change of this moment may seem to be, too.
+pub const FUTURE_MIN: Duration = Duration::from_secs(1);
+
 /// Bytes up to which a file has no more pieces on the disk than its inode has room for: four, of a
 /// page or more each. Of a longer one it may have to be read where they are.
 pub const UNMAPPED_BYTES_MAX: u64 = 4 * 4096;

@@ -93,3 +93,9 @@ pub const SETTLED_COARSE: Duration = Duration::from_secs(3);
 
 /// The same where the time has a fraction of a second: then its steps are ticks, of 10 ms at most.
 pub const SETTLED_FINE: Duration = Duration::from_millis(100);
+
+/// How long after a store through a shared mapping the kernel has written its page back, as it does
+/// where nobody has set that otherwise (`vm.dirty_expire_centisecs`, 30 seconds, and
+/// `vm.dirty_writeback_centisecs`, 5), with some time on top. Till then further stores into the
+/// page change no time of the file; the first one after that does.
+pub const WRITTEN_BACK: Duration = Duration::from_secs(40);

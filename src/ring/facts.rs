@@ -1,7 +1,7 @@
 //! What is known of an open file.
 
 use crate::base::WallClock;
-use crate::limits::ACCESS_KEPT;
+use crate::limits::{ACCESS_KEPT, FUTURE_MIN};
 
 /// What statx tells of an open file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Facts {
 
     /// Whether its last change lies ahead, as somebody may have set it.
     pub fn is_of_the_future(&self, wall: WallClock) -> bool {
-        wall <= self.modified.max(self.changed)
+        self.modified.max(self.changed).since(wall) >= FUTURE_MIN
     }
 
     /// Whether both are of the same file, unchanged in between.

@@ -81,7 +81,10 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             again_if_interrupted(|| rustix::io::write(&*pipe, bytes)).map(as_u32)
         }
         Op::Stat { file, ask, facts, .. } => {
-            **facts = if *ask == Ask::Here { stat_here(file) } else { stat(file) }?;
+            **facts = match ask {
+                Ask::Here | Ask::Behind => stat_here(file),
+                Ask::Mount | Ask::Anywhere => stat(file),
+            }?;
             Ok(0)
         }
         Op::Notices { watcher, notices } => notices::take(watcher, notices),

@@ -324,6 +324,9 @@ pub enum Ask {
     /// What this machine knows already, inline (AT_STATX_DONT_SYNC). Only where a file system has
     /// its truth elsewhere is that less.
     Here,
+    /// The same behind a read, for bytes that wait in a buffer; by the ring where nobody here
+    /// knows. It takes the place of the read in its mount's share.
+    Behind,
 }
 
 impl Op {

@@ -72,6 +72,7 @@ fn failure(technique: Technique, fault: Fault) -> Option<BodyError> {
         Fault::FailHead(Errno::AGAIN) => None,
         Fault::FailHead(errno) => Some(BodyError::Send(errno)),
         Fault::Shrink(_) => Some(BodyError::Truncated),
+        Fault::Overwrite => Some(BodyError::Changed),
         Fault::Short(_) | Fault::ShortHead(_) | Fault::Late(_) | Fault::Ends => None,
     }
 }

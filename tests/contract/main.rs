@@ -6,6 +6,8 @@
 //!   says that it has finished
 //! - an engine declines only before the first byte of the file, and the next in its chain serves
 //! - the engine's account of what was taken is never above what the client can read
+//! - no byte of a file is sent that was read after somebody had written to it, where bytes are read
+//!   before they are sent; and a body whose file is written to between two turns fails
 //! - no turn moves more than the turn's budget
 //! - in the end nothing is in flight, and every buffer, pipe and descriptor is home
 //!
@@ -15,6 +17,7 @@
 
 mod cold;
 mod faults;
+mod in_place;
 #[path = "../quarantine/mod.rs"]
 mod quarantine;
 mod real;

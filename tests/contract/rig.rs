@@ -255,7 +255,7 @@ impl<K: Kernel> Rig<K> {
         if end == Step::Finished {
             assert_eq!(engine.in_flight(), 0, "{kind} finished with something in flight");
         }
-        if let Step::Failed(BodyError::Read(_) | BodyError::Truncated) = end {
+        if let Step::Failed(BodyError::Read(_) | BodyError::Truncated | BodyError::Changed) = end {
             // What was read before shall reach the client: the owner shuts the connection next.
             assert_eq!(engine.in_flight(), 0, "{kind} failed with a send in flight");
         }

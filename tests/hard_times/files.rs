@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use pitcrew::limits::FOLIO_BYTES_MAX;
@@ -109,6 +109,55 @@ fn a_file_truncated_in_the_middle_cuts_its_downloads() {
             assert!(got == right || clear, "{engine}: wrong byte at {at}");
         }
         goes_on(&server);
+    }
+}
+
+/// RFC 9110 section 8.8.1: the tag that was sent is that of the bytes before the write.
+#[test]
+fn a_file_written_to_in_place_cuts_its_downloads() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let server = Server::engine(engine, scratch.path());
+        let stalled = Stalled::new(&server, "/big.bin");
+        goes_on(&server);
+        let path = scratch.join("big.bin");
+        let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all(&Pattern::new(SEED + 1).bytes(0, BIG as usize)).unwrap();
+        let (taken, fault) = stalled.finish();
+        assert!(matches!(fault, Some(Fault::Cut(_))), "{engine}: {fault:?}");
+        assert!((taken.len() as u64) < BIG, "{engine}");
+        let before = Pattern::new(SEED).bytes(0, taken.len());
+        let after = Pattern::new(SEED + 1).bytes(0, taken.len());
+        // What lies in the socket by reference shows the write.
+        let by_reference = ["sendfile", "splice", "auto"].contains(&engine);
+        for (at, got) in taken.iter().enumerate() {
+            let shown = by_reference && *got == after[at];
+            assert!(*got == before[at] || shown, "{engine}: wrong byte at {at}");
+        }
+        server.figure_until(&["farewells", "truncated"], |count| count == 1);
+        goes_on(&server);
+        // The connection after it gets the file as it is now.
+        let mut wire = server.connect();
+        wire.send(&get("/big.bin", "Range: bytes=1000000-1000999\r\n"));
+        let now = Pattern::new(SEED + 1).bytes(1_000_000, 1000);
+        assert_eq!(wire.response().unwrap().body, now, "{engine}");
+    }
+}
+
+/// Who renames a file, links to it or says who may read it changes none of its bytes.
+#[test]
+fn a_file_whose_inode_alone_changes_is_sent_to_its_end() {
+    for engine in ENGINES {
+        let scratch = tree();
+        let server = Server::engine(engine, scratch.path());
+        let stalled = Stalled::new(&server, "/big.bin");
+        let path = scratch.join("big.bin");
+        fs::hard_link(&path, scratch.join("link.bin")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::rename(&path, scratch.join("old.bin")).unwrap();
+        let (taken, fault) = stalled.finish();
+        assert_eq!(fault, None, "{engine}");
+        assert!(taken == Pattern::new(SEED).bytes(0, BIG as usize), "{engine}: wrong bytes");
     }
 }
 

@@ -222,7 +222,7 @@ fn concerns(fault: Fault, technique: Technique) -> bool {
             matches!(technique, T::Sendfile | T::SpliceOut)
         }
         // What reads a file, and what has it read.
-        Fault::Shrink(_) => {
+        Fault::Shrink(_) | Fault::Overwrite => {
             let into_memory = [T::Read, T::ReadFixed, T::DirectRead, T::Pread];
             let others = [T::SpliceIn, T::Sendfile, T::Warm, T::Digest];
             into_memory.contains(&technique) || others.contains(&technique)

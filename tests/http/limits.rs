@@ -240,7 +240,8 @@ fn a_limit_of_bandwidth_holds_for_bytes_in_memory() {
     for number in 0..60 {
         machine.world.file(&format!("many/{number}.txt"), "x");
     }
-    machine.pass(4 * SECOND);
+    // From then on it is kept for good.
+    machine.pass(limits::WRITTEN_BACK);
     // A body is kept once it was asked for some times.
     for _ in 0..4 {
         let mut line = machine.connect();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pitcrew::limits::WRITTEN_BACK;
 use pitcrew::ring::Technique;
 use pitcrew::ring::simulated::{Fault, World};
 use rustix::io::Errno;
@@ -126,6 +127,25 @@ fn a_change_is_seen_at_once_and_drops_the_bytes() {
     rig.world.file("f1", "another");
     assert_eq!(get(&mut rig, "/f1"), "another");
     assert_eq!(rig.shard.cache.hot_bytes.read(), 0);
+}
+
+/// A store into a page that was stored into a moment before, and not written back since, changes no
+/// time of the file (mmap(2), MAP_SHARED).
+#[test]
+fn what_was_read_before_the_kernel_wrote_pages_back_is_read_once_more() {
+    let mut rig = rig(1 << 20);
+    heat(&mut rig, "/f1");
+    let stored = "new ".repeat(25);
+    rig.world.store("f1", stored.clone());
+    assert_eq!(get(&mut rig, "/f1"), body(1), "nobody can tell");
+    rig.world.pass(WRITTEN_BACK);
+    assert_eq!(get(&mut rig, "/f1"), stored);
+    heat(&mut rig, "/f1");
+    let (before, reads) = (hits(&rig), count(&rig, Technique::Read));
+    rig.world.pass(WRITTEN_BACK);
+    heat(&mut rig, "/f1");
+    assert_eq!(hits(&rig), before + 8, "and it stays");
+    assert_eq!(count(&rig, Technique::Read), reads);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::block::{self, BlockId, Loan};
+use super::block::{self, BlockId, Loan, union};
 use super::reader::Answer;
 use super::{Entry, Inner, Origin, State};
 use crate::base::Instant;
@@ -106,7 +106,11 @@ impl Inner {
                 }
                 entry.origin = Origin::Asked;
                 let comes = entry.want.start <= need.start && need.end <= entry.want.end;
+                // The read under way goes on to it.
+                entry.want = union(&entry.want, &want);
+                let more = u64::from(entry.want.end - entry.want.start) - bytes;
                 self.wait_for(id, waiter);
+                self.foresight.earn(more);
                 if comes {
                     self.note_asked(first, bytes, true);
                 } else {
@@ -234,9 +238,4 @@ impl Inner {
         self.queue(id, version, block::aligned(&need, version), origin, now);
         true
     }
-}
-
-/// Both parts of a block, and what lies between them.
-fn union(one: &Range<u32>, other: &Range<u32>) -> Range<u32> {
-    one.start.min(other.start)..one.end.max(other.end)
 }

@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use rustix::io::Errno;
-
 use crate::base::WallClock;
 use crate::cache::version::Version;
 use crate::ring::{Facts, Kept, Lease};
@@ -90,21 +88,15 @@ impl Drop for Loan {
     }
 }
 
-/// Why a block cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockFault {
-    /// The file is shorter than it was.
-    Truncated,
-    /// The file holds other bytes than it did.
-    Changed,
-    /// The disk says so.
-    Read(Errno),
-}
-
 /// The part of a block that has to be read to have another: it begins and ends on the alignment.
 pub(super) fn aligned(need: &Range<u32>, version: &Version) -> Range<u32> {
     let unit = version.direct.as_ref().map_or(1, |direct| direct.offset);
     need.start / unit * unit..need.end.next_multiple_of(unit)
+}
+
+/// Both parts of a block, and what lies between them.
+pub(super) fn union(one: &Range<u32>, other: &Range<u32>) -> Range<u32> {
+    one.start.min(other.start)..one.end.max(other.end)
 }
 
 /// All of a block that lies in the file.

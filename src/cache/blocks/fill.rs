@@ -1,4 +1,7 @@
 //! One read of one block: the bytes, however short the reads are, then the facts of the file.
+//!
+//! Who asks for another part of the block meanwhile has that read, too, and what lies between: each
+//! byte once, and before anybody is told that anything is there.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -7,29 +10,34 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::Entry;
-use super::block::{Block, BlockFault, BlockId};
+use super::block::{Block, BlockId, union};
 use crate::base::{Instant, WallClock};
+use crate::cache::proof::{Proof, ReadFault, Verdict};
 use crate::cache::version::Version;
-use crate::limits::CHANGED_LOOKS;
 use crate::ring::{Ask, Completion, Facts, Io, Lease, Op, Via};
 
 #[derive(Debug)]
 pub(super) struct Fill {
     id: BlockId,
     version: Rc<Version>,
-    /// What is to be read, in bytes of the block, aligned.
+    /// What is to be read in all, in bytes of the block, aligned.
     want: Range<u32>,
+    /// What was read of it, in one piece.
+    had: Range<u32>,
+    /// The piece that is being read, which lies at one of its ends.
+    piece: Range<u32>,
     /// Where the file ends in the block, if it does.
     end: u32,
-    /// Where what was read ends.
+    /// Where what was read of the piece ends.
     filled: u32,
     started: Instant,
     /// The buffer, while no operation has it.
     buffer: Option<Lease>,
     /// An operation that found the ring busy.
     parked: Option<Op>,
-    /// How often the facts told other times and the same size.
-    doubts: u32,
+    proof: Proof,
+    /// Whether a piece that somebody else wants could not be read.
+    failed: bool,
     block_bytes: usize,
 }
 
@@ -45,7 +53,7 @@ pub(super) enum Stage {
 /// What a read came to.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) result: Result<Block, BlockFault>,
+    pub(super) result: Result<Block, ReadFault>,
     /// Whether the file is still the one that the block is named after.
     pub(super) unchanged: bool,
     pub(super) took: Duration,
@@ -66,18 +74,27 @@ impl Fill {
         let end = left.min(block_bytes as u64) as u32;
         let want = entry.want.start..entry.want.end.min(block_bytes as u32);
         assert!(want.start < want.end && want.start < end, "something is read");
-        let (filled, buffer) = (want.start, Some(buffer));
         Self {
             id,
             version,
+            had: want.start..want.start,
+            piece: want.clone(),
+            filled: want.start,
             want,
             end,
-            filled,
             started: now,
-            buffer,
+            buffer: Some(buffer),
             parked: None,
-            doubts: 0,
+            proof: Proof::default(),
+            failed: false,
             block_bytes,
+        }
+    }
+
+    /// More of the block is wanted. It is read behind what is being read.
+    pub(super) fn extend(&mut self, want: &Range<u32>) {
+        if !self.failed {
+            self.want = union(&self.want, &(want.start..want.end.min(self.block_bytes as u32)));
         }
     }
 
@@ -89,9 +106,17 @@ impl Fill {
         self.version.facts.mount
     }
 
-    /// What is read of the file itself.
-    fn target(&self) -> u32 {
-        self.want.end.min(self.end)
+    /// Turns to the next piece when one is there; false when all is.
+    fn has_more(&mut self) -> bool {
+        if self.filled < self.piece.end.min(self.end) {
+            return true;
+        }
+        self.had = union(&self.had, &self.piece);
+        let (before, behind) = (self.want.start..self.had.start, self.had.end..self.want.end);
+        let next = [behind, before].into_iter().find(|piece| piece.start < piece.end.min(self.end));
+        let Some(next) = next else { return false };
+        (self.filled, self.piece) = (next.start, next);
+        true
     }
 
     /// The next operation.
@@ -99,17 +124,18 @@ impl Fill {
         if let Some(op) = self.parked.take() {
             return op;
         }
+        let goes_on = self.has_more();
         let direct = self.version.direct.as_ref().expect("only what can be read so is asked for");
         let file = direct.file.clone();
-        if self.filled >= self.target() {
+        if !goes_on {
             return Op::stat(file, Ask::Mount);
         }
         let start = self.filled / direct.offset * direct.offset;
         let offset = self.id.index * self.block_bytes as u64 + u64::from(start);
         let buffer = self.buffer.take().expect("the buffer is here between two reads");
-        let part = offset..offset + u64::from(self.want.end - start);
+        let part = offset..offset + u64::from(self.piece.end - start);
         let via = self.version.direct_via(&part, io);
-        Op::Read { file, offset, buffer, range: start..self.want.end, via }
+        Op::Read { file, offset, buffer, range: start..self.piece.end, via }
     }
 
     /// The operation could not be started now.
@@ -131,17 +157,19 @@ impl Fill {
                         let filled = range.start + count;
                         if filled <= self.filled {
                             // Nothing more is there, although there should be.
-                            return self.fails(BlockFault::Truncated, now);
+                            return self.lacks_a_piece(ReadFault::Truncated, now);
                         }
                         self.filled = filled;
                         Stage::GoesOn(self)
                     }
-                    Err(errno) => self.fails(BlockFault::Read(errno), now),
+                    Err(errno) => self.lacks_a_piece(ReadFault::Read(errno), now),
                 }
             }
             Some(Op::Stat { facts, .. }) => match completion.result {
+                // Those who want more have come while the facts were asked.
+                Ok(_) if self.has_more() => Stage::GoesOn(self),
                 Ok(_) => self.ends(&facts, now, wall),
-                Err(errno) => self.fails(BlockFault::Read(errno), now),
+                Err(errno) => self.fails(ReadFault::Read(errno), now),
             },
             other => unreachable!("a read starts nothing else than {other:?}"),
         }
@@ -151,33 +179,36 @@ impl Fill {
     /// tell, and so it is when only the inode has changed, as by a rename over it. Neither is kept,
     /// nor what was changed so lately that another change might bear the same time.
     fn ends(mut self, facts: &Facts, now: Instant, wall: WallClock) -> Stage {
-        let told = &self.version.facts;
-        if facts.size < told.size {
-            return self.fails(BlockFault::Truncated, now);
-        }
-        if facts.size == told.size && facts.modified != told.modified {
-            // A write that appends has the time changed before the size: in between it looks like
-            // one in place.
-            self.doubts += 1;
-            if self.doubts < CHANGED_LOOKS {
-                return Stage::GoesOn(self);
-            }
-            return self.fails(BlockFault::Changed, now);
+        match self.proof.judge(&self.version, facts) {
+            Verdict::Holds => {}
+            Verdict::Open => return Stage::GoesOn(self),
+            Verdict::Fails(fault) => return self.fails(fault, now),
         }
         let unchanged = self.version.is_still(facts) && self.version.is_settled(wall);
         let lease = self.buffer.take().expect("the last read is over");
-        let block = Block::new(lease, self.want.start..self.filled.min(self.end));
+        let block = Block::new(lease, self.had.start..self.had.end.min(self.end));
         let (took, mount) = (now.since(self.started), self.mount());
         Stage::Ends(self.id, End { result: Ok(block), unchanged, took, mount })
     }
 
-    fn fails(self, fault: BlockFault, now: Instant) -> Stage {
+    /// A piece could not be read. Who asked for those before it gets them; who wants this one asks
+    /// again, and has a read of its own.
+    fn lacks_a_piece(mut self, fault: ReadFault, now: Instant) -> Stage {
+        if self.had.is_empty() {
+            return self.fails(fault, now);
+        }
+        (self.failed, self.want, self.piece) = (true, self.had.clone(), self.had.clone());
+        self.filled = self.had.end;
+        Stage::GoesOn(self)
+    }
+
+    fn fails(self, fault: ReadFault, now: Instant) -> Stage {
         let (took, mount) = (now.since(self.started), self.mount());
         Stage::Ends(self.id, End { result: Err(fault), unchanged: false, took, mount })
     }
 }
 
-impl BlockFault {
+impl ReadFault {
     /// Whether the file system refuses such reads altogether: O_DIRECT, or this alignment.
     pub fn refuses(self) -> Option<Errno> {
         match self {

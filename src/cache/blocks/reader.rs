@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::{BlockFault, BlockId};
+use super::block::BlockId;
 use super::{BlockOptions, Inner, Loan, Origin, block};
 use crate::base::Instant;
+use crate::cache::proof::ReadFault;
 use crate::cache::stats::Stats;
 use crate::cache::version::Version;
 use crate::ring::{Io, Owner, Wake};
@@ -27,7 +28,7 @@ pub enum Answer {
     /// There was no buffer for it for as long as anybody waits for one, or too many wait.
     Exhausted,
     /// It cannot be had.
-    Failed(BlockFault),
+    Failed(ReadFault),
 }
 
 impl Blocks {

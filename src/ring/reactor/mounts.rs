@@ -42,6 +42,8 @@ enum Class {
 impl Class {
     fn of(op: &Op) -> Option<Self> {
         match op {
+            // What was read waits for it in a buffer.
+            Op::Stat { ask: Ask::Behind, .. } => Some(Self::Content),
             Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
             Op::Read { via: Via::Direct | Via::Unmapped, .. } => Some(Self::Direct),
             Op::Read { via: Via::Cold | Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
@@ -109,6 +111,13 @@ impl Mount {
         !waits && self.in_flight.iter().all(|count| *count == 0)
     }
 
+    /// Whether a file lies on the device of a disk that this mount was seen to have. File systems
+    /// without a device of their own get numbers that have been others'.
+    fn is_of_a_device_still(&self, facts: &Facts) -> bool {
+        let known = self.kind != MountKind::Unproven && !self.asked;
+        known && facts.device.0 != 0 && self.devices.contains(&facts.device)
+    }
+
     /// Those that the disk may be at.
     fn reads_under_way(&self) -> u32 {
         self.in_flight[Class::Cold as usize] + self.in_flight[Class::Direct as usize]
@@ -169,6 +178,10 @@ impl Mounts {
         let mount = &self.list[self.place(op.mount())];
         if matches!(op, Op::Read { via: Via::Memory, .. }) && !mount.kind.may_block() {
             // It waits for nothing, and so for none of those that do.
+            return true;
+        }
+        if let Op::Stat { ask: Ask::Behind, .. } = op {
+            // Its read had a place; till it has an answer the buffer is kept from others.
             return true;
         }
         let most = match (class, mount.kind.may_block()) {

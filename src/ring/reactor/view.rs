@@ -38,6 +38,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
                 MountKind::Foreign => Start::Busy(op),
                 _ => self.reactor.execute(self.owner, op),
             },
+            Op::Stat { ask: Ask::Behind, ref file, .. } => match self.mount_kind(file.mount()) {
+                MountKind::Foreign | MountKind::Unproven => self.reactor.submit(self.owner, op),
+                _ => self.reactor.execute(self.owner, op),
+            },
             Op::Stat { ask: Ask::Mount, ref file, .. } if self.reactor.answers_at_once(file) => {
                 self.reactor.execute(self.owner, op)
             }

@@ -144,6 +144,8 @@ pub enum Fault {
     Late(Duration),
     /// The file is cut to so many bytes just before.
     Shrink(u64),
+    /// Every byte of the file is written to just before, in place.
+    Overwrite,
     /// It ends with what it brings first, as one that might go on (a multishot accept) may.
     Ends,
 }

@@ -141,6 +141,10 @@ impl State {
                 self.shrink(file, size);
                 Ok(asked)
             }
+            Some(Fault::Overwrite) => {
+                self.overwrite(file);
+                Ok(asked)
+            }
             _ => Ok(asked),
         }
     }
@@ -200,7 +204,7 @@ impl State {
         count: u32,
         fault: Option<Fault>,
     ) -> Result<u32, Errno> {
-        let of_file = fault.filter(|fault| matches!(fault, Fault::Shrink(_)));
+        let of_file = fault.filter(|fault| matches!(fault, Fault::Shrink(_) | Fault::Overwrite));
         let asked = self.before_transfer(file, of_file, count as usize)?;
         let (inode, _) = self.file(file);
         if self.files.bytes(inode, offset, 1)?.is_empty() {

@@ -274,7 +274,7 @@ impl State {
         let asks_others = kind == MountKind::Foreign && mount.hangs;
         assert!(!asks_others, "the loop asks others for facts, and they do not answer");
         let asked_before = file.mount() == 0;
-        let good = !kind.may_block() || ask == Ask::Here || asked_before;
+        let good = !kind.may_block() || matches!(ask, Ask::Here | Ask::Behind) || asked_before;
         assert!(good, "facts of a file are asked inline of a mount that may block");
     }
 

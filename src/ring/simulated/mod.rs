@@ -45,6 +45,7 @@ mod pipes;
 mod state;
 mod watch;
 mod world;
+mod writers;
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;

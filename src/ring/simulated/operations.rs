@@ -357,6 +357,9 @@ impl State {
         if let Some(Fault::Shrink(size)) = fault {
             self.shrink(fd, size);
         }
+        if fault == Some(Fault::Overwrite) {
+            self.overwrite(fd);
+        }
         let at_most = match fault {
             Some(Fault::Short(bytes)) => bytes as usize,
             _ => usize::MAX,

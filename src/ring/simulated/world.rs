@@ -198,14 +198,6 @@ impl World {
         state.files.resize(inode, size, now);
     }
 
-    /// Writes into a file in place, as much as it has.
-    pub fn rewrite(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        let now = self.wall();
-        let mut state = self.state();
-        let inode = state.files.at(path);
-        state.files.rewrite(inode, bytes.into(), now);
-    }
-
     /// How often a file was cut.
     pub fn shrunk(&self) -> u64 {
         self.state().shrunk

@@ -9,7 +9,7 @@ use crate::ring::io::Kernel;
 use crate::ring::job::Job;
 use crate::ring::job::mount::{FAR, local};
 use crate::ring::mount::{MountKind, Noting, UNKNOWN_MOUNT};
-use crate::ring::op::{Facts, FileKind, Look, Op, Start};
+use crate::ring::op::{Facts, FileKind, Look, Op, Start, Wake};
 
 impl<K: Kernel> Reactor<K> {
     /// The facts of a file were told: it is of that mount.
@@ -40,6 +40,14 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         let mount = &mut self.mounts.list[place];
+        if mount.is_of_a_device_still(facts) {
+            // Its number may be that of another one by now, and what is on the device is the same.
+            if mount.kind == MountKind::NonBlocking || mount.noting == Noting::Always {
+                (mount.kind, mount.noting) = local(self.kernel.notes_access(file));
+            }
+            mount.looked = changes;
+            return;
+        }
         if mount.looked != changes {
             (mount.kind, mount.asked, mount.looked) = (MountKind::Unproven, false, changes);
             mount.devices.clear();
@@ -84,6 +92,8 @@ impl<K: Kernel> Reactor<K> {
             (found.kind, found.noting) = (kind, noting);
             // A look that failed is taken again with the next file.
             found.asked = false;
+            // What may be read without waiting for the disk need not wait for those that do.
+            self.wakes.extend(found.waiting.drain(..).map(|owner| (owner, Wake::Ready)));
         }
         let known = || {
             let all = self.mounts.list.iter().skip(1);
