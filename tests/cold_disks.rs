@@ -107,8 +107,10 @@ fn ask(server: &Server, path: &str) -> Wire {
 }
 
 fn is_served(server: &Server, path: &str, body: &[u8]) {
-    let response = ask(server, path).response().unwrap();
-    assert_eq!(response.status, 200, "{path}");
+    let response = ask(server, path)
+        .response()
+        .unwrap_or_else(|fault| panic!("{path}: {fault:?}\n{:#}", server.telemetry()));
+    assert_eq!(response.status, 200, "{path}\n{:#}", server.telemetry());
     assert!(response.body == body, "{path}: other bytes, {} of them", response.body.len());
 }
 

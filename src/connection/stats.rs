@@ -13,7 +13,7 @@ pub enum Farewell {
     Closed,
     /// The client reset the connection or went away while something was owed to it.
     ClientAbort,
-    /// A file could not be sent to its promised length.
+    /// A file could not be sent to its promised length, or was written to before it was sent.
     Truncated,
     /// No request came in time.
     Idle,

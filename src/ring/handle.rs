@@ -26,6 +26,8 @@ pub(crate) const SIMULATED_FIRST: RawFd = 1 << 30;
 pub struct Closing {
     /// With the mount of the file that each is of; 0 for what is no file.
     list: RefCell<Vec<(RawFd, u64)>>,
+    /// How many open files were told to be of each mount.
+    files: RefCell<Vec<(u64, usize)>>,
 }
 
 impl Closing {
@@ -37,6 +39,30 @@ impl Closing {
     /// Keeps a descriptor for a later turn.
     pub(crate) fn keep(&self, raw: RawFd, mount: u64) {
         self.list.borrow_mut().push((raw, mount));
+    }
+
+    /// How many open files were told to be of a mount. As long as there is one, the kernel gives
+    /// its number to no other mount.
+    pub(crate) fn files_of(&self, mount: u64) -> usize {
+        let files = self.files.borrow();
+        files.iter().find(|(of, _)| *of == mount).map_or(0, |(_, count)| *count)
+    }
+
+    fn opened_of(&self, mount: u64) {
+        let mut files = self.files.borrow_mut();
+        match files.iter_mut().find(|(of, _)| *of == mount) {
+            Some((_, count)) => *count += 1,
+            None => files.push((mount, 1)),
+        }
+    }
+
+    fn closed_of(&self, mount: u64) {
+        let mut files = self.files.borrow_mut();
+        let at = files.iter().position(|(of, _)| *of == mount).expect("it was opened");
+        files[at].1 -= 1;
+        if files[at].1 == 0 {
+            files.swap_remove(at);
+        }
     }
 
     /// Whether nothing waits to be closed.
@@ -104,6 +130,9 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         debug_assert_eq!(self.sends_in_flight.get(), 0, "the kernel still sends from it");
         drop(std::mem::take(&mut self.kept));
+        if self.told.get() {
+            self.closing.closed_of(self.mount.get());
+        }
         self.closing.keep(self.raw, self.mount.get());
     }
 }
@@ -149,7 +178,7 @@ handle! {
 }
 
 impl Descriptor {
-    /// Takes note of the mount of the file that it is of.
+    /// Takes note of the mount of the file that it is of, or is expected to be.
     pub(super) fn set_mount(&self, mount: u64) {
         self.mount.set(mount);
     }
@@ -168,8 +197,15 @@ impl File {
 
     /// Takes note of the mount that it was found in; says whether it was found there before.
     pub fn set_mount(&self, mount: u64) -> bool {
-        let before = self.0.told.replace(true) && self.mount() == mount;
-        self.0.set_mount(mount);
+        let told = self.0.told.replace(true);
+        let before = told && self.mount() == mount;
+        if !before {
+            if told {
+                self.0.closing.closed_of(self.mount());
+            }
+            self.0.closing.opened_of(mount);
+            self.0.set_mount(mount);
+        }
         before
     }
 }
@@ -214,6 +250,24 @@ mod tests {
         assert!(closing.is_empty(), "one reference is left");
         drop(again);
         assert_eq!(closing.next(), Some((SIMULATED_FIRST + 1, 0)));
+    }
+
+    #[test]
+    fn open_files_are_counted_for_the_mount_that_they_were_told_to_be_of() {
+        let closing = Rc::new(Closing::default());
+        let open = |number| File::from(Descriptor::new(SIMULATED_FIRST + number, &closing));
+        let (one, other, expected) = (open(1), open(2), open(3));
+        expected.0.set_mount(7);
+        assert_eq!(closing.files_of(7), 0, "nobody has told it");
+        assert!(!one.set_mount(7) && !other.set_mount(7) && one.set_mount(7));
+        assert_eq!(closing.files_of(7), 2);
+        assert!(!other.set_mount(8));
+        assert_eq!((closing.files_of(7), closing.files_of(8)), (1, 1));
+        let again = one.clone();
+        drop((one, other, expected));
+        assert_eq!((closing.files_of(7), closing.files_of(8)), (1, 0));
+        drop(again);
+        assert_eq!(closing.files_of(7), 0);
     }
 
     #[test]

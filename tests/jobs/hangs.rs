@@ -150,6 +150,13 @@ fn a_mount_in_the_place_of_another_that_hangs_delays_nobody_else() {
                 let client = rig.ask(path);
                 assert!(is_ok(&rig.first_of(&client), body), "{path}");
             }
+            // As long as one of its files is open, no other mount has its number.
+            for path in ["slow/0", "slow/1"] {
+                rig.world.remove(path);
+                rig.world.pass(GOOD);
+                let client = rig.ask(&format!("/{path}"));
+                assert!(rig.first_of(&client).starts_with("HTTP/1.1 404"), "{path}");
+            }
             rig.world.mount_anew(SLOW, after);
             for number in 2..MANY {
                 rig.world.chill(&format!("slow/{number}"));

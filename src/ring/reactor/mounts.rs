@@ -111,13 +111,6 @@ impl Mount {
         !waits && self.in_flight.iter().all(|count| *count == 0)
     }
 
-    /// Whether a file lies on the device of a disk that this mount was seen to have. File systems
-    /// without a device of their own get numbers that have been others'.
-    fn is_of_a_device_still(&self, facts: &Facts) -> bool {
-        let known = self.kind != MountKind::Unproven && !self.asked;
-        known && facts.device.0 != 0 && self.devices.contains(&facts.device)
-    }
-
     /// Those that the disk may be at.
     fn reads_under_way(&self) -> u32 {
         self.in_flight[Class::Cold as usize] + self.in_flight[Class::Direct as usize]

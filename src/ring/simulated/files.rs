@@ -208,7 +208,8 @@ impl Files {
             modified: of.modified,
             changed: of.changed,
             accessed: of.accessed.map_or_else(WallClock::default, |(wall, _)| wall),
-            device: (8, 1),
+            // What is mounted has a number that another one may get.
+            device: if of.mount == 0 { (8, 1) } else { (0, 40) },
             inode: inode as u64 + 2,
             mount: of.mount as u64 + 1,
             direct_memory,

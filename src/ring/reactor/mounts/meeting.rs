@@ -14,25 +14,27 @@ use crate::ring::op::{Facts, FileKind, Look, Op, Start, Wake};
 impl<K: Kernel> Reactor<K> {
     /// The facts of a file were told: it is of that mount.
     pub(in crate::ring::reactor) fn meet(&mut self, file: &File, facts: &Facts) {
-        // The number of one that is open is not given to another. Of what is met for the first time
-        // it may have been given again just now.
+        // Of what is met for the first time the mount may have come just now.
         let met_before = file.set_mount(facts.mount);
         let changes = match met_before {
             true => self.kernel.seen_mount_changes(),
             false => self.kernel.mount_changes(),
         };
-        if met_before {
-            // An open file keeps its mount, which may have other options now.
+        // One of which a file was open before is the same, and may have other options.
+        if met_before || self.closing.files_of(facts.mount) > 1 {
             let place = self.mounts.place(facts.mount);
             let mount = &mut self.mounts.list[place];
             let is_local = mount.kind == MountKind::NonBlocking || mount.noting == Noting::Always;
             if mount.looked != changes && is_local {
                 (mount.kind, mount.noting) = local(self.kernel.notes_access(file));
+                self.tell_mounts();
             }
             self.mounts.confirm(facts.mount, changes);
         }
-        let known = self.mounts.know(facts, changes);
-        if known || facts.mount == 0 || facts.kind != FileKind::Regular {
+        if self.mounts.know(facts, changes) {
+            return;
+        }
+        if facts.mount == 0 || facts.kind != FileKind::Regular {
             return;
         }
         let place = self.mounts.enlist(facts.mount);
@@ -40,14 +42,6 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         let mount = &mut self.mounts.list[place];
-        if mount.is_of_a_device_still(facts) {
-            // Its number may be that of another one by now, and what is on the device is the same.
-            if mount.kind == MountKind::NonBlocking || mount.noting == Noting::Always {
-                (mount.kind, mount.noting) = local(self.kernel.notes_access(file));
-            }
-            mount.looked = changes;
-            return;
-        }
         if mount.looked != changes {
             (mount.kind, mount.asked, mount.looked) = (MountKind::Unproven, false, changes);
             mount.devices.clear();
@@ -95,6 +89,10 @@ impl<K: Kernel> Reactor<K> {
             // What may be read without waiting for the disk need not wait for those that do.
             self.wakes.extend(found.waiting.drain(..).map(|owner| (owner, Wake::Ready)));
         }
+        self.tell_mounts();
+    }
+
+    fn tell_mounts(&self) {
         let known = || {
             let all = self.mounts.list.iter().skip(1);
             all.filter(|mount| mount.number != UNKNOWN_MOUNT)
