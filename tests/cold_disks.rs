@@ -12,6 +12,8 @@ mod disk;
 mod local;
 #[path = "cold_disks/noting.rs"]
 mod noting;
+#[path = "cold_disks/pinned.rs"]
+mod pinned;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use common::{ENGINES, Launch, Scratch, Server, Wire, eventually, get, skipped};
 use disk::{Call, Disk, FILE_BYTES, IMAGE, content};
 use local::Local;
+use pinned::Pinned;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -32,7 +35,7 @@ struct Rig {
     /// It ends first: a disk with open files cannot be taken off.
     server: Server,
     disk: Disk,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Drop for Rig {
@@ -54,7 +57,7 @@ fn rig_with(engine: &str, more: &[&str]) -> Option<Rig> {
     let disk = mounted(&scratch)?;
     let arguments = ["--engine", engine, "--workers", "1", "--drain-timeout", "1s"];
     let server = Launch::new(&[&arguments[..], more].concat()).root(scratch.path()).start();
-    Some(Rig { server, disk, _scratch: scratch })
+    Some(Rig { server, disk, scratch })
 }
 
 /// The disk beneath `slow`.
@@ -304,6 +307,7 @@ fn a_local_disk_that_hangs_delays_nobody_else_and_who_waits_for_it_is_told() {
         };
         is_served(&rig.server, "/fast.txt", b"fast\n");
         learn_for_a_while(&rig.server);
+        let _pinned = Pinned::new(&rig.at.join("0"));
         rig.disk.hang(Call::Read);
         let late: Vec<_> =
             (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
@@ -388,6 +392,7 @@ fn a_crowd_that_waits_for_a_local_disk_that_hangs_delays_nobody_else() {
         };
         others_are_served(&rig.server);
         learn_for_a_while(&rig.server);
+        let _pinned = Pinned::new(&rig.at.join("0"));
         for number in 1..=CROWD {
             std::fs::metadata(rig.at.join(number.to_string())).unwrap();
         }
@@ -414,6 +419,7 @@ fn a_crowd_that_waits_for_a_local_disk_that_hangs_delays_nobody_else() {
 /// Others wait for the disk, and a file of it is served again and again.
 fn is_served_while_the_disk_hangs(rig: &Rig, call: Call) {
     learn_for_a_while(&rig.server);
+    let _pinned = Pinned::new(&rig.scratch.join("slow/0"));
     rig.disk.hang(call);
     let late: Vec<_> =
         (1..=MANY).map(|number| ask(&rig.server, &format!("/slow/{number}"))).collect();
@@ -523,7 +529,7 @@ fn rig_that_serves_the_disk() -> Option<Rig> {
     let arguments = ["--config", file.to_str().unwrap(), "--workers", "1", "--drain-timeout", "1s"];
     let server = Launch::new(&arguments).root(scratch.path()).start();
     is_served(&server, "/disk/0", &content(0));
-    Some(Rig { server, disk, _scratch: scratch })
+    Some(Rig { server, disk, scratch })
 }
 
 /// Who looks at the directories of a configuration hangs with them, and must not be who hears
@@ -547,7 +553,7 @@ fn a_server_drains_while_a_reload_waits_for_a_disk() {
 #[test]
 fn a_reload_from_a_disk_that_hangs_is_refused_until_it_answers() {
     let Some(rig) = rig_that_serves_the_disk() else { return };
-    let Rig { server, disk, _scratch: scratch } = &rig;
+    let Rig { server, disk, scratch } = &rig;
     let refused =
         |count| server.figure_until(&["configuration", "refused"], |so_far| so_far == count);
     disk.hang(Call::Getattr);

@@ -161,16 +161,6 @@ impl Buffered {
         if there == Some(false) { Via::Cold } else { Via::Disk }
     }
 
-    /// An operation that had to wait. What nobody told of before may have been found in memory, and
-    /// so waits for no disk.
-    fn look_again(&mut self, mut op: Op, io: &mut dyn Io) -> Op {
-        if let Op::Read { offset, range, via: via @ Via::Disk, .. } = &mut op {
-            let part = *offset..*offset + range.len() as u64;
-            *via = self.page_cache_or_disk(part, io);
-        }
-        op
-    }
-
     /// Takes in a block that was read, with the head before it if that is still to be sent.
     fn take_read(&mut self, mut buffer: Lease, result: Result<u32, Errno>) -> Option<Step> {
         let alignment = self.source.as_ref().map_or(1, |source| source.alignment);
@@ -338,7 +328,7 @@ impl Buffered {
     /// The next operation that can be started now.
     fn next_op(&mut self, io: &mut dyn Io) -> Option<Op> {
         if let Some(op) = self.parked.take() {
-            return Some(self.look_again(op, io));
+            return Some(op);
         }
         if self.unproven.is_some() && !self.asking {
             self.asking = true;

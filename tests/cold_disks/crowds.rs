@@ -3,6 +3,7 @@
 
 use crate::common::{Server, Wire, eventually, figure, get};
 use crate::disk::{Call, content};
+use crate::pinned::Pinned;
 use crate::{Rig, is_served, learn_for_a_while, others_are_served, rig_with};
 
 /// Clients that wait: more than there are buffers of any kind with [`FEW`].
@@ -13,14 +14,15 @@ const FEW: &str = "1MiB";
 const PART: usize = 100;
 
 /// A disk that hangs, whose file 0 is open and in memory.
-fn hung(engine: &str, head_buffers: &str, call: Call) -> Option<Rig> {
+fn hung(engine: &str, head_buffers: &str, call: Call) -> Option<(Rig, Pinned)> {
     let more = ["--head-buffers", head_buffers, "--open-files-valid", "1h"];
     let rig = rig_with(engine, &more)?;
     rig.disk.make_names_known(WAITING);
     others_are_served(&rig.server);
     learn_for_a_while(&rig.server);
+    let pinned = Pinned::new(&rig.scratch.join("slow/0"));
     rig.disk.hang(call);
-    Some(rig)
+    Some((rig, pinned))
 }
 
 /// A client for the begin of a file.
@@ -61,7 +63,7 @@ fn clients_that_wait_for_a_disk_leave_buffers_to_everybody_else() {
     ];
     for (engine, call, one_name) in cases {
         let case = format!("{engine} {call:?} {one_name}");
-        let Some(rig) = hung(engine, FEW, call) else { return };
+        let Some((rig, _pinned)) = hung(engine, FEW, call) else { return };
         let late = all_wait(&rig.server, one_name);
         eventually("all wait", || (waiting(&rig.server) == WAITING as u64).then_some(()));
         are_served_at_once(&rig.server);
@@ -85,7 +87,7 @@ fn clients_that_wait_for_a_disk_leave_buffers_to_everybody_else() {
 #[test]
 fn who_finds_no_memory_to_wait_for_a_disk_is_told_so_and_the_others_are_served() {
     for (call, one_name) in [(Call::Read, false), (Call::Open, true)] {
-        let Some(rig) = hung("sendfile", "64KiB", call) else { return };
+        let Some((rig, _pinned)) = hung("sendfile", "64KiB", call) else { return };
         let late = all_wait(&rig.server, one_name);
         let refused = || rig.server.figure(&["refusals", "storage_unavailable"]);
         eventually("all wait where they will, or are told", || {
