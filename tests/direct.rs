@@ -99,6 +99,8 @@ fn a_sequence_is_read_before_it_is_asked_for_unless_the_predictor_is_off() {
     if !opens_direct(&path) {
         return skipped("a sequence that is foreseen", "the file system refuses O_DIRECT");
     }
+    // Of what was just written nothing is read ahead, as it would not be kept.
+    std::thread::sleep(2 * pitcrew::limits::SETTLED_FINE);
     for predictor in [true, false] {
         let option = format!("--predictor={predictor}");
         let server = Server::start(&[&SMALL[..], &[&option]].concat(), scratch.path());

@@ -418,7 +418,9 @@ mod tests {
 
     #[test]
     fn a_map_that_is_kept_tells_of_each_page_as_it_is_now() {
-        const BYTES: u64 = 3 << 20;
+        // The page cache keeps and drops pieces (folios) of this size at most as a whole.
+        const PIECE: u64 = 2 << 20;
+        const BYTES: u64 = 3 * PIECE;
         let scratch = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
         let path = scratch.path().join("file");
         std::fs::write(&path, vec![7; BYTES as usize]).unwrap();
@@ -426,22 +428,25 @@ mod tests {
         rustix::fs::fdatasync(&file).unwrap();
         let kept = Kept::default();
         let there = |offset, count| by_map(&file, &kept, offset, count, false);
-        if there(0, BYTES) != Ok(true) {
-            return skipped("a map that is kept", "this file system keeps nothing in memory");
-        }
+        let mut bytes = vec![0; BYTES as usize];
+        // Some kernels let go of what looks idle at any time, so once has to do.
+        let mut is_read_and_told = || {
+            (0..20).any(|_| {
+                positional::pread(&file, &mut bytes, 0).unwrap();
+                there(0, BYTES) == Ok(true) && there(BYTES - 1, 10 * 4096) == Ok(true)
+            })
+        };
+        assert!(is_read_and_told(), "all was just read");
         assert!(matches!(kept.0.get(), Some(Some(_))));
-        let hole = std::num::NonZeroU64::new(4096);
-        rustix::fs::fadvise(&file, 600 * 4096, hole, rustix::fs::Advice::DontNeed).unwrap();
-        if there(600 * 4096, 3 * 4096) == Ok(true) {
-            return skipped("a map that is kept", "this file system lets go of nothing");
+        let hole = std::num::NonZeroU64::new(PIECE);
+        rustix::fs::fadvise(&file, PIECE, hole, rustix::fs::Advice::DontNeed).unwrap();
+        // What is gone is told; a file system in memory lets go of nothing.
+        if there(PIECE, PIECE) == Ok(false) {
+            assert_eq!(there(0, BYTES), Ok(false));
+            assert_eq!(there(PIECE + 5000, 20_000), Ok(false));
         }
-        assert_eq!(there(0, BYTES), Ok(false));
-        assert_eq!(there(0, 512 * 4096), Ok(true));
         assert_eq!(there(BYTES, 10 * 4096), Ok(true), "behind the end");
-        assert_eq!(there(BYTES - 1, 10 * 4096), Ok(true), "the last page");
-        let mut byte = [0];
-        positional::pread(&file, &mut byte, 600 * 4096).unwrap();
-        assert_eq!(there(0, BYTES), Ok(true));
+        assert!(is_read_and_told(), "all was just read");
         // Of an empty file there can be none.
         let (empty, kept) = (tempfile::tempfile().unwrap(), Kept::default());
         assert_ne!(by_map(&empty, &kept, 0, 10 * 4096, true), Ok(false));
