@@ -138,6 +138,26 @@ fn facts_that_others_have_to_be_asked_for_delay_nobody_else() {
     }
 }
 
+/// As long as one of its files is open a mount is the same one, whatever else comes and goes, and
+/// nobody asks again what it is: till that was told, what is in memory would wait for its disk.
+#[test]
+fn a_mount_of_which_a_file_is_open_stays_known_when_others_come_and_go() {
+    let (world, mounts) = world(MountKind::Blocking);
+    let other = world.mount("third", MountKind::InMemory);
+    let mut rig = Rig::with_mounts(world, mounts);
+    let first = rig.ask("/slow/open.txt");
+    assert!(is_ok(&rig.first_of(&first), "slow and open"));
+    let asked = |rig: &Rig| rig.shard.ring.technique(Technique::Mount).operations.read();
+    let before = asked(&rig);
+    assert!(before > 0, "it was asked for once");
+    rig.world.mount_anew(other, MountKind::InMemory);
+    for number in 0..3 {
+        let client = rig.ask(&format!("/slow/{number}"));
+        assert!(is_ok(&rig.first_of(&client), "late"));
+    }
+    assert_eq!(asked(&rig), before);
+}
+
 /// The kernel gives the number and the device of a mount that is gone to the next one.
 #[test]
 fn a_mount_in_the_place_of_another_that_hangs_delays_nobody_else() {
