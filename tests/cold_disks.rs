@@ -10,6 +10,8 @@ mod crowds;
 mod disk;
 #[path = "cold_disks/local.rs"]
 mod local;
+#[path = "cold_disks/marked.rs"]
+mod marked;
 #[path = "cold_disks/noting.rs"]
 mod noting;
 #[path = "cold_disks/pinned.rs"]

@@ -235,11 +235,14 @@ fn a_link_that_leads_out_is_refused_until_it_leads_elsewhere() {
             settle(&server, path);
             assert_eq!(body(&server, path), "404", "{target}");
         }
-        // What lies beneath such a link waits for its time; a change of the name itself is told.
+        assert!(relies_on_watches(&server, &[&beneath, &itself, "/d/file"]));
         switch(&scratch, &way, "d");
-        assert_eq!(body(&server, &beneath), "404", "{target}");
+        assert_eq!(body(&server, &beneath), "inside", "{target}");
         switch(&scratch, &name, "d/file");
         assert_eq!(body(&server, &itself), "inside", "{target}");
+        for path in [&beneath, &itself] {
+            settle(&server, path);
+        }
     }
 }
 
@@ -255,6 +258,13 @@ fn links_that_are_not_followed_stay_an_error() {
         settle(&server, path);
         assert_eq!(body(&server, path), "404", "{path}");
     }
+    assert!(relies_on_watches(&server, &["/way/file", "/name"]));
+    fs::remove_file(scratch.join("way")).unwrap();
+    scratch.write("way/file", "no link");
+    assert_eq!(body(&server, "/way/file"), "no link");
+    fs::remove_file(scratch.join("name")).unwrap();
+    scratch.write("name", "no link either");
+    assert_eq!(body(&server, "/name"), "no link either");
     assert_eq!(body(&server, "/d/file"), "file");
 }
 

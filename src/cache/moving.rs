@@ -14,7 +14,7 @@ use super::open_files::OpenFiles;
 use super::stats::Stats;
 use super::version::Version;
 use crate::limits::{MOVED_FILES_MAX, WARM_BYTES};
-use crate::ring::{Completion, Io, Op, Start, Ticket};
+use crate::ring::{Completion, Io, Op, Start, Ticket, Via};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Moving {
         }
         let Some((version, left)) = &self.now else { return };
         let count = WARM_BYTES.min(left.end - left.start) as u32;
-        let op = Op::Warm { file: version.file.clone(), offset: left.start, count, cold: false };
+        let op = Op::Warm { file: version.file.clone(), offset: left.start, count, via: Via::Disk };
         match io.start(op) {
             Start::Submitted(ticket) => self.ticket = Some(ticket),
             // There is more to do than this: it is wanted again when it is asked for again.

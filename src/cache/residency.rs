@@ -3,6 +3,11 @@
 //!
 //! Several parts, since clients that download one file are at several places of it.
 //!
+//! Where the kernel has read a file ahead it has marked a page, and who touches that has more read
+//! ahead, unless it is there. So of each part there are two questions: whether it is there, and
+//! whether it may be touched without anything beginning. It may where all is there that such a read
+//! would bring, up to the end of the file, or where a thread has read through it.
+//!
 //! For longer, and more roughly, it is remembered what was there when it was last looked at: a disk
 //! that hangs allows few looks at what may be cold (see `ring/reactor/mounts.rs`).
 
@@ -15,7 +20,10 @@ use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX, SEEN_PARTS};
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ResidentParts {
-    parts: RefCell<Vec<Part>>,
+    /// Those that may be touched.
+    parts: Parts,
+    /// Those that are there, or on their way.
+    followed: Parts,
     seen: Seen,
 }
 
@@ -34,6 +42,17 @@ pub(super) fn touched(range: &Range<u64>, size: u64) -> u64 {
     let place = |offset: u64| (offset / bytes).min(SEEN_PARTS - 1);
     let (first, last) = (place(range.start), place(range.end.saturating_sub(1)));
     (u64::MAX << first) & (u64::MAX >> (SEEN_PARTS - 1 - last.max(first)))
+}
+
+/// The bits of the equal parts of which a range has all.
+fn covered(range: &Range<u64>, size: u64) -> u64 {
+    let bytes = size.div_ceil(SEEN_PARTS).max(1);
+    let begun = range.start.div_ceil(bytes);
+    let ended = if range.end >= size { SEEN_PARTS } else { (range.end / bytes).min(SEEN_PARTS) };
+    match begun < ended {
+        true => (u64::MAX << begun) & (u64::MAX >> (SEEN_PARTS - ended)),
+        false => 0,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +75,20 @@ impl Part {
 }
 
 impl ResidentParts {
-    /// Up to where the file is there from an offset on, as far as is known.
+    /// Up to where the file may be touched from an offset on, as far as is known.
     pub(super) fn until(&self, offset: u64, now: Instant, pressed: Instant) -> Option<u64> {
-        let parts = self.parts.borrow();
-        let part = parts.iter().find(|part| (part.start..part.end).contains(&offset))?;
-        part.is_good(now, pressed).then_some(part.end)
+        self.parts.until(offset, now, pressed)
+    }
+
+    /// Up to where it is there from an offset on, or on its way, as far as is known.
+    pub(super) fn cached_until(&self, offset: u64, now: Instant, pressed: Instant) -> Option<u64> {
+        let until = |parts: &Parts| parts.until(offset, now, pressed);
+        until(&self.parts).max(until(&self.followed))
+    }
+
+    /// Takes note of a part of which all is there, or on its way.
+    pub(super) fn cached(&self, part: Range<u64>, now: Instant, pressed: Instant) {
+        self.followed.note(part, now, pressed);
     }
 
     /// Whether all of a part of a file of this size was there when it was last looked at, as far as
@@ -70,24 +98,37 @@ impl ResidentParts {
         self.seen.last.get() > pressed && self.seen.parts.get() & touched == touched
     }
 
-    /// Takes note of a part of a file of this size that was found there just now.
+    /// Takes note of a part of a file of this size that may be touched.
     pub(super) fn found(&self, part: Range<u64>, size: u64, now: Instant, pressed: Instant) {
-        let touched = touched(&part, size);
         let seen = if self.seen.last.replace(now) > pressed { self.seen.parts.get() } else { 0 };
-        self.seen.parts.set(seen | touched);
-        self.note(part, now, pressed);
+        let whole = self.parts.note(part, now, pressed);
+        self.seen.parts.set(seen | covered(&whole, size));
     }
 
-    /// Takes note of a part of which something is not there.
+    /// Takes note of a part of which something is not there. What comes behind it has most likely
+    /// gone, too, and a read of the part has it read ahead, with marks.
     pub(super) fn missed(&self, part: &Range<u64>, size: u64) {
-        self.seen.parts.set(self.seen.parts.get() & !touched(part, size));
+        let touched = touched(part, size);
+        self.seen.parts.set(self.seen.parts.get() & ((1 << touched.trailing_zeros()) - 1));
+    }
+}
+
+/// Parts that are known for a short time.
+#[derive(Debug, Default)]
+struct Parts(RefCell<Vec<Part>>);
+
+impl Parts {
+    fn until(&self, offset: u64, now: Instant, pressed: Instant) -> Option<u64> {
+        let parts = self.0.borrow();
+        let part = parts.iter().find(|part| (part.start..part.end).contains(&offset))?;
+        part.is_good(now, pressed).then_some(part.end)
     }
 
     /// Takes note of a part for a short time. Parts that meet are one, for as long as the older is
-    /// good; beyond so many of them the oldest is forgotten.
-    fn note(&self, found: Range<u64>, now: Instant, pressed: Instant) {
+    /// good, and that is told; beyond so many of them the oldest is forgotten.
+    fn note(&self, found: Range<u64>, now: Instant, pressed: Instant) -> Range<u64> {
         let mut whole = Part { start: found.start, end: found.end, since: now };
-        let mut parts = self.parts.borrow_mut();
+        let mut parts = self.0.borrow_mut();
         parts.retain(|part| {
             let meets = part.is_good(now, pressed) && part.meets(&whole);
             if meets {
@@ -103,6 +144,7 @@ impl ResidentParts {
             oldest.map(|index| parts.swap_remove(index));
         }
         parts.push(whole);
+        whole.start..whole.end
     }
 }
 
@@ -121,7 +163,7 @@ mod tests {
 
     #[test]
     fn parts_are_known_where_they_were_found_and_for_a_while() {
-        let parts = ResidentParts::default();
+        let parts = Parts::default();
         let now = start();
         parts.note(100..200, now, NEVER);
         parts.note(500..600, now + STEP, NEVER);
@@ -148,7 +190,8 @@ mod tests {
         assert_eq!([0, 1, 2, 62, 63].map(|one| seen(one, NEVER)), [true, true, false, false, true]);
         assert!(!parts.was_seen(&(0..3 << 20), size, NEVER) && !seen(0, now));
         parts.missed(&mega(1), size);
-        assert_eq!([0, 1, 63].map(|one| seen(one, NEVER)), [true, false, true]);
+        assert_eq!([0, 1, 63].map(|one| seen(one, NEVER)), [true, false, false]);
+        parts.found(mega(63), size, now, NEVER);
         // Of what was there before memory was short, nothing is known.
         parts.found(mega(5), size, now + STEP, now);
         assert_eq!([0, 5, 63].map(|one| seen(one, now)), [false, true, false]);
@@ -159,9 +202,38 @@ mod tests {
         }
     }
 
+    /// A client that has read a piece of a long part has not seen the rest of it.
+    #[test]
+    fn a_part_was_seen_when_somebody_was_in_all_of_it() {
+        let size = 64 << 20;
+        let seen = |ranges: &[(u64, u64)]| {
+            let parts = ResidentParts::default();
+            ranges.iter().for_each(|(from, to)| parts.found(*from..*to, size, start(), NEVER));
+            parts.seen.parts.get()
+        };
+        assert_eq!(seen(&[(0, 1 << 18), (5 << 20, (5 << 20) + 4096)]), 0);
+        assert_eq!(seen(&[(0, 1 << 18), (1 << 18, 1 << 20)]), 1);
+        assert_eq!(seen(&[(1 << 19, (3 << 20) + 1)]), 6);
+        assert_eq!(seen(&[(0, 1 << 18), (3 << 18, 1 << 20)]), 0);
+        assert_eq!(seen(&[(size - (1 << 20), size)]), 1 << 63);
+    }
+
+    #[test]
+    fn what_is_there_may_not_be_touched_for_that() {
+        let parts = ResidentParts::default();
+        let (now, size) = (start(), 64 << 20);
+        parts.cached(0..2 << 20, now, NEVER);
+        parts.found(5 << 20..6 << 20, size, now, NEVER);
+        let until = |mega: u64| parts.until(mega << 20, now, NEVER);
+        let cached_until = |mega: u64| parts.cached_until(mega << 20, now, NEVER);
+        assert_eq!((until(0), cached_until(0)), (None, Some(2 << 20)));
+        assert_eq!((until(5), cached_until(5)), (Some(6 << 20), Some(6 << 20)));
+        assert_eq!(cached_until(3), None);
+    }
+
     #[test]
     fn parts_that_meet_are_as_old_as_the_oldest() {
-        let parts = ResidentParts::default();
+        let parts = Parts::default();
         let now = start();
         parts.note(0..100, now, NEVER);
         parts.note(200..300, now + STEP, NEVER);
@@ -176,7 +248,7 @@ mod tests {
 
     #[test]
     fn as_many_as_are_allowed_are_known_and_the_oldest_goes() {
-        let parts = ResidentParts::default();
+        let parts = Parts::default();
         let now = start();
         for number in 0..=RESIDENCY_PARTS_MAX as u64 {
             parts.note(number * 10..number * 10 + 5, now + STEP * number as u32 / 100, NEVER);
@@ -184,6 +256,6 @@ mod tests {
         let now = now + STEP;
         assert_eq!(parts.until(0, now, NEVER), None);
         assert_eq!(parts.until(10, now, NEVER), Some(15));
-        assert_eq!(parts.parts.borrow().len(), RESIDENCY_PARTS_MAX);
+        assert_eq!(parts.0.borrow().len(), RESIDENCY_PARTS_MAX);
     }
 }

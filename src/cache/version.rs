@@ -12,7 +12,8 @@ use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
 use crate::limits::{
-    MAPPED_BYTES, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE, UNMAPPED_BYTES_MAX, WRITTEN_BACK,
+    FOLLOWED_BYTES, MAPPED_BYTES, REACH_MAX, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE,
+    UNMAPPED_BYTES_MAX, WRITTEN_BACK,
 };
 use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start, Via};
 
@@ -261,10 +262,9 @@ impl Version {
         self.asked.get()
     }
 
-    /// Asks the kernel whether the page cache has a part of the file: by a read that does not wait,
-    /// which counts as a use of it and may start read-ahead, or by its map, which takes longer and
-    /// changes nothing. None where nobody tells: the file is of another user, and to read it once
-    /// more could make the loop wait.
+    /// Asks the kernel whether the page cache has a part of the file: by its map, or, of one of
+    /// another user, by a read that does not wait, which counts as a use of it and may start
+    /// read-ahead. None where nobody tells: to read it once more could make the loop wait.
     ///
     /// # Errors
     /// The disk's, where the kernel tells one instead.
@@ -289,11 +289,18 @@ impl Version {
         io: &mut dyn Io,
     ) -> Result<Option<bool>, Errno> {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
+        // A read up to the end meets what is not there, and is counted among those that may have
+        // begun one. Another one may touch a mark, and only what was seen has none left.
+        let touches = matches!(look, Look::ReadAhead | Look::Seen) && part.end < self.facts.size;
+        let mut seen = touches && look == Look::Seen;
+        if touches {
+            look = Look::Quiet;
+        }
         if self.is_access_due(io) {
             if look == Look::Mapped {
                 return Ok(None);
             }
-            look = Look::Counted;
+            (look, seen) = (Look::Counted, false);
         }
         loop {
             let op = Op::Resident { file: self.file.clone(), offset, count, look };
@@ -309,18 +316,59 @@ impl Version {
                 // A file of another kind than those of its mount that were asked before.
                 Err(Errno::OPNOTSUPP) if look != Look::Mapped => look = Look::Mapped,
                 Err(Errno::IO) => return Err(Errno::IO),
+                Err(Errno::PERM) if std::mem::take(&mut seen) => look = Look::Seen,
                 Err(_) => return Ok(None),
             }
         }
     }
 
+    /// Whether the page cache has all that comes behind a part, as far as a read may bring that
+    /// begins when a page of the part is touched: then none does. None where nobody tells, as of a
+    /// file of another user. What is there is remembered, unless it `passes`: others drop it then.
+    pub fn is_followed(
+        &self,
+        part: &Range<u64>,
+        mapped: bool,
+        passes: bool,
+        io: &mut dyn Io,
+    ) -> Option<bool> {
+        let (size, look) = (self.facts.size, if mapped { Look::Mapped } else { Look::Cached });
+        let reach = part.end.saturating_add(io.reach(self.facts.mount)).min(size);
+        let mut at = part.end;
+        if reach.saturating_sub(at) > REACH_MAX {
+            return Some(false);
+        }
+        while at < reach {
+            let (now, pressed) = (io.now(), io.pressed());
+            let known = self.resident.cached_until(at, now, pressed);
+            if let Some(until) = known.filter(|_| !passes) {
+                at = until;
+                continue;
+            }
+            let end = ((at / FOLLOWED_BYTES + 1) * FOLLOWED_BYTES).min(size);
+            let (file, offset) = (self.file.clone(), at);
+            let op = Op::Resident { file, offset, count: (end - at) as u32, look };
+            let Start::Executed(told) = io.start(op) else {
+                unreachable!("whether pages are there is asked inline")
+            };
+            match told.result {
+                Ok(0) => return Some(false),
+                Ok(_) if passes => {}
+                Ok(_) => self.resident.cached(at..end, now, pressed),
+                Err(_) => return None,
+            }
+            at = end;
+        }
+        Some(true)
+    }
+
     /// Up to where the file was found in the page cache from an offset on, so short a time ago that
-    /// it is taken to be there still.
+    /// it is taken to be there still, and may be touched.
     pub fn resident_until(&self, offset: u64, io: &dyn Io) -> Option<u64> {
         self.resident.until(offset, io.now(), io.pressed())
     }
 
-    /// Takes note that a part was found in the page cache just now.
+    /// Takes note that a part was found in the page cache just now, and may be touched.
     pub fn note_resident(&self, part: Range<u64>, io: &dyn Io) {
         self.resident.found(part, self.facts.size, io.now(), io.pressed());
     }

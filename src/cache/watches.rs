@@ -108,6 +108,11 @@ impl Watches {
             }
             match node.state {
                 State::Watched(_) => {}
+                // A way that goes round in a circle is no other error than a last name that is a
+                // link; and nothing is looked up there.
+                State::Absent if !node.passed.is_empty() => {
+                    return Cover::Watched(at, Links::Followed);
+                }
                 State::Absent | State::Named => return Cover::Watched(at, links),
                 State::Unwatchable(until) if now < until => return Cover::Unwatchable,
                 State::Unwatchable(_) => return Cover::Unknown,

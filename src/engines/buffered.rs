@@ -19,12 +19,12 @@ use rustix::io::Errno;
 
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_pool};
 use super::left_behind::LeftBehind;
-use super::residency::is_resident;
+use super::residency::{inline_look, via_page_cache};
 use crate::base::Instant;
 use crate::cache::{Proof, Verdict};
 use crate::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, FORGET_BYTES};
 use crate::ring::{
-    Completion, File, Io, Lease, Look, MountKind, Op, Outgoing, Pool, Scarce, Start, Via, Wake,
+    Completion, File, Io, Lease, Look, Op, Outgoing, Pool, Scarce, Start, Via, Wake,
 };
 
 /// What bodies are read from.
@@ -120,27 +120,28 @@ impl Buffered {
         let (range, skipped) = self.next_range(alignment);
         let offset = self.body.offset + self.read - skipped;
         let bytes = u64::from(range.end - range.start);
-        if !direct && let Some(look) = self.inline_look(offset..offset + bytes, io) {
+        let part = offset..offset + bytes;
+        if direct {
+            let via = self.body.version.direct_via(&part, io);
+            return Op::Read { file, offset, buffer, range, via };
+        }
+        if let Some(look) = self.inline_look(&part, io) {
             return Op::Pread { file, offset, buffer, range, look: Some(look) };
         }
-        let via = match direct {
-            true => self.body.version.direct_via(&(offset..offset + bytes), io),
-            false if std::mem::take(&mut self.missed) => Via::Cold,
-            false => self.page_cache_or_disk(offset..offset + bytes, io),
+        let via = match std::mem::take(&mut self.missed) {
+            true => Via::Cold,
+            false => self.page_cache_or_disk(part, io),
         };
         Op::Read { file, offset, buffer, range, via }
     }
 
     /// How the page cache is asked for what is read next, if that is to be read inline.
-    fn inline_look(&self, part: Range<u64>, io: &dyn Io) -> Option<Look> {
+    fn inline_look(&self, part: &Range<u64>, io: &mut dyn Io) -> Option<Look> {
         let Body { version, inline, passes, .. } = &self.body;
-        match io.mount_kind(version.facts.mount) {
-            _ if !*inline || *passes || self.missed || version.is_access_due(io) => None,
-            MountKind::InMemory | MountKind::NonBlocking => Some(version.look_at(&part, io)),
-            MountKind::Unproven | MountKind::Blocking | MountKind::Remote | MountKind::Foreign => {
-                None
-            }
+        if !*inline || *passes || self.missed || version.is_access_due(io) {
+            return None;
         }
+        inline_look(version, part, io)
     }
 
     /// Whether the page cache has what is read next.
@@ -150,15 +151,12 @@ impl Buffered {
         let asks = !io.mount_kind(version.facts.mount).may_block()
             || *passes && self.left_behind.is_none();
         let offset = part.start;
-        let there = if asks { is_resident(version, part, *passes, io) } else { None };
-        if there == Some(true) {
-            return Via::Memory;
-        }
-        if *passes && self.left_behind.is_none() {
+        let via = if asks { via_page_cache(version, part, *passes, io) } else { Via::Disk };
+        if *passes && self.left_behind.is_none() && !matches!(via, Via::Memory | Via::Edge) {
             // What follows a cold part is read ahead by the kernel, on behalf of this body too.
             self.left_behind = Some(LeftBehind::from(offset));
         }
-        if there == Some(false) { Via::Cold } else { Via::Disk }
+        via
     }
 
     /// Takes in a block that was read, with the head before it if that is still to be sent.
@@ -296,7 +294,7 @@ impl Buffered {
             }
             // It is there from now on, but on file systems that may keep nothing.
             (
-                Some(Op::Read { offset, buffer, via: Via::Cold | Via::Disk, .. }),
+                Some(Op::Read { offset, buffer, via: Via::Cold | Via::Disk | Via::Edge, .. }),
                 Ok(count @ 1..),
             ) => {
                 self.body.version.note_access(io.wall());

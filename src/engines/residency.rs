@@ -7,12 +7,14 @@
 //! ```
 //!
 //! A part that was found there is asked about again a quarter of a second later, see
-//! [`crate::cache::Version`]. Once a body has met a cold part, the ring warms windows of it ahead
-//! of the socket. A part that was warmed is taken to be there without asking: what evicts it before
-//! it is sent is the one case in which the turn waits for the disk. But of a file of which nothing
-//! is to stay each part is asked about each time: whoever sends it drops what lies behind. So is
-//! one of a mount that may block: such a file system may keep nothing of what was read, or let go
-//! of it whenever somebody opens the file.
+//! [`crate::cache::Version`]. What is there, but not what comes behind it, is read by a thread all
+//! the same: the kernel may have marked a page of it, and who touches that begins a read. Once a
+//! body has met a cold part, the ring warms windows of it ahead of the socket. A part that was
+//! warmed is taken to be there without asking: what evicts it before it is sent is the one case in
+//! which the turn waits for the disk. But of a file of which nothing is to stay each part is asked
+//! about each time: whoever sends it drops what lies behind. So is one of a mount that may block:
+//! such a file system may keep nothing of what was read, or let go of it whenever somebody opens
+//! the file.
 
 use std::ops::Range;
 
@@ -21,10 +23,10 @@ use super::left_behind::LeftBehind;
 use crate::base::Instant;
 use crate::cache::Version;
 use crate::limits::{
-    BODY_BLOCK_BYTES, FORGET_BEHIND_BYTES, KNOWN_RESIDENT_BYTES_MAX, RESIDENCY_KEPT, TURN_BYTES,
-    WARM_AHEAD_BYTES, WARM_BYTES, WARMED_IN_VAIN_MAX,
+    BODY_BLOCK_BYTES, FOLLOWED_BYTES, FORGET_BEHIND_BYTES, KNOWN_RESIDENT_BYTES_MAX,
+    RESIDENCY_KEPT, TURN_BYTES, WARM_AHEAD_BYTES, WARM_BYTES, WARMED_IN_VAIN_MAX,
 };
-use crate::ring::{Completion, Io, Look, MountKind, Op, Start, Ticket};
+use crate::ring::{Completion, Io, Look, MountKind, Op, Start, Ticket, Via};
 
 /// What is warmed ahead.
 #[derive(Debug)]
@@ -36,6 +38,14 @@ struct Window {
     ticket: Option<Ticket>,
     /// When it was found to be there.
     since: Instant,
+    /// Whether a thread has read through it: no page of it is marked then.
+    warmed: bool,
+}
+
+impl Window {
+    fn is_young(&self, now: Instant, pressed: Instant) -> bool {
+        now.since(self.since) < RESIDENCY_KEPT && self.since > pressed
+    }
 }
 
 /// What is known of a body's span.
@@ -73,18 +83,21 @@ impl Residency {
         }
         let end = offset + u64::from(count);
         let (now, pressed) = (io.now(), io.pressed());
+        let untold = matches!(kind, MountKind::Unproven | MountKind::Remote | MountKind::Foreign);
         self.windows.retain(|window| {
-            let young = now.since(window.since) < RESIDENCY_KEPT && window.since > pressed;
-            window.ticket.is_some() || window.end > offset && young
+            let good = window.warmed && !untold || window.is_young(now, pressed);
+            window.ticket.is_some() || window.end > offset && good
         });
         self.forget_behind(body, offset, io);
-        let untold = matches!(kind, MountKind::Unproven | MountKind::Remote | MountKind::Foreign);
         // What the kernel has told of what comes next, if it was asked.
         let mut told = None;
         // Reading it before does not help. Of a body that has begun the rest is sent as it is.
         let always = body.version.is_access_always_due(io);
         if always && !begun {
-            return Err(Step::Declined(Decline::MayBlock));
+            // Windows may be on their way, if a clock has leapt.
+            let declined = Step::Declined(Decline::MayBlock);
+            self.end(declined, io);
+            return Err(if self.in_flight() == 0 { declined } else { Step::Waiting });
         }
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
@@ -94,14 +107,20 @@ impl Residency {
                 self.windows.retain(|window| !here(window));
                 None
             }
-            Some(Window { end, .. }) if untold || !body.passes && !kind.may_block() => Some(*end),
-            Some(Window { end, .. }) if self.lost >= WARMED_IN_VAIN_MAX => Some(*end),
+            Some(window)
+                if untold
+                    || !body.passes && !kind.may_block() && window.is_young(now, pressed)
+                    || self.lost >= WARMED_IN_VAIN_MAX =>
+            {
+                Some(window.end)
+            }
             // It may have been dropped since.
-            Some(Window { start, .. }) => {
-                let start = *start;
+            Some(window) => {
+                let (start, warmed) = (window.start, window.warmed);
+                let (young, end) = (window.is_young(now, pressed), end.min(window.end));
                 let there;
-                (there, told) = self.look(body, offset, end, kind, io)?;
-                self.lost = if there.is_some() { 0 } else { self.lost + 1 };
+                (there, told) = self.look(body, (offset, end), warmed, kind, io)?;
+                self.lost = if young && there.is_none() { self.lost + 1 } else { 0 };
                 self.windows.retain(|window| there.is_some() || window.start != start);
                 there
             }
@@ -110,29 +129,33 @@ impl Residency {
                 Some(until) => Some(until),
                 None => {
                     let until;
-                    (until, told) = self.look(body, offset, end, kind, io)?;
+                    (until, told) = self.look(body, (offset, end), false, kind, io)?;
                     until
                 }
             },
         };
-        let asked = until.is_none().then_some(told);
+        if until.is_none() && !self.cold {
+            self.meet_cold(body, kind, begun, told, io)?;
+        }
         if self.cold {
+            // What was looked at may be less than a window.
+            let asked = (until.is_none() && told != Some(true)).then_some(told);
             self.run_ahead(body, until.unwrap_or(offset), asked, kind, io);
         }
-        match until {
+        let there = || self.window_at(offset).filter(|window| window.ticket.is_none());
+        match until.or_else(|| there().map(|window| window.end)) {
             Some(until) => Ok((until.min(end) - offset) as u32),
-            None if !self.cold => Err(self.meet_cold(body, offset, kind, (begun, told), io)),
             None => Err(Step::Waiting),
         }
     }
 
-    /// Asks the kernel how far the part is there: all of it, or its first window. With what it told
-    /// of that last.
+    /// Asks the kernel how far the part is there and may be touched, as what a thread has `warmed`
+    /// is: all of it, or its first window. With what it told of that last.
     fn look(
         &self,
         body: &Body,
-        offset: u64,
-        end: u64,
+        (offset, end): (u64, u64),
+        warmed: bool,
         kind: MountKind,
         io: &mut dyn Io,
     ) -> Result<(Option<u64>, Option<bool>), Step> {
@@ -144,11 +167,19 @@ impl Residency {
             if index > 0 && until == parts[0] {
                 break;
             }
-            let there = body.version.is_in_page_cache(offset..until, kind.may_block(), io);
+            let part = offset..until;
+            let look = match kind.may_block() {
+                true => Look::Mapped,
+                false if warmed => Look::Seen,
+                false => body.version.look_at(&part, io),
+            };
+            let there = body.version.ask_page_cache(part.clone(), look, io);
             told = there.map_err(|errno| Step::Failed(BodyError::Read(errno)))?;
-            if told == Some(true) {
+            if told == Some(true)
+                && (warmed || may_be_touched(&body.version, &part, body.passes, io))
+            {
                 if !body.passes {
-                    body.version.note_resident(offset..until, io);
+                    body.version.note_resident(part, io);
                 }
                 return Ok((Some(until), told));
             }
@@ -156,31 +187,29 @@ impl Residency {
         Ok((None, told))
     }
 
-    /// The first cold part of a body; `told` is what the kernel says of it.
+    /// The first cold part of a body: another engine takes it, or windows run ahead from now on.
     fn meet_cold(
         &mut self,
         body: &Body,
-        offset: u64,
         kind: MountKind,
-        (begun, told): (bool, Option<bool>),
-        io: &mut dyn Io,
-    ) -> Step {
+        begun: bool,
+        told: Option<bool>,
+        io: &dyn Io,
+    ) -> Result<(), Step> {
         if !begun && kind.may_block() {
-            return Step::Declined(Decline::MayBlock);
+            return Err(Step::Declined(Decline::MayBlock));
         }
         // Most likely one that is only to be noted is there.
         let begun = begun || body.version.is_access_due(io);
-        if !begun && body.passes {
+        if !begun && body.passes && told != Some(true) {
             // What is read into buffers can be dropped at once, and what a socket refers to cannot.
-            return Step::Declined(Decline::Passes);
+            return Err(Step::Declined(Decline::Passes));
         }
         if !begun && body.count <= BODY_BLOCK_BYTES as u64 {
-            return Step::Declined(Decline::Cold);
+            return Err(Step::Declined(Decline::Cold));
         }
         self.cold = true;
-        self.left_behind = body.passes.then(|| LeftBehind::from(offset));
-        self.run_ahead(body, offset, Some(told), kind, io);
-        Step::Waiting
+        Ok(())
     }
 
     /// Has windows warmed from an offset on, as far ahead as is allowed. Of the first one nobody is
@@ -207,12 +236,18 @@ impl Residency {
             let there = asked.unwrap_or_else(|| {
                 body.version.is_in_page_cache(at..end, kind.may_block(), io).ok().flatten()
             });
-            let mut window = Window { start: at, end, ticket: None, since: io.now() };
-            if there != Some(true) {
+            let since = io.now();
+            let mut window = Window { start: at, end, ticket: None, since, warmed: false };
+            if there != Some(true) || !may_be_touched(&body.version, &(at..end), body.passes, io) {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
-                let cold = there == Some(false);
-                match io.start(Op::Warm { file, offset: at, count, cold }) {
-                    Start::Submitted(ticket) => window.ticket = Some(ticket),
+                let via = by_thread(there);
+                if body.passes && via != Via::Edge && self.left_behind.is_none() {
+                    self.left_behind = Some(LeftBehind::from(at));
+                }
+                match io.start(Op::Warm { file, offset: at, count, via }) {
+                    Start::Submitted(ticket) => {
+                        (window.ticket, window.warmed) = (Some(ticket), true);
+                    }
                     // A wake comes when there is room, and this is asked again.
                     _ => return,
                 }
@@ -271,29 +306,75 @@ impl Residency {
     }
 }
 
-/// Whether the page cache has all of a part. None where that is not to be asked, or cannot be told.
-/// What is there is remembered, unless it `passes`.
-pub(super) fn is_resident(
+/// Whether a part that is there may be touched.
+fn may_be_touched(version: &Version, part: &Range<u64>, passes: bool, io: &mut dyn Io) -> bool {
+    let mapped = io.mount_kind(version.facts.mount).may_block();
+    // Nobody remembers what is there then, and to ask for much each time costs as much as a thread.
+    if passes && part.end < version.facts.size && io.reach(version.facts.mount) > FOLLOWED_BYTES {
+        return false;
+    }
+    // Of a file of another user a read has told that it is there, see `ask_page_cache`.
+    version.is_followed(part, mapped, passes, io).unwrap_or(!mapped)
+}
+
+/// How the page cache is asked for a part that is read inline, if it may be: the read itself tells
+/// whether it is there, and nothing else must begin by it.
+pub(super) fn inline_look(version: &Version, part: &Range<u64>, io: &mut dyn Io) -> Option<Look> {
+    let look = version.look_at(part, io);
+    match io.mount_kind(version.facts.mount) {
+        MountKind::InMemory => Some(look),
+        MountKind::NonBlocking => {
+            let followed = version.is_followed(part, false, false, io);
+            followed.unwrap_or(look == Look::Seen).then_some(look)
+        }
+        MountKind::Unproven | MountKind::Blocking | MountKind::Remote | MountKind::Foreign => None,
+    }
+}
+
+/// How a thread of the kernel reads a part of which that is told.
+fn by_thread(there: Option<bool>) -> Via {
+    match there {
+        Some(true) => Via::Edge,
+        Some(false) => Via::Cold,
+        None => Via::Disk,
+    }
+}
+
+/// How a part is read through the page cache: [`Via::Memory`] where it has all of it, and nothing
+/// begins when that is touched. This is remembered, unless the body passes.
+pub(super) fn via_page_cache(
     version: &Version,
     part: Range<u64>,
     passes: bool,
     io: &mut dyn Io,
-) -> Option<bool> {
+) -> Via {
     let kind = io.mount_kind(version.facts.mount);
     match kind {
-        MountKind::InMemory => return Some(true),
-        MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
+        MountKind::InMemory => return Via::Memory,
+        MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return Via::Disk,
         MountKind::NonBlocking | MountKind::Blocking => {}
     }
     if !passes && version.resident_until(part.start, io).is_some_and(|until| until >= part.end) {
-        return Some(true);
+        return Via::Memory;
     }
     // An engine waits for what nobody tells of, and meets an error, which ends the body.
     let there = version.is_in_page_cache(part.clone(), kind.may_block(), io).ok().flatten();
-    if there == Some(true) && !passes {
+    if there != Some(true) || !may_be_touched(version, &part, passes, io) {
+        return by_thread(there);
+    }
+    if !passes {
         version.note_resident(part, io);
     }
-    there
+    Via::Memory
+}
+
+/// Whether the page cache has all of a part. None where that is not to be asked, or cannot be told.
+fn is_resident(version: &Version, part: Range<u64>, passes: bool, io: &mut dyn Io) -> Option<bool> {
+    match via_page_cache(version, part, passes, io) {
+        Via::Memory | Via::Edge => Some(true),
+        Via::Cold => Some(false),
+        Via::Disk | Via::Direct | Via::Unmapped => None,
+    }
 }
 
 /// Whether the page cache has all of a span, asked in a way that begins no read of it but by
@@ -325,7 +406,7 @@ pub fn is_known_resident(
         return Some(true);
     }
     let there = version.ask_page_cache(part.clone(), look, io).ok().flatten();
-    if there == Some(true) {
+    if there == Some(true) && may_be_touched(version, &part, false, io) {
         version.note_resident(part, io);
     }
     there

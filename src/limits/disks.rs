@@ -19,7 +19,8 @@ pub const READ_OPERATIONS_MAX: u32 = 256;
 /// The same of reads of what is not known to be in the page cache, of all workers: each is a thread
 /// of the kernel that waits for the disk. As many as a disk of the SATA kind takes at once, and
 /// half of what the shallowest queues before one hold: what is read out of the page cache may begin
-/// to read ahead. Each worker has one at least.
+/// to read ahead. Each worker has one at least. As many more read what is there, but not what comes
+/// behind.
 pub const COLD_READS_MAX: u32 = 32;
 
 /// Looks at the page cache, of all workers, that may have begun to read from the disk of a mount
@@ -40,7 +41,7 @@ pub const MOUNT_DEVICES_MAX: usize = 4;
 pub const RING_THREADS_MAX: u32 = 512;
 
 const _: () = assert!(RING_THREADS_MAX >= 4 * (4 * BLOCKING_OPERATIONS_MAX));
-const _: () = assert!(RING_THREADS_MAX >= 4 * (NAME_OPERATIONS_MAX + COLD_READS_MAX));
+const _: () = assert!(RING_THREADS_MAX >= 4 * (NAME_OPERATIONS_MAX + 2 * COLD_READS_MAX));
 
 /// Owners that are woken for each operation of a mount that ends: more than one, as some have
 /// found what they wanted elsewhere.
@@ -65,6 +66,21 @@ pub const WARM_BYTES: u64 = 256 * 1024;
 /// Bytes that one body has brought into the page cache ahead of what was sent: the next part
 /// is read while this one is.
 pub const WARM_AHEAD_BYTES: u64 = 4 * WARM_BYTES;
+
+/// Bytes that are read ahead of what is asked for where the kernel does not tell: what btrfs begins
+/// with, which has no device of its own, and as much as most who raise it for an array of disks.
+pub const READ_AHEAD_UNTOLD: u64 = 4 << 20;
+
+/// How long what the kernel has told of it is taken to be so: who changes it does so once.
+pub const READ_AHEAD_KEPT: Duration = Duration::from_secs(60);
+
+/// Bytes behind a part beyond which nobody asks whether they are there, as it takes too long: a
+/// thread reads the part.
+pub const REACH_MAX: u64 = 64 << 20;
+
+/// Bytes of which the page cache is asked at once whether it has what comes behind a part: some ten
+/// microseconds.
+pub const FOLLOWED_BYTES: u64 = 1 << 20;
 
 /// How long after a read the next one is not noted (24 hours with relatime, mount(8)), as far as
 /// the server relies on it: its clock and the kernel's need not agree.
@@ -112,7 +128,8 @@ pub const SEEN_PARTS: u64 = 64;
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);
 
 /// Parts of one file that are known to be there: clients that download it are at as many places.
-/// With one part alone, 64 downloads of four files cost the server a sixth more.
+/// With one part alone, 64 downloads of four files cost the server a sixth more. As many are known
+/// to be on their way at least.
 pub const RESIDENCY_PARTS_MAX: usize = 16;
 
 /// Files of one worker of which it is remembered when they were asked for: a mebibyte, of which as

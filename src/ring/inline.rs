@@ -33,10 +33,11 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let count = u64::from(*count);
             let resident = match look {
                 Look::Mapped => residency::mapped(&*file, *offset, count),
-                Look::ReadAhead | Look::Seen | Look::Quiet => {
-                    let reads_ahead = *look != Look::Quiet;
-                    residency::by_map(&*file, file.kept(), *offset, count, reads_ahead)
+                Look::ReadAhead | Look::Seen => {
+                    residency::by_map(&*file, file.kept(), *offset, count)
                 }
+                Look::Quiet => residency::quiet(&*file, file.kept(), *offset, count),
+                Look::Cached => residency::cached(&*file, file.kept(), *offset, count),
                 Look::Counted => residency::counted(&*file, *offset, count),
             };
             resident.map(u32::from).map_err(Error::errno)

@@ -85,6 +85,10 @@ pub trait Io {
     /// Whether reads of files of a mount take note of their time, for which they may wait.
     fn notes_access(&self, mount: u64) -> bool;
 
+    /// Bytes behind a part of a file of a mount that have to be in memory, too, so that nothing is
+    /// begun to be read when a page of the part is touched.
+    fn reach(&self, mount: u64) -> u64;
+
     /// When memory was last found to be short: what was in the page cache before may be gone.
     fn pressed(&self) -> Instant;
 
@@ -173,6 +177,9 @@ pub trait Kernel {
 
     /// When reads of a file of a local disk write the time of access down.
     fn notes_access(&self, file: &File) -> Noting;
+
+    /// Bytes that the kernel reads ahead from a device at most; none where it does not tell.
+    fn read_ahead(&self, device: (u32, u32)) -> Option<u64>;
 
     /// Whether an open file has no name any more, so that its last close takes its bytes away.
     fn is_unlinked(&self, raw: RawFd) -> bool;

@@ -165,8 +165,8 @@ pub enum Op {
         offset: u64,
         /// Bytes, [`crate::limits::WARM_BYTES`] at most.
         count: u32,
-        /// Whether the page cache was found to lack some of them.
-        cold: bool,
+        /// [`Via::Edge`], [`Via::Cold`] or [`Via::Disk`]: what is known of them.
+        via: Via,
     },
     /// Drop a part of a file from the page cache, by the ring. Whoever starts it is done with it.
     Forget {

@@ -17,6 +17,9 @@ pub enum Via {
     Disk,
     /// The same, where it was found to lack some of them.
     Cold,
+    /// The page cache, which has them, but not what comes behind. Where the kernel has marked a
+    /// page of these, who touches it has that read, and waits as for `Disk`.
+    Edge,
 }
 
 /// How the page cache is asked for a part of a file.
@@ -27,8 +30,11 @@ pub enum Look {
     ReadAhead,
     /// The same, of what was found there before: most likely it begins nothing.
     Seen,
-    /// As the first, but that it begins nothing, and cannot tell of files of another user.
+    /// As the first, but that it begins nothing and touches no page; it cannot tell of files of
+    /// another user.
     Quiet,
+    /// The same by its count of pages alone: those on their way are there, too.
+    Cached,
     /// By its count of pages alone, which is no access: it tells that some are not there, or
     /// nothing.
     Counted,

@@ -312,12 +312,15 @@ impl Kernel for Uring {
         Noting::of(file)
     }
 
+    fn read_ahead(&self, device: (u32, u32)) -> Option<u64> {
+        crate::sys::read_ahead::of(device).or_else(crate::sys::read_ahead::most)
+    }
+
     fn is_unlinked(&self, raw: RawFd) -> bool {
         // SAFETY: who asks has the descriptor to close, so it is open, and nobody else closes it.
         let fd = unsafe { BorrowedFd::borrow_raw(raw) };
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let told = rustix::fs::statx(fd, c"", flags, StatxFlags::NLINK);
-        told.is_ok_and(|told| told.stx_nlink == 0)
+        rustix::fs::statx(fd, c"", flags, StatxFlags::NLINK).is_ok_and(|told| told.stx_nlink == 0)
     }
 
     fn submit(&mut self, token: u64, op: &mut Op, apart: bool) -> Result<(), QueueFull> {

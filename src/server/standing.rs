@@ -243,5 +243,8 @@ fn ground(options: &Options, files: &[PathBuf]) -> Ground {
         ground.socket(path);
     }
     sys::pressure::files().for_each(|file| ground.device(file));
+    if let Some(place) = sys::read_ahead::place() {
+        ground.serve(place);
+    }
     ground
 }

@@ -24,6 +24,7 @@ pub mod pressure;
 pub mod probe;
 pub mod processor;
 pub mod quarantine;
+pub mod read_ahead;
 pub mod residency;
 pub mod root;
 pub mod signal;

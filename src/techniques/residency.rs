@@ -11,10 +11,11 @@
 //! - a mapping and mincore(2) tell for each page whether it was read; for the owner of the file
 //!   and for who may write to it only, as it says yes to everything else
 //!
-//! [`read_ahead`] goes the first two ways together, and [`quiet`] does where that begins nothing;
-//! [`read`] does so with a read of all of it in place of the single bytes; [`mapped`] goes the
-//! third, and [`by_map`] does with a mapping that is kept. All speak of a moment: the pages may be
-//! evicted before the next call.
+//! [`read_ahead`] goes the first two ways together; [`read`] does so with a read of all of it in
+//! place of the single bytes; [`mapped`] goes the third, and [`by_map`] does with a mapping that is
+//! kept. [`quiet`] touches no page, so that nothing begins where the kernel has marked one: who
+//! reads a marked page has what follows it read from the disk, if it is not there, and [`cached`]
+//! tells whether it is. All speak of a moment: the pages may be evicted before the next call.
 
 // Unsafe: a system call that rustix does not have.
 #![allow(unsafe_code)]
@@ -150,12 +151,19 @@ impl Drop for Map {
 #[derive(Debug, Default)]
 pub struct Kept(OnceCell<Option<Map>>);
 
-/// As [`read_ahead`], or as [`quiet`] where nothing may be begun to be read; by the map that is
-/// kept of the file where there may be one, which tells of each page in one call.
+impl Kept {
+    /// The map, which is made with the first question.
+    fn map(&self, fd: BorrowedFd<'_>) -> Option<&Map> {
+        self.0.get_or_init(|| Map::new(fd).ok()).as_ref()
+    }
+}
+
+/// As [`read_ahead`], but by the map that is kept of the file where there may be one, which tells
+/// of each page in one call.
 ///
 /// # Errors
 ///
-/// Those of the one or the other.
+/// Those of [`read_ahead`].
 ///
 /// ```
 /// use pitcrew::techniques::{Errno, Error, positional, residency};
@@ -163,59 +171,95 @@ pub struct Kept(OnceCell<Option<Map>>);
 /// # let file = tempfile::tempfile()?;
 /// positional::pwrite(&file, b"just written, so in memory", 0)?;
 /// let kept = residency::Kept::default();
-/// let answer = residency::by_map(&file, &kept, 0, 26, true);
+/// let answer = residency::by_map(&file, &kept, 0, 26);
 /// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::OPNOTSUPP))));
 /// # Ok(())
 /// # }
 /// ```
-pub fn by_map(
-    fd: impl AsFd,
-    kept: &Kept,
-    offset: u64,
-    count: u64,
-    reads_ahead: bool,
-) -> Result<bool, Error> {
+pub fn by_map(fd: impl AsFd, kept: &Kept, offset: u64, count: u64) -> Result<bool, Error> {
     let fd = fd.as_fd();
     let few = count == 0 || pages(offset, count, page_bytes()) <= FEW_PAGES;
-    if kept.0.get().is_none() && !few {
+    if kept.0.get().is_none() {
+        if few {
+            return read_ahead(fd, offset, count);
+        }
         if misses(fd, offset, count) == Some(true) {
             return Ok(false);
         }
-        let _ = kept.0.set(Map::new(fd).ok());
     }
-    match kept.0.get() {
-        Some(Some(map)) if let Ok(told) = map.has(offset, count) => Ok(told),
-        _ if reads_ahead => read_ahead(fd, offset, count),
-        _ => quiet(fd, offset, count),
+    match kept.map(fd) {
+        Some(map) if let Ok(told) = map.has(offset, count) => Ok(told),
+        _ => read_ahead(fd, offset, count),
     }
 }
 
-/// The same, without read-ahead.
+/// The same by the second and the third way, with the map that is kept of the file where there may
+/// be one: nothing is read, and no page is touched.
 ///
 /// # Errors
 ///
-/// Those of [`read_ahead`], and [`Error::Kernel`] with EPERM where cachestat does not tell: the
-/// file is of another user, or the kernel is too old.
+/// [`Error::Kernel`] with EPERM where nobody tells: the file is of another user, or lies where
+/// files cannot be mapped.
 ///
 /// ```
 /// use pitcrew::techniques::{Errno, Error, positional, residency};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let file = tempfile::tempfile()?;
 /// positional::pwrite(&file, b"just written, so in memory", 0)?;
-/// let answer = residency::quiet(&file, 0, 26);
-/// assert!(matches!(answer, Ok(_) | Err(Error::Kernel(Errno::OPNOTSUPP | Errno::PERM))));
+/// let kept = residency::Kept::default();
+/// let answer = residency::quiet(&file, &kept, 0, 26);
+/// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::PERM))));
 /// # Ok(())
 /// # }
 /// ```
-pub fn quiet(fd: impl AsFd, offset: u64, count: u64) -> Result<bool, Error> {
+pub fn quiet(fd: impl AsFd, kept: &Kept, offset: u64, count: u64) -> Result<bool, Error> {
+    let fd = fd.as_fd();
+    if count == 0 {
+        return Ok(true);
+    }
+    if let Some(Some(map)) = kept.0.get() {
+        return map.has(offset, count);
+    }
+    let missed = misses(fd, offset, count);
+    if missed == Some(true) {
+        return Ok(false);
+    }
+    let told = match kept.map(fd) {
+        Some(map) => map.has(offset, count),
+        // There are too many maps.
+        None if missed.is_some() => mapped(fd, offset, count),
+        None => return Err(Error::Kernel(Errno::PERM)),
+    };
+    told.map_err(|_| Error::Kernel(Errno::PERM))
+}
+
+/// Whether the page cache has each page of a part, read or on its way: what it has is not begun to
+/// be read once more. It is told by cachestat, and on kernels that do not have it by the map, for
+/// which a page on its way is missing, as is by cachestat what lies after the end of the file.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with EPERM where nobody tells: the file is of another user.
+///
+/// ```
+/// use pitcrew::techniques::{Errno, Error, positional, residency};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = tempfile::tempfile()?;
+/// positional::pwrite(&file, b"just written, so in memory", 0)?;
+/// let kept = residency::Kept::default();
+/// let answer = residency::cached(&file, &kept, 0, 26);
+/// assert!(matches!(answer, Ok(true) | Err(Error::Kernel(Errno::PERM))));
+/// # Ok(())
+/// # }
+/// ```
+pub fn cached(fd: impl AsFd, kept: &Kept, offset: u64, count: u64) -> Result<bool, Error> {
     let fd = fd.as_fd();
     if count == 0 {
         return Ok(true);
     }
     match misses(fd, offset, count) {
-        Some(false) => are_read(fd, offset, count),
-        Some(true) => Ok(false),
-        None => Err(Error::Kernel(Errno::PERM)),
+        Some(missed) => Ok(!missed),
+        None => kept.map(fd).ok_or(Error::Kernel(Errno::PERM))?.has(offset, count),
     }
 }
 
@@ -427,13 +471,16 @@ mod tests {
         let file = std::fs::File::open(&path).unwrap();
         rustix::fs::fdatasync(&file).unwrap();
         let kept = Kept::default();
-        let there = |offset, count| by_map(&file, &kept, offset, count, false);
+        let there = |offset, count| by_map(&file, &kept, offset, count);
         let mut bytes = vec![0; BYTES as usize];
         // Some kernels let go of what looks idle at any time, so once has to do.
         let mut is_read_and_told = || {
             (0..20).any(|_| {
                 positional::pread(&file, &mut bytes, 0).unwrap();
-                there(0, BYTES) == Ok(true) && there(BYTES - 1, 10 * 4096) == Ok(true)
+                there(0, BYTES) == Ok(true)
+                    && there(BYTES - 1, 10 * 4096) == Ok(true)
+                    && quiet(&file, &Kept::default(), 1, BYTES - 1) == Ok(true)
+                    && cached(&file, &Kept::default(), 0, BYTES) == Ok(true)
             })
         };
         assert!(is_read_and_told(), "all was just read");
@@ -444,6 +491,9 @@ mod tests {
         if there(PIECE, PIECE) == Ok(false) {
             assert_eq!(there(0, BYTES), Ok(false));
             assert_eq!(there(PIECE + 5000, 20_000), Ok(false));
+            assert_eq!(quiet(&file, &kept, PIECE + 5000, 20_000), Ok(false));
+            assert_eq!(quiet(&file, &Kept::default(), 0, BYTES), Ok(false), "without a map");
+            assert_eq!(cached(&file, &kept, PIECE, 1), Ok(false));
         }
         assert_eq!(there(BYTES, 10 * 4096), Ok(true), "behind the end");
         assert!(is_read_and_told(), "all was just read");

@@ -132,17 +132,30 @@ fn what_is_not_watched_waits_for_its_time() {
     rig.world.file("a/b/file", "two");
     assert_eq!(get(&mut rig, "/a/b/file"), "one");
     assert_eq!(rig.shard.cache.watches.read(), 0);
-    // Nor is what leads out, by a directory or as the name itself.
+}
+
+/// It is an error for the names that were passed, by a directory or as the name itself.
+#[test]
+fn a_link_that_leads_out_is_watched_until_it_leads_elsewhere() {
     let mut rig = Rig::with(world(), true, 0);
     rig.world.link("way", "../a/b");
     rig.world.link("name", "/a/b/file");
-    settle(&mut rig, &["/way/file", "/name", "/a/b/file"]);
-    assert_eq!(rig.shard.cache.unwatched.read(), 2);
-    assert_eq!(get(&mut rig, "/way/file"), "404");
-    assert_eq!(get(&mut rig, "/name"), "404");
-    // The switch of a link is a change of the directory that it lies in.
-    rig.world.link("name", "next/file");
-    assert_eq!(get(&mut rig, "/name"), "two");
+    rig.world.link("round", "round");
+    rig.world.link("circle", "circle");
+    settle(&mut rig, &["/way/file", "/name", "/round", "/circle/file", "/a/b/file"]);
+    assert_eq!(rig.shard.cache.unwatched.read(), 0);
+    assert_eq!(rig.shard.cache.watches_refused.read(), 0);
+    for path in ["/way/file", "/name", "/round", "/circle/file"] {
+        assert_eq!(get(&mut rig, path), "404", "{path}");
+    }
+    let others =
+        [("way", "next"), ("name", "next/file"), ("round", "next/file"), ("circle", "next")];
+    for (link, target) in others {
+        rig.world.link(link, target);
+    }
+    for path in ["/way/file", "/name", "/round", "/circle/file"] {
+        assert_eq!(get(&mut rig, path), "two", "{path}");
+    }
 }
 
 #[test]

@@ -216,6 +216,11 @@ impl Schedule {
         let site = site(&world);
         if random.chance(500) {
             site.iter().for_each(|file| world.chill(file.path));
+        } else if random.chance(500) {
+            site.iter().for_each(|file| world.chill_end(file.path));
+        }
+        if random.chance(250) {
+            world.give_away();
         }
         let direct = *random.pick(&[Some((512, 512)), Some((4096, 4096)), Some((4, 512)), None]);
         world.set_direct(direct);

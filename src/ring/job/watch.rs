@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(ends(""), all[..1], "the same directory has the same number");
         assert_eq!(ends("a/none/c")[1..], [all[1], End::Absent]);
         assert_eq!(ends("a/file/c")[1..], [all[1], End::Absent]);
-        assert_eq!(ends("link/b")[1..], [End::Unwatchable], "links are not followed");
+        assert_eq!(ends("link/b")[1..], [End::Absent], "links are not followed");
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere_beneath_the_directory_are_not_watched() {
+    fn links_that_lead_nowhere_beneath_the_directory_are_told_with_what_decides_that() {
         let links = [
             ("out", ".."),
             ("a/out", "../.."),
@@ -237,11 +237,16 @@ mod tests {
         ];
         let Some(rig) = Rig::with(&links) else { return };
         for path in ["out", "a/out", "a/far", "absolute", "by", "round", "one", "other"] {
-            assert_eq!(rig.last(path).end, End::Unwatchable, "{path}");
-            assert_eq!(rig.last(&format!("{path}/b")).end, End::Unwatchable, "{path}/b");
+            assert_eq!(rig.last(path).end, End::Absent, "{path}");
+            assert_eq!(rig.last(&format!("{path}/b")), rig.last(path), "{path}/b");
             let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-            assert_eq!(rig.names(directory, &[name]).end, End::Unwatchable, "the name {path}");
+            assert_eq!(rig.names(directory, &[name]).end, End::Named, "the name {path}");
         }
+        let (root, a, b) = (rig.watch(""), rig.watch("a"), rig.watch("a/b"));
+        assert_eq!(rig.last("by").passed, passed(&[(root, "by"), (root, "absolute")]));
+        assert_eq!(rig.last("one").passed, passed(&[(root, "one"), (root, "other")]));
+        let far = [(a, "far"), (a, "b"), (b, ".."), (a, ".."), (root, "..")];
+        assert_eq!(rig.last("a/far").passed, passed(&far));
         let at = |path: &str| rig.directory.path().join(path);
         for number in 0..LINK_HOPS_MAX {
             symlink(format!("l{number}"), at(&format!("l{}", number + 1))).unwrap();
@@ -249,7 +254,7 @@ mod tests {
         fs::create_dir(at("l0")).unwrap();
         assert_eq!(rig.last(&format!("l{LINK_HOPS_MAX}")).end, rig.last("l0").end);
         symlink(format!("l{LINK_HOPS_MAX}"), at("more")).unwrap();
-        assert_eq!(rig.last("more").end, End::Unwatchable);
+        assert_eq!(rig.last("more").end, End::Absent);
         let deep = "d/".repeat(LINK_NAMES_MAX);
         fs::create_dir_all(at(&deep)).unwrap();
         symlink(&deep, at("deep")).unwrap();

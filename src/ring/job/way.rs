@@ -41,11 +41,12 @@ pub struct Step {
 pub enum End {
     /// A directory, which is watched.
     Watched(Watch),
-    /// No directory. Were there one, the directory above would tell, or one that a link led to.
+    /// No directory, or one that is not to be reached: by a link that leaves the directory that the
+    /// way begins at, leads round in a circle, or is not followed. Were there another one, the
+    /// directory above would tell, or one that a link led to.
     Absent,
-    /// It cannot be watched: a link that leaves the directory, leads round in a circle, or is not
-    /// followed; a file system that others change or that does not tell; or the limit of watches
-    /// (fs.inotify.max_user_watches) is reached.
+    /// It cannot be watched: a file system that others change or that does not tell; or the limit
+    /// of watches (fs.inotify.max_user_watches) is reached, or that of names that links may pass.
     Unwatchable,
     /// What the names in the last directory lead to is decided by what was passed.
     Named,
@@ -102,7 +103,8 @@ pub(in crate::ring) fn walk<W: Walk>(
         let step = match kernel.open(&here.directory, name) {
             Ok(directory) => Step::plain(here.enter(directory, kernel)),
             Err(Errno::NOENT | Errno::NOTDIR) => Step::plain(End::Absent),
-            Err(Errno::LOOP) if way.follow_links => {
+            Err(Errno::LOOP) if !way.follow_links => Step::plain(End::Absent),
+            Err(Errno::LOOP) => {
                 let mut passed = Vec::new();
                 let mut link = Link::new(&here, &mut passed, true);
                 let end = link.follow(name, kernel)?;
@@ -203,7 +205,7 @@ impl<'a, D> Link<'a, D> {
                 Led::By(target) => {
                     hops += 1;
                     if target.starts_with(b"/") || hops > LINK_HOPS_MAX {
-                        return Ok(End::Unwatchable);
+                        return Ok(self.nowhere());
                     }
                     // An empty name behind the last slash says that there is a directory before it.
                     for name in target.rsplit(|byte| *byte == b'/') {
@@ -220,6 +222,11 @@ impl<'a, D> Link<'a, D> {
         *self.watches.last().expect("the first directory is watched")
     }
 
+    /// Where a link leads that is refused: the names that were passed have decided that, too.
+    fn nowhere(&self) -> End {
+        if self.directory { End::Absent } else { End::Named }
+    }
+
     /// Takes note of a name that is about to be looked up; `false` if there are too many.
     fn pass(&mut self, name: &[u8]) -> bool {
         let watch = self.watch();
@@ -231,7 +238,7 @@ impl<'a, D> Link<'a, D> {
 
     /// To the directory above. If it is not the one that was come from, names have changed.
     fn up<W: Walk<Directory = D>>(&mut self, kernel: &mut W) -> Led {
-        let [.., above, _] = self.watches[..] else { return Led::To(End::Unwatchable) };
+        let [.., above, _] = self.watches[..] else { return Led::To(self.nowhere()) };
         let at = self.there.as_ref().unwrap_or(self.from);
         let Ok(directory) = kernel.open_above(at) else { return Led::To(End::Unwatchable) };
         match kernel.watch(&directory) {
@@ -266,8 +273,7 @@ impl<'a, D> Link<'a, D> {
                 }
                 None => Led::To(End::Unwatchable),
             },
-            Err(Errno::NOENT | Errno::NOTDIR) if self.directory => Led::To(End::Absent),
-            Err(Errno::NOENT | Errno::NOTDIR) => Led::To(End::Named),
+            Err(Errno::NOENT | Errno::NOTDIR) => Led::To(self.nowhere()),
             Err(Errno::LOOP) => match kernel.target(at, name) {
                 Ok(target) => Led::By(target),
                 Err(_) => Led::To(End::Unwatchable),

@@ -17,10 +17,10 @@ use std::os::fd::RawFd;
 use rustix::io::Errno;
 
 use super::{Owner, Reactor};
-use crate::base::half_of_rest;
+use crate::base::{Instant, half_of_rest};
 use crate::limits::{
     BLOCKING_OPERATIONS_MAX, COLD_LOOKS_MAX, COLD_READS_MAX, MOUNT_DEVICES_MAX, MOUNT_WAKES,
-    MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX,
+    MOUNTS_MAX, NAME_OPERATIONS_MAX, READ_OPERATIONS_MAX, WARM_BYTES,
 };
 use crate::ring::handle::{Closing, File};
 use crate::ring::io::Kernel;
@@ -36,6 +36,8 @@ enum Class {
     Direct,
     /// The same, and the disk is waited for.
     Cold,
+    /// Out of the page cache, which may begin to read what comes behind.
+    Edge,
     Close,
 }
 
@@ -46,6 +48,7 @@ impl Class {
             Op::Stat { ask: Ask::Behind, .. } => Some(Self::Content),
             Op::Open { .. } | Op::Stat { .. } => Some(Self::Name),
             Op::Read { via: Via::Direct | Via::Unmapped, .. } => Some(Self::Direct),
+            Op::Read { via: Via::Edge, .. } | Op::Warm { via: Via::Edge, .. } => Some(Self::Edge),
             Op::Read { via: Via::Cold | Via::Disk, .. } | Op::Warm { .. } => Some(Self::Cold),
             Op::Read { .. } | Op::Forget { .. } => Some(Self::Content),
             Op::Close { mount, .. } if *mount != 0 => Some(Self::Close),
@@ -62,7 +65,7 @@ impl Class {
         matches!(self, Self::Direct | Self::Cold)
     }
 
-    const OF_BYTES: [Self; 3] = [Self::Content, Self::Direct, Self::Cold];
+    const OF_BYTES: [Self; 4] = [Self::Content, Self::Direct, Self::Cold, Self::Edge];
     const COUNT: usize = Self::Close as usize + 1;
 }
 
@@ -71,7 +74,7 @@ impl Class {
 fn has_answered(op: &Op, result: Result<u32, Errno>) -> bool {
     let waited = match op {
         Op::Read { via, .. } => matches!(via, Via::Direct | Via::Unmapped | Via::Cold),
-        Op::Warm { cold, .. } => *cold,
+        Op::Warm { via, .. } => *via == Via::Cold,
         _ => false,
     };
     waited && !is_given_up(result)
@@ -91,6 +94,9 @@ struct Mount {
     looked: u64,
     /// When reads take note of their time.
     noting: Noting,
+    /// Bytes that the kernel reads ahead of what is asked for, and when that was asked.
+    read_ahead: u64,
+    read_ahead_asked: Instant,
     /// Whether a helper is looking up what it is.
     asked: bool,
     /// By class.
@@ -154,6 +160,13 @@ impl Mounts {
         inline && mount.noting != Noting::Never
     }
 
+    /// How many bytes behind a page of a file of a mount a read ends at most that begins when the
+    /// page is touched: the kernel marks one in each window that it has read ahead, to read the
+    /// next when the mark is met. Such a window may be as long as what is asked for at once.
+    pub(super) fn reach(&self, number: u64) -> u64 {
+        self.list[self.place(number)].read_ahead.max(WARM_BYTES).saturating_mul(2)
+    }
+
     /// Whether an operation is to be left to a thread of the kernel from the start.
     pub(super) fn is_apart(&self, op: &Op) -> bool {
         let Some(class) = Class::of(op) else { return false };
@@ -163,7 +176,8 @@ impl Mounts {
             Op::Read { via, .. } => *via == Via::Unmapped,
             _ => false,
         };
-        crosses || class == Class::Cold || self.kind(op.mount()).may_block()
+        let disk = matches!(class, Class::Cold | Class::Edge);
+        crosses || disk || self.kind(op.mount()).may_block()
     }
 
     pub(super) fn have_room_for(&self, op: &Op) -> bool {
@@ -180,7 +194,7 @@ impl Mounts {
         let most = match (class, mount.kind.may_block()) {
             (_, true) => BLOCKING_OPERATIONS_MAX,
             (Class::Content | Class::Direct, false) => READ_OPERATIONS_MAX,
-            (Class::Cold, false) => self.share(COLD_READS_MAX),
+            (Class::Cold | Class::Edge, false) => self.share(COLD_READS_MAX),
             (Class::Name | Class::Close, false) => NAME_OPERATIONS_MAX,
         };
         let leaves_buffers = !class.is_of_bytes() || {
@@ -197,9 +211,13 @@ impl Mounts {
     pub(super) fn allows(&self, look: Look, number: u64) -> Look {
         let mount = &self.list[self.place(number)];
         let begun = match look {
-            Look::ReadAhead => mount.cold_looks.max(mount.reads_under_way()),
+            Look::ReadAhead => {
+                // What comes behind them may be read, too.
+                let edges = mount.in_flight[Class::Edge as usize];
+                mount.cold_looks.max(mount.reads_under_way() + edges)
+            }
             Look::Seen => mount.seen_looks,
-            Look::Quiet | Look::Counted | Look::Mapped => return look,
+            Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => return look,
         };
         if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
     }
@@ -211,7 +229,7 @@ impl Mounts {
         match look {
             Look::ReadAhead => mount.cold_looks += 1,
             Look::Seen => mount.seen_looks += 1,
-            Look::Quiet | Look::Counted | Look::Mapped => {}
+            Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => {}
         }
     }
 
@@ -457,7 +475,7 @@ mod tests {
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
         let forget = Op::Forget { file: file.clone(), offset: 0, count: 1 };
-        let warm = Op::Warm { file, offset: 0, count: 1, cold: true };
+        let warm = Op::Warm { file, offset: 0, count: 1, via: Via::Cold };
         let place = mounts.enlist(7);
         mounts.list[place].kind = MountKind::NonBlocking;
         assert!(mounts.is_apart(&warm));
@@ -553,7 +571,7 @@ mod tests {
         let closing = Rc::new(Closing::default());
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
-        let warm = || Op::Warm { file: file.clone(), offset: 0, count: 1, cold: false };
+        let warm = || Op::Warm { file: file.clone(), offset: 0, count: 1, via: Via::Disk };
         mounts.begins(&warm());
         mounts.begins(&warm());
         mounts.ends(&warm(), Ok(1), &closing).for_each(drop);

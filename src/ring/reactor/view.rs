@@ -120,6 +120,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
         self.reactor.mounts.notes_access(mount)
     }
 
+    fn reach(&self, mount: u64) -> u64 {
+        self.reactor.mounts.reach(mount)
+    }
+
     fn pressed(&self) -> Instant {
         self.reactor.pressed
     }

@@ -36,6 +36,10 @@ pub(super) struct Inode {
     pub(super) mount: usize,
     /// Pages that are not in the page cache, and since when.
     pub(super) cold: BTreeMap<u64, Instant>,
+    /// Pages whose touch has those behind them read.
+    pub(super) marked: BTreeMap<u64, Instant>,
+    /// Its size when it was made.
+    pub(super) made_bytes: u64,
     /// Last read that was noted.
     pub(super) accessed: Option<(WallClock, Instant)>,
 }
@@ -96,6 +100,8 @@ impl Files {
             shrunk: false,
             mount: 0,
             cold: BTreeMap::new(),
+            marked: BTreeMap::new(),
+            made_bytes: 0,
             accessed: None,
         };
         let mounts = vec![Mount::new(MountKind::NonBlocking)];
@@ -263,9 +269,11 @@ impl Files {
 
     /// The machine was suspended: what was evicted before is no longer gone for that.
     pub(super) fn sleep(&mut self, time: Duration) {
-        for since in self.inodes.iter_mut().flat_map(|inode| inode.cold.values_mut()) {
-            if *since > Instant::default() {
-                *since = *since + time;
+        for inode in &mut self.inodes {
+            for since in inode.cold.values_mut().chain(inode.marked.values_mut()) {
+                if *since > Instant::default() {
+                    *since = *since + time;
+                }
             }
         }
     }
@@ -279,6 +287,7 @@ impl Files {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
         let parent = self.directory(directory, now);
         let inode = self.inodes.len();
+        let made_bytes = if let Node::File(bytes) = &node { bytes.len() as u64 } else { 0 };
         self.inodes.push(Inode {
             node,
             modified: now,
@@ -287,6 +296,8 @@ impl Files {
             shrunk: false,
             mount: self.inodes[parent].mount,
             cold: BTreeMap::new(),
+            marked: BTreeMap::new(),
+            made_bytes,
             accessed: None,
         });
         let Node::Directory(entries) = &mut self.inodes[parent].node else {

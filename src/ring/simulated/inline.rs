@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use rustix::io::Errno;
 
 use super::faults::Fault;
+use super::memory::pages;
 use super::state::{Object, State};
 use crate::ring::op::Op;
 use crate::ring::outgoing::Outgoing;
@@ -20,17 +21,22 @@ impl State {
             Op::Pread { file, offset, buffer, range, look } => {
                 let fd = file.as_raw_fd();
                 let into = &mut buffer[range.start as usize..range.end as usize];
-                let count = self.before_transfer(fd, fault, into.len())?;
+                let whole = into.len();
+                let count = self.before_transfer(fd, fault, whole)?;
                 let (inode, direct) = self.file(fd);
                 assert!(!direct, "pread is for descriptors of the page cache");
                 if let Some(look) = *look
-                    && !self.is_resident(fd, *offset, count as u32, look)?
+                    && !self.is_resident(fd, *offset, whole as u32, look)?
                 {
                     return Err(Errno::AGAIN);
                 }
                 let bytes = self.files.bytes(inode, *offset, count)?;
-                into[..bytes.len()].copy_from_slice(bytes);
-                Ok(bytes.len() as u32)
+                let count = bytes.len();
+                into[..count].copy_from_slice(bytes);
+                if look.is_some() {
+                    self.pass_marks(inode, pages(*offset, count), false);
+                }
+                Ok(count as u32)
             }
             Op::Resident { file, offset, count, look } => {
                 if let Some(Fault::Fail(errno)) = fault {

@@ -21,19 +21,20 @@ const DISK_MAX: Duration = Duration::from_millis(3);
 const DEVICE_REQUESTS: u32 = 32;
 
 /// What a turn may take between a look and its end.
-const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_millis(1);
 
 impl State {
-    /// Evicts a file.
-    pub(super) fn chill(&mut self, inode: usize) {
+    /// Evicts a file, from a page on.
+    pub(super) fn chill(&mut self, inode: usize, first: u64) {
         let facts = self.files.facts(inode);
         let in_memory = self.files.mounts[self.files.inodes[inode].mount].kind;
         if facts.kind == FileKind::Regular && in_memory != MountKind::InMemory {
             let now = self.now;
-            let cold = &mut self.files.inodes[inode].cold;
-            (0..facts.size.div_ceil(PAGE as u64)).for_each(|page| {
-                cold.entry(page).or_insert(now);
+            let file = &mut self.files.inodes[inode];
+            (first..facts.size.div_ceil(PAGE as u64)).for_each(|page| {
+                file.cold.entry(page).or_insert(now);
             });
+            file.marked.retain(|page, _| *page < first);
         }
     }
 
@@ -59,7 +60,9 @@ impl State {
             self.access(inode, false);
         }
         let there = !self.is_cold(inode, offset, count);
-        if self.files.of_others && matches!(look, Look::Quiet | Look::Counted | Look::Mapped) {
+        if self.files.of_others
+            && matches!(look, Look::Quiet | Look::Cached | Look::Counted | Look::Mapped)
+        {
             return Err(Errno::PERM);
         }
         if there && look == Look::Counted {
@@ -68,12 +71,15 @@ impl State {
         if !there && self.files.of_others && self.files.mounts[mount].hangs {
             self.begin_read(mount);
         }
+        if there && matches!(look, Look::ReadAhead | Look::Seen) {
+            self.pass_marks(inode, pages(offset, count), false);
+        }
         Ok(there)
     }
 
     /// A request for the device of a mount that hangs. Who finds its queue full waits there, which
     /// is the loop.
-    fn begin_read(&mut self, mount: usize) {
+    pub(super) fn begin_read(&mut self, mount: usize) {
         let begun = &mut self.files.mounts[mount].begun;
         *begun += 1;
         assert!(*begun <= DEVICE_REQUESTS, "the loop waits for the queue of a device that hangs");
@@ -86,6 +92,7 @@ impl State {
         let far = matches!(kind, MountKind::Remote | MountKind::Foreign);
         assert!(!far, "a file of a mount far away is sent inline");
         self.access(inode, false);
+        self.pass_marks(inode, pages(offset, count), false);
         for page in pages(offset, count) {
             if let Some(since) = self.files.inodes[inode].cold.remove(&page) {
                 let long = self.now.since(since);
@@ -111,15 +118,19 @@ impl State {
         }
     }
 
-    /// A read through the page cache begins that is not left to a thread: all of it must be there,
+    /// A read through the page cache begins. If it is not left to a thread all of it must be there,
     /// but for what has gone just now.
-    pub(super) fn assert_is_there(&self, active: &Active) {
+    pub(super) fn assert_is_there(&mut self, active: &Active, apart: bool) {
         let Some((fd, offset, count)) = active.part() else { return };
         let (inode, direct) = self.file(fd);
         if direct {
             return;
         }
         let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
+        self.pass_marks(inode, pages(offset, count), apart);
+        if apart {
+            return;
+        }
         for page in pages(offset, count) {
             if let Some(since) = self.files.inodes[inode].cold.get(&page) {
                 let long = self.now.since(*since);
@@ -294,7 +305,7 @@ impl State {
     }
 }
 
-fn pages(offset: u64, count: usize) -> std::ops::Range<u64> {
+pub(super) fn pages(offset: u64, count: usize) -> std::ops::Range<u64> {
     let page = PAGE as u64;
     offset / page..(offset + count as u64).div_ceil(page)
 }

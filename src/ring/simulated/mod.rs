@@ -38,6 +38,7 @@ mod faults;
 mod files;
 mod inline;
 mod jobs;
+mod marks;
 mod memory;
 mod network;
 mod operations;
@@ -102,6 +103,10 @@ impl Kernel for Simulated {
 
     fn notes_access(&self, file: &File) -> Noting {
         self.world.state().notes_access(file.as_raw_fd())
+    }
+
+    fn read_ahead(&self, _device: (u32, u32)) -> Option<u64> {
+        Some(marks::READ_AHEAD)
     }
 
     fn is_unlinked(&self, raw: RawFd) -> bool {

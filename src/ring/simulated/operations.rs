@@ -157,9 +157,7 @@ impl State {
         let fault = self.fault(technique);
         let (memory, due) = (Memory::of(token, op), self.now);
         let active = Active { token, what, memory, due, fault, waited: false };
-        if !apart {
-            self.assert_is_there(&active);
-        }
+        self.assert_is_there(&active, apart);
         if let Some((fd, ..)) = active.part() {
             self.access(self.file(fd).0, apart);
         }

@@ -151,7 +151,10 @@ impl State {
         // After the jumps, so that what is evicted now is not long gone.
         if self.random.chance(self.faults.evict) {
             let inode = self.random.below(self.files.inodes.len() as u64) as usize;
-            self.chill(inode);
+            match self.random.chance(500) {
+                true => self.chill(inode, 0),
+                false => self.chill_end(inode),
+            }
         }
     }
 

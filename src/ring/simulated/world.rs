@@ -245,23 +245,6 @@ impl World {
         self.state().files.of_others = true;
     }
 
-    /// Evicts a file from the page cache, as if that were long ago.
-    pub fn chill(&self, path: &str) {
-        let mut state = self.state();
-        let inode = state.files.at(path);
-        state.chill(inode);
-        for since in state.files.inodes[inode].cold.values_mut() {
-            *since = Instant::default();
-        }
-    }
-
-    /// Evicts a file from the page cache just now.
-    pub fn evict(&self, path: &str) {
-        let mut state = self.state();
-        let inode = state.files.at(path);
-        state.chill(inode);
-    }
-
     /// Pages that were sent inline although they had gone a moment before.
     pub fn stalled(&self) -> u64 {
         self.state().stalled

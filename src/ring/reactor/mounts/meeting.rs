@@ -4,12 +4,19 @@
 use rustix::io::Errno;
 
 use super::Reactor;
+use crate::limits::{READ_AHEAD_KEPT, READ_AHEAD_UNTOLD};
 use crate::ring::handle::File;
 use crate::ring::io::Kernel;
 use crate::ring::job::Job;
 use crate::ring::job::mount::{FAR, local};
 use crate::ring::mount::{MountKind, Noting, UNKNOWN_MOUNT};
 use crate::ring::op::{Facts, FileKind, Look, Op, Start, Wake};
+
+/// How much is read ahead from the devices of a mount, at most.
+fn read_ahead(kernel: &impl Kernel, devices: &[(u32, u32)]) -> u64 {
+    let told = |device: &(u32, u32)| kernel.read_ahead(*device);
+    devices.iter().map(told).max().flatten().unwrap_or(READ_AHEAD_UNTOLD)
+}
 
 impl<K: Kernel> Reactor<K> {
     /// The facts of a file were told: it is of that mount.
@@ -31,6 +38,7 @@ impl<K: Kernel> Reactor<K> {
             }
             self.mounts.confirm(facts.mount, changes);
         }
+        self.keep_up_read_ahead(facts.mount);
         if self.mounts.know(facts, changes) {
             return;
         }
@@ -49,6 +57,8 @@ impl<K: Kernel> Reactor<K> {
         if !mount.devices.contains(&facts.device) {
             mount.devices.push(facts.device);
         }
+        mount.read_ahead = read_ahead(&self.kernel, &mount.devices);
+        mount.read_ahead_asked = self.now;
         if self.kernel.may_look_far(facts.mount) {
             // The wish alone is looked at before anything else is, and nothing is read that far
             // behind the end: this never blocks.
@@ -70,6 +80,16 @@ impl<K: Kernel> Reactor<K> {
         let job = Job::Mount { file, mount, changes, kind, noting };
         let asked = matches!(self.submit(self.itself, Op::Job(job)), Start::Submitted(_));
         self.mounts.list[place].asked = asked;
+    }
+
+    /// Somebody may have raised it.
+    fn keep_up_read_ahead(&mut self, mount: u64) {
+        let place = self.mounts.place(mount);
+        let mount = &mut self.mounts.list[place];
+        if place > 0 && self.now.since(mount.read_ahead_asked) >= READ_AHEAD_KEPT {
+            mount.read_ahead = read_ahead(&self.kernel, &mount.devices);
+            mount.read_ahead_asked = self.now;
+        }
     }
 
     /// What a mount is, as it was asked for after so many changes of mounts.
