@@ -65,7 +65,13 @@ impl Piece {
     }
 
     /// Gives up a line of which a part was written to a place that is gone; says what that loses.
-    pub(super) fn skip_torn_line(&mut self, pipe: &impl End, escape: Escape) -> Lost {
+    /// Where what comes next `goes_on` behind it, one that lacks its end alone is kept for that.
+    pub(super) fn skip_torn_line(
+        &mut self,
+        pipe: &impl End,
+        escape: Escape,
+        goes_on: bool,
+    ) -> Lost {
         if !self.is_begun() {
             return Lost::default();
         }
@@ -74,7 +80,8 @@ impl Piece {
         let Place::Bytes { bytes, at } = &mut self.place else {
             unreachable!("it was just taken in")
         };
-        if *at > 0 && bytes[*at - 1] == b'\n' {
+        let lacks_its_end = bytes[*at..].starts_with(b"\n");
+        if *at > 0 && bytes[*at - 1] == b'\n' || goes_on && lacks_its_end {
             return Lost::default();
         }
         let start = memchr::memrchr(b'\n', &bytes[..*at]).map_or(0, |end| end + 1);
@@ -211,7 +218,7 @@ mod tests {
     use crate::access_log::thread::real::Real;
 
     /// The piece that a log's bytes become, of which so many go to a place that is gone then.
-    fn torn(bytes: &[u8], records: u32, went: usize) -> (Lost, u32) {
+    fn torn(bytes: &[u8], records: u32, went: usize, goes_on: bool) -> (Lost, u32) {
         let (pipe, filling) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&filling, bytes).unwrap();
         let (mut writer, reader) = ledger();
@@ -225,7 +232,7 @@ mod tests {
             read_exactly(&intake.pipe, &mut Vec::new(), went).unwrap();
         }
         piece.advance(went);
-        let lost = piece.skip_torn_line(&intake.pipe, Escape::Json);
+        let lost = piece.skip_torn_line(&intake.pipe, Escape::Json, goes_on);
         (lost, piece.records)
     }
 
@@ -233,7 +240,10 @@ mod tests {
     fn a_torn_word_of_the_log_is_no_record_and_what_it_told_is_told_again() {
         let word = b"{\"missing\":12}\n";
         for went in 1..word.len() {
-            assert_eq!(torn(word, 0, went), (Lost { records: 0, told: 12 }, 0), "{went}");
+            assert_eq!(torn(word, 0, went, false), (Lost { records: 0, told: 12 }, 0), "{went}");
+            // Where the next line goes on behind it, all but its end tells as much.
+            let told = if went + 1 == word.len() { 0 } else { 12 };
+            assert_eq!(torn(word, 0, went, true), (Lost { records: 0, told }, 0), "{went}");
         }
     }
 
@@ -241,7 +251,10 @@ mod tests {
     fn a_torn_record_is_one_whatever_stands_in_it() {
         let record = b"{\"x\":{\"missing\":12}\n";
         for went in 1..record.len() {
-            assert_eq!(torn(record, 1, went), (Lost { records: 1, told: 0 }, 0), "{went}");
+            assert_eq!(torn(record, 1, went, false), (Lost { records: 1, told: 0 }, 0), "{went}");
+            let records = u64::from(went + 1 < record.len());
+            let left = (Lost { records, told: 0 }, 1 - records as u32);
+            assert_eq!(torn(record, 1, went, true), left, "{went}");
         }
     }
 }

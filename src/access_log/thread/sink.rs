@@ -255,14 +255,14 @@ impl<P: Plumbing> Sink<P> {
                 }
                 if told.torn {
                     // Somebody cut the file or wrote to it in the middle of a line of ours.
-                    self.lose(piece, pipe);
+                    self.lose(piece, pipe, false);
                 }
                 true
             }
             Err(why) => {
                 if file.is_gone() {
                     self.leave();
-                    self.lose(piece, pipe);
+                    self.lose(piece, pipe, false);
                 }
                 self.fail(&why);
                 false
@@ -329,8 +329,7 @@ impl<P: Plumbing> Sink<P> {
         let Place::Bytes { bytes, at } = &piece.place else {
             unreachable!("a marker is in memory")
         };
-        let target = self.target.as_mut().expect("it was opened before");
-        target.write(&bytes[*at..], &self.plumbing)
+        self.target.as_mut().expect("it is open").write(&bytes[*at..], &self.plumbing)
     }
 
     /// A standard output that somebody made non-blocking.
@@ -363,12 +362,13 @@ impl<P: Plumbing> Sink<P> {
             Some(Target::File(_)) => self.fail(&said(errno)),
             Some(Target::Program(program)) => {
                 let why = program.gone();
-                self.lose(piece, pipe);
+                self.lose(piece, pipe, false);
                 self.program_ended(&why);
             }
             Some(Target::Stream(_)) | None => {
+                let goes_on = self.unread.is_none();
                 self.leave();
-                self.lose(piece, pipe);
+                self.lose(piece, pipe, goes_on);
                 self.fail(&said(errno));
             }
         }
@@ -384,9 +384,9 @@ impl<P: Plumbing> Sink<P> {
         self.rests_until = Some(self.plumbing.now() + self.rest);
     }
 
-    /// The rest of a line that began elsewhere is of no use to anybody.
-    fn lose(&mut self, piece: &mut Piece, pipe: &P::End) {
-        let lost = piece.skip_torn_line(pipe, self.options.format.escape());
+    /// The rest of a line that began elsewhere is of use to nobody, unless what is next `goes_on`.
+    fn lose(&mut self, piece: &mut Piece, pipe: &P::End, goes_on: bool) {
+        let lost = piece.skip_torn_line(pipe, self.options.format.escape(), goes_on);
         self.lost(lost);
     }
 
