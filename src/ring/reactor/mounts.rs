@@ -160,11 +160,23 @@ impl Mounts {
         inline && mount.noting != Noting::Never
     }
 
-    /// How many bytes behind a page of a file of a mount a read ends at most that begins when the
-    /// page is touched: the kernel marks one in each window that it has read ahead, to read the
-    /// next when the mark is met. Such a window may be as long as what is asked for at once.
+    /// How many bytes behind a page of a file of a mount something has to be missing for a read to
+    /// begin when the page is touched: the kernel marks one in each window that it has read ahead,
+    /// to read the next when the mark is met. Such a window may be as long as what is asked for at
+    /// once. Where others have read the begin of the next one what is missing lies as far behind
+    /// that at most, which is counted where the queue of the device may be full.
     pub(super) fn reach(&self, number: u64) -> u64 {
-        self.list[self.place(number)].read_ahead.max(WARM_BYTES).saturating_mul(2)
+        let mount = &self.list[self.place(number)];
+        let windows = if self.allows_reads(mount) { 1 } else { 2 };
+        mount.read_ahead.max(WARM_BYTES).saturating_mul(windows)
+    }
+
+    /// Whether so few reads are under way on a mount that one may be begun by mistake.
+    fn allows_reads(&self, mount: &Mount) -> bool {
+        // What comes behind what is read at the edge may be read, too.
+        let edges = mount.in_flight[Class::Edge as usize];
+        let begun = mount.cold_looks.max(mount.reads_under_way() + edges);
+        begun < self.share(COLD_LOOKS_MAX)
     }
 
     /// Whether an operation is to be left to a thread of the kernel from the start.
@@ -210,16 +222,12 @@ impl Mounts {
     /// but by mistake, so that only mistakes count.
     pub(super) fn allows(&self, look: Look, number: u64) -> Look {
         let mount = &self.list[self.place(number)];
-        let begun = match look {
-            Look::ReadAhead => {
-                // What comes behind them may be read, too.
-                let edges = mount.in_flight[Class::Edge as usize];
-                mount.cold_looks.max(mount.reads_under_way() + edges)
-            }
-            Look::Seen => mount.seen_looks,
-            Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => return look,
+        let allowed = match look {
+            Look::ReadAhead => self.allows_reads(mount),
+            Look::Seen => mount.seen_looks < self.share(COLD_LOOKS_MAX),
+            Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => true,
         };
-        if begun < self.share(COLD_LOOKS_MAX) { look } else { Look::Quiet }
+        if allowed { look } else { Look::Quiet }
     }
 
     /// A look found that something is not there. It may have begun to read it.

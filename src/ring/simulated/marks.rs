@@ -15,8 +15,8 @@ use crate::ring::mount::MountKind;
 /// Bytes that the kernel reads ahead.
 pub(super) const READ_AHEAD: u64 = WARM_BYTES / 2;
 
-/// Pages behind a mark that are read for it: the rest of a window, and the next one.
-const REACH: u64 = 2 * WARM_BYTES / PAGE as u64;
+/// Pages behind a mark of which one has to be missing for a read to begin: those of a window.
+const REACH: u64 = WARM_BYTES / PAGE as u64;
 
 impl World {
     /// Evicts a file from the page cache, as if that were long ago.
