@@ -7,7 +7,7 @@ use pitcrew::connection::Farewell;
 use pitcrew::engines::Kind;
 use pitcrew::limits::{
     BLOCKING_OPERATIONS_MAX, DIGESTS_AT_ONCE, GIVE_WAY_FOR_GOOD_AFTER, LOADS_PER_MOUNT_MAX,
-    LOOKUP_PATIENCE,
+    LOOKUP_PATIENCE, WARM_BYTES,
 };
 use pitcrew::ring::simulated::{Client, End, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
@@ -556,4 +556,31 @@ fn a_worker_that_drains_while_a_mount_hangs_serves_what_is_open_on_it() {
     let answer = String::from_utf8_lossy(&late.read(400)).into_owned();
     assert!(is_ok(&answer, "slow and open"), "{answer}");
     rig.world.hang(SLOW, false);
+}
+
+/// What a thread has read for a client that takes its time is looked at again, and not read again.
+#[test]
+fn what_was_read_ahead_for_a_slow_client_is_read_once_whoever_owns_it() {
+    const BYTES: usize = 2 << 20;
+    for engine in [Kind::Sendfile, Kind::Splice] {
+        for of_others in [false, true] {
+            let (world, mounts) = world(MountKind::NonBlocking);
+            world.file("slow/long", vec![7; BYTES]);
+            world.chill("slow/long");
+            if of_others {
+                world.give_away();
+            }
+            let mut rig = Rig::with_engine(world, mounts, engine);
+            let client = rig.world.connect(rig.listener, 1 << 16, 64 << 10);
+            client.write(b"GET /slow/long HTTP/1.1\r\nHost: a\r\n\r\n");
+            let mut got = 0;
+            while got < BYTES {
+                rig.turn();
+                got += client.read(64 << 10).len();
+                rig.world.pass(Duration::from_millis(100));
+            }
+            let warmed = rig.shard.ring.technique(Technique::Warm).operations.read();
+            assert_eq!(warmed, BYTES as u64 / WARM_BYTES, "{engine}, of others: {of_others}");
+        }
+    }
 }

@@ -436,6 +436,21 @@ mod tests {
         assert!(mounts.have_room_for(&close(7)));
     }
 
+    #[test]
+    fn what_comes_behind_counts_twice_as_far_where_many_reads_are_under_way() {
+        let mut mounts = Mounts::new(1000, 1);
+        let place = mounts.enlist(7);
+        assert_eq!(mounts.reach(7), WARM_BYTES, "as much as is asked for at once");
+        mounts.list[place].read_ahead = 8 << 20;
+        assert_eq!(mounts.reach(7), 8 << 20);
+        mounts.list[place].in_flight[Class::Edge as usize] = COLD_LOOKS_MAX - 1;
+        assert_eq!(mounts.reach(7), 8 << 20);
+        mounts.list[place].in_flight[Class::Cold as usize] = 1;
+        assert_eq!(mounts.reach(7), 16 << 20);
+        mounts.list[place].read_ahead = u64::MAX;
+        assert_eq!(mounts.reach(7), u64::MAX);
+    }
+
     /// mount_namespaces(7) does not say it: numbers of mounts are given again.
     #[test]
     fn a_number_that_comes_again_with_another_device_is_looked_at_again() {
