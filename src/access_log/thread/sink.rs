@@ -1,8 +1,8 @@
 //! One sink: opening it, moving records into it, and what happens when it fails.
 //!
-//! A failure is said once, counted, and tried again each second; until then records wait in the
-//! pipe and, when that is full, whoever fills it drops them and counts. What a reader leaves in its
-//! pipe is counted when it ends, and whoever reads next is told.
+//! A failure is said once for each cause, counted, and tried again each second; until then records
+//! wait in the pipe and, when that is full, whoever fills it drops them and counts. What a reader
+//! leaves in its pipe is counted when it ends, and whoever reads next is told.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,8 +35,8 @@ pub(super) struct Sink<P: Plumbing> {
     reopens_at: Option<Instant>,
     /// Whether a piece was written in part.
     begun: bool,
-    /// Whether the failure was told.
-    told: bool,
+    /// The failure that was told last, if it did not work since.
+    told: Option<String>,
     /// How long its program was left alone the last time.
     rest: Duration,
     /// Whether splice is refused there.
@@ -63,7 +63,7 @@ impl<P: Plumbing> Sink<P> {
             rests_until: None,
             reopens_at: None,
             begun: false,
-            told: false,
+            told: None,
             rest: LOG_SINK_RETRY / 2,
             writes: false,
             missing: 0,
@@ -401,10 +401,10 @@ impl<P: Plumbing> Sink<P> {
         self.rests_until = Some(self.plumbing.now() + LOG_SINK_RETRY);
     }
 
-    /// Says what is wrong, once until it works again.
+    /// Says what is wrong, once until it works again or something else is wrong.
     fn tell(&mut self, why: &str) {
         self.stats().failures.add(1);
-        if !std::mem::replace(&mut self.told, true) {
+        if self.told.replace(why.to_owned()).is_none_or(|before| before != why) {
             tracing::error!(
                 sink = %self.place,
                 "the access log cannot be written: {why}; tried again each second, and records \
@@ -419,7 +419,7 @@ impl<P: Plumbing> Sink<P> {
             return;
         }
         // The old file is written, which is not what was asked for.
-        if self.reopens_at.is_none() && std::mem::take(&mut self.told) {
+        if self.reopens_at.is_none() && self.told.take().is_some() {
             tracing::info!(sink = %self.place, "the access log is written again");
         }
     }
