@@ -90,6 +90,16 @@ impl Drop for LocalRig {
 }
 
 fn local_rig(engine: &str, image: &Path, more: &[&str]) -> Result<LocalRig, String> {
+    rig_that_reads_ahead(engine, image, more, None)
+}
+
+/// The same, where the kernel reads so many bytes ahead.
+fn rig_that_reads_ahead(
+    engine: &str,
+    image: &Path,
+    more: &[&str],
+    bytes: Option<usize>,
+) -> Result<LocalRig, String> {
     // The directory of the build may lie beneath one that is for its owner alone.
     let scratch = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
@@ -99,7 +109,7 @@ fn local_rig(engine: &str, image: &Path, more: &[&str]) -> Result<LocalRig, Stri
     std::fs::write(root.join("fast.txt"), "fast\n").unwrap();
     std::fs::write(root.join("other.txt"), "other\n").unwrap();
     let disk = Disk::mount_with_image(&beneath, image).map_err(|error| error.to_string())?;
-    let local = Local::mount(&beneath.join(IMAGE), &at)?;
+    let local = Local::mount(&beneath.join(IMAGE), &at, bytes)?;
     let arguments = ["--engine", engine, "--workers", "1"];
     let server = Launch::new(&[&arguments[..], more].concat()).root(&root).start();
     Ok(LocalRig { server, _local: local, disk, at, _scratch: scratch })

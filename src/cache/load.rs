@@ -14,25 +14,41 @@ use crate::limits::{
 };
 use crate::ring::{Ask, Completion, Facts, File, FileKind, Job, Links, Op, Owner};
 
+/// Which of the descriptors of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// The one that tells what the file is, and that bodies are sent from.
+    Main,
+    /// The one past the page cache.
+    Direct,
+    /// The one by which threads of the kernel read into the page cache, see [`File::set_apart`].
+    Apart,
+}
+
 /// One descriptor of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) coding: Coding,
-    /// Whether it is the one past the page cache.
-    pub(super) direct: bool,
+    pub(super) opening: Opening,
 }
 
 impl Part {
-    pub(super) const ORIGINAL: Self = Self { coding: Coding::Identity, direct: false };
+    pub(super) const ORIGINAL: Self = Self::main(Coding::Identity);
     /// The neighbours, in the order of [`Name::variants`].
-    pub(super) const VARIANTS: [Self; 3] = [
-        Self { coding: Coding::Br, direct: false },
-        Self { coding: Coding::Zstd, direct: false },
-        Self { coding: Coding::Gzip, direct: false },
-    ];
+    pub(super) const VARIANTS: [Self; 3] =
+        [Self::main(Coding::Br), Self::main(Coding::Zstd), Self::main(Coding::Gzip)];
+
+    const fn main(coding: Coding) -> Self {
+        Self { coding, opening: Opening::Main }
+    }
+
+    /// Whether the file can be served without it.
+    pub(super) fn may_lack(self) -> bool {
+        self.opening != Opening::Main
+    }
 
     fn index(self) -> usize {
-        2 * self.place() + usize::from(self.direct)
+        3 * self.place() + self.opening as usize
     }
 
     /// Where the coding stands among all.
@@ -85,7 +101,7 @@ pub(super) struct Load {
     tries: u32,
     /// Whether the neighbours are being looked for.
     pub(super) neighbours: bool,
-    parts: [Option<(File, Facts)>; 8],
+    parts: [Option<(File, Facts)>; 12],
     digests: [Option<Digest>; 4],
     /// What became of the original when it is not an open file.
     refused: Option<Found>,
@@ -226,8 +242,8 @@ impl Load {
         let found = refusal(errno);
         // Whether there is a neighbour decides what is sent and what Vary says: as long as it
         // cannot be known, nothing is. Without a descriptor past the page cache the body travels
-        // by another engine.
-        let unknown = matches!(found, Found::Unavailable(_)) && !part.direct;
+        // by another engine, and without one apart the page cache is asked farther.
+        let unknown = matches!(found, Found::Unavailable(_)) && !part.may_lack();
         if part == Part::ORIGINAL || unknown {
             self.refused = Some(found);
         }
@@ -266,14 +282,19 @@ impl Load {
         Stage::Again
     }
 
-    /// The bytes of a part.
-    pub(super) fn size(&self, part: Part) -> u64 {
-        self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.size)
+    /// What was found out of a part.
+    pub(super) fn facts(&self, part: Part) -> Option<&Facts> {
+        self.parts[part.index()].as_ref().map(|(_, facts)| facts)
     }
 
-    /// The mount that a part was found on.
-    pub(super) fn mount_of(&self, part: Part) -> u64 {
-        self.parts[part.index()].as_ref().map_or(0, |(_, facts)| facts.mount)
+    /// Whether the file of a part is the same as before, which is kept.
+    pub(super) fn is_known(&self, part: Part, before: Option<&Found>) -> bool {
+        let before = match before {
+            Some(Found::File(name)) => name.version(part.coding),
+            _ => None,
+        };
+        let facts = self.facts(Part { opening: Opening::Main, ..part });
+        before.zip(facts).is_some_and(|(version, facts)| version.is_still(facts))
     }
 
     /// The job that hashes a part where tags are made of the content, unless it is the same file as
@@ -285,13 +306,9 @@ impl Load {
         options: &Options,
     ) -> Option<Job> {
         let (file, facts) = self.parts[part.index()].as_ref()?;
-        let same = match before {
-            Some(Found::File(name)) => name.version(part.coding),
-            _ => None,
-        };
         let small = facts.size <= CONTENT_TAG_BYTES_MAX;
-        let wanted = options.content_tags && !part.direct && small;
-        if !wanted || same.is_some_and(|version| version.is_still(facts)) {
+        let wanted = options.content_tags && !part.may_lack() && small;
+        if !wanted || self.is_known(part, before) {
             return None;
         }
         let passes = options.drop_from.is_some_and(|least| facts.size >= least);
@@ -302,8 +319,8 @@ impl Load {
     pub(super) fn contradicts(&self, part: Part, before: Option<&Found>) -> bool {
         let found = self.parts[part.index()].as_ref().map(|(_, facts)| facts);
         match before {
-            // Past the page cache it is the same file, or is not used.
-            _ if part.direct => false,
+            // By another descriptor it is the same file, or that is not used.
+            _ if part.may_lack() => false,
             Some(Found::File(name)) => {
                 let known = name.version(part.coding);
                 known.is_some_and(|known| !found.is_some_and(|facts| known.is_still(facts)))
@@ -337,7 +354,8 @@ impl Load {
 
     fn version(&mut self, part: Part, before: Option<&Rc<Name>>) -> Option<Rc<Version>> {
         let (file, facts) = self.parts[part.index()].take()?;
-        let direct = self.parts[Part { direct: true, ..part }.index()].take();
+        let mut other = |opening| self.parts[Part { opening, ..part }.index()].take();
+        let (direct, apart) = (other(Opening::Direct), other(Opening::Apart));
         let same = before.and_then(|name| name.version(part.coding));
         if let Some(same) = same.filter(|version| version.is_still(&facts)) {
             same.confirm(self.started);
@@ -345,8 +363,11 @@ impl Load {
         }
         let mut version = Version::new(file, facts, part.coding, self.started);
         version.digest = self.digests[part.place()];
-        // A rename between the two opens would mix two files.
+        // A rename between two opens would mix two files.
         version.direct = direct.filter(|(_, facts)| version.is_still(facts)).and_then(direct_of);
+        if let Some((apart, _)) = apart.filter(|(_, facts)| version.is_still(facts)) {
+            version.file.set_apart(apart);
+        }
         Some(Rc::new(version))
     }
 }
@@ -461,7 +482,7 @@ mod tests {
     #[test]
     fn a_file_is_served_without_neighbours_and_without_a_direct_descriptor() {
         let mut load = begun();
-        let direct = Part { direct: true, ..Part::ORIGINAL };
+        let direct = Part { opening: Opening::Direct, ..Part::ORIGINAL };
         assert!(matches!(load.take(direct, opened(Errno::MFILE)), Stage::Starved(Errno::MFILE)));
         load.fail(direct, Errno::MFILE);
         assert!(matches!(load.take(Part::VARIANTS[0], opened(Errno::NOENT)), Stage::Known));

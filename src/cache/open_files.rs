@@ -10,7 +10,6 @@
 //! are asked for at once may be more than are kept: then the table is larger for as long as they
 //! are being found out.
 
-use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use foldhash::HashMap;
 use super::freshness::{Trust, trust_in};
 use super::hashing::Hashing;
 use super::hot::Hot;
-use super::load::{Load, Loads, Part, Stage};
+use super::load::{Load, Loads, Part};
 use super::lookup::{Asker, Found, Lookup, Options};
 use super::moving::Moving;
 use super::patience::{Awaited, Patience};
@@ -32,7 +31,7 @@ use super::tree::{Directory, Followed, Root, Tree};
 use super::watches::{Cover, Watches};
 use crate::base::{Instant, Key, Slab};
 use crate::limits::LOADS_MAX;
-use crate::ring::{Completion, File, How, Io, Job, Op, Owner, Start, Ticket, Wake};
+use crate::ring::{Completion, File, Io, Job, Op, Owner, Start, Ticket, Wake};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -82,10 +81,12 @@ pub struct OpenFiles {
     pub(super) loads: Loads,
     /// Operations that wait to be started.
     pub(super) queue: Queue<Purpose>,
-    hashing: Hashing,
+    /// Those on descriptors that may be done without.
+    pub(super) aparts: Vec<(Key, Part, Op)>,
+    pub(super) hashing: Hashing,
     pub(super) starved: Starved,
     /// Operations in flight.
-    pending: HashMap<Ticket, Purpose>,
+    pub(super) pending: HashMap<Ticket, Purpose>,
     pub(super) patience: Patience,
     pub(super) woken: Vec<Owner>,
     pub(super) stats: Arc<Stats>,
@@ -117,6 +118,7 @@ impl OpenFiles {
             hand: Vec::new(),
             loads: Loads::default(),
             queue: Queue::default(),
+            aparts: Vec::new(),
             hashing: Hashing::default(),
             starved: Starved::default(),
             pending: HashMap::default(),
@@ -194,7 +196,7 @@ impl OpenFiles {
                 let load = Load::new(now, generation, mount, cover, follow_links, waiter);
                 entry.load = Some(Box::new(load));
                 self.loads.begin(mount, now);
-                self.open(key, Part::ORIGINAL, false);
+                self.open(key, Part::ORIGINAL);
                 if self.may_stand_in(key, generation) {
                     self.patience.begin(now, Awaited::Entry(key));
                 }
@@ -236,6 +238,20 @@ impl OpenFiles {
         self.hot.pump(io);
         self.moving.pump(io);
         self.be_patient(io);
+        self.start_queued(io);
+        while self.start_apart(io) {
+            self.start_queued(io);
+        }
+        while let Some((watcher, watch)) = self.watches.next_idle() {
+            // A directory that is gone is watched by nobody.
+            let _ = io.start(Op::Unwatch { watcher, watch });
+        }
+        while let Some((ticket, key, part)) = self.hashing.start(io) {
+            self.pending.insert(ticket, Purpose::Entry(key, part));
+        }
+    }
+
+    fn start_queued(&mut self, io: &mut dyn Io) {
         while let Some((purpose, op)) = self.queue.pop() {
             match io.start(op) {
                 Start::Submitted(ticket) => {
@@ -250,13 +266,6 @@ impl OpenFiles {
                 Start::Executed(completion) => self.completed(purpose, completion, io.now()),
                 Start::Busy(op) | Start::Blocked(op, _) => self.queue.put_back(purpose, op),
             }
-        }
-        while let Some((watcher, watch)) = self.watches.next_idle() {
-            // A directory that is gone is watched by nobody.
-            let _ = io.start(Op::Unwatch { watcher, watch });
-        }
-        while let Some((ticket, key, part)) = self.hashing.start(io) {
-            self.pending.insert(ticket, Purpose::Entry(key, part));
         }
     }
 
@@ -280,6 +289,7 @@ impl OpenFiles {
     /// Whether `pump` has something to start.
     pub fn has_work(&self) -> bool {
         self.queue.has_work()
+            || !self.aparts.is_empty()
             || self.watches.has_idle()
             || self.hot.has_work()
             || self.moving.has_work()
@@ -290,24 +300,6 @@ impl OpenFiles {
     /// The next owner whose lookup may be answered now.
     pub fn next_woken(&mut self) -> Option<Owner> {
         self.woken.pop()
-    }
-
-    pub(super) fn open(&mut self, key: Key, part: Part, direct: bool) {
-        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
-        let load = entry.load.as_mut().expect("the caller has begun it");
-        load.pending += 1;
-        let name: &[u8] = if entry.name.is_empty() { b"." } else { &entry.name };
-        let path = CString::new([name, part.coding.suffix().as_bytes()].concat())
-            .expect("a path that came out of a target holds no NUL");
-        let (links, strays) = (load.links(), load.strays);
-        let root = &self.roots[usize::from(entry.tree.0)];
-        let expected = match strays {
-            true => How { crosses: true, ..How::default() },
-            false => root.expects(&entry.name),
-        };
-        let how = How { direct, links, ..expected };
-        let root = root.directory.file.clone();
-        self.queue.push(Purpose::Entry(key, part), Op::Open { root, path, how });
     }
 
     pub(super) fn completed(&mut self, purpose: Purpose, completion: Completion, now: Instant) {
@@ -331,52 +323,7 @@ impl OpenFiles {
         }
     }
 
-    fn found_out(&mut self, key: Key, part: Part, completion: Completion, now: Instant) {
-        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
-        let load = entry.load.as_mut().expect("its operation was in flight");
-        load.pending -= 1;
-        self.hashing.ended(&completion);
-        match load.take(part, completion) {
-            Stage::Ask(op) => {
-                load.pending += 1;
-                self.queue.push(Purpose::Entry(key, part), op);
-            }
-            Stage::Again => self.open(key, part, part.direct),
-            Stage::Starved(errno) => self.starve(key, part, errno, now),
-            Stage::Open => {
-                self.compare(key, part);
-                self.opened(key, part);
-            }
-            Stage::Known => self.compare(key, part),
-        }
-        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
-        if entry.load.as_ref().is_some_and(|load| load.pending == 0) {
-            self.settle(key, now);
-        }
-    }
-
-    /// A part is a regular file: what else belongs to it, and has it to be hashed?
-    fn opened(&mut self, key: Key, part: Part) {
-        let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
-        let load = entry.load.as_mut().expect("the part was its");
-        if let Some(job) = load.to_hash(part, entry.found.as_ref(), &self.options) {
-            load.pending += 1;
-            self.hashing.push(key, part, job);
-        }
-        let (size, mount) = (load.size(part), load.mount_of(part));
-        self.roots[usize::from(entry.tree.0)].met(mount);
-        let neighbours = part == Part::ORIGINAL
-            && !std::mem::replace(&mut load.neighbours, true)
-            && self.options.precompressed;
-        if !part.direct && self.options.direct_from.is_some_and(|least| size >= least) {
-            self.open(key, Part { direct: true, ..part }, true);
-        }
-        if neighbours {
-            Part::VARIANTS.into_iter().for_each(|part| self.open(key, part, false));
-        }
-    }
-
-    fn settle(&mut self, key: Key, now: Instant) {
+    pub(super) fn settle(&mut self, key: Key, now: Instant) {
         let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
         let mut load = entry.load.take().expect("the caller has seen it");
         let (started, waiters) = (load.started, std::mem::take(&mut load.waiters));

@@ -11,11 +11,12 @@
 //! For longer, and more roughly, it is remembered what was there when it was last looked at: a disk
 //! that hangs allows few looks at what may be cold (see `ring/reactor/mounts.rs`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::Range;
 
+use super::seen::Seen;
 use crate::base::Instant;
-use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX, SEEN_PARTS};
+use crate::limits::{RESIDENCY_KEPT, RESIDENCY_PARTS_MAX};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -25,34 +26,6 @@ pub(super) struct ResidentParts {
     /// Those that are there, or on their way.
     followed: Parts,
     seen: Seen,
-}
-
-/// What was there when it was last looked at.
-#[derive(Debug, Default)]
-struct Seen {
-    /// A bit for each of so many equal parts of the file.
-    parts: Cell<u64>,
-    /// When the last of them was.
-    last: Cell<Instant>,
-}
-
-/// The bits of the equal parts that a range of a file of this size touches.
-pub(super) fn touched(range: &Range<u64>, size: u64) -> u64 {
-    let bytes = size.div_ceil(SEEN_PARTS).max(1);
-    let place = |offset: u64| (offset / bytes).min(SEEN_PARTS - 1);
-    let (first, last) = (place(range.start), place(range.end.saturating_sub(1)));
-    (u64::MAX << first) & (u64::MAX >> (SEEN_PARTS - 1 - last.max(first)))
-}
-
-/// The bits of the equal parts of which a range has all.
-fn covered(range: &Range<u64>, size: u64) -> u64 {
-    let bytes = size.div_ceil(SEEN_PARTS).max(1);
-    let begun = range.start.div_ceil(bytes);
-    let ended = if range.end >= size { SEEN_PARTS } else { (range.end / bytes).min(SEEN_PARTS) };
-    match begun < ended {
-        true => (u64::MAX << begun) & (u64::MAX >> (SEEN_PARTS - ended)),
-        false => 0,
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,22 +67,19 @@ impl ResidentParts {
     /// Whether all of a part of a file of this size was there when it was last looked at, as far as
     /// is known, and memory has not been short since.
     pub(super) fn was_seen(&self, part: &Range<u64>, size: u64, pressed: Instant) -> bool {
-        let touched = touched(part, size);
-        self.seen.last.get() > pressed && self.seen.parts.get() & touched == touched
+        self.seen.has(part, size, pressed)
     }
 
     /// Takes note of a part of a file of this size that may be touched.
     pub(super) fn found(&self, part: Range<u64>, size: u64, now: Instant, pressed: Instant) {
-        let seen = if self.seen.last.replace(now) > pressed { self.seen.parts.get() } else { 0 };
-        let whole = self.parts.note(part, now, pressed);
-        self.seen.parts.set(seen | covered(&whole, size));
+        let whole = self.parts.note(part.clone(), now, pressed);
+        self.seen.note(&part, &whole, size, now, pressed);
     }
 
     /// Takes note of a part of which something is not there. What comes behind it has most likely
     /// gone, too, and a read of the part has it read ahead, with marks.
     pub(super) fn missed(&self, part: &Range<u64>, size: u64) {
-        let touched = touched(part, size);
-        self.seen.parts.set(self.seen.parts.get() & ((1 << touched.trailing_zeros()) - 1));
+        self.seen.miss(part, size);
     }
 }
 
@@ -176,46 +146,6 @@ mod tests {
         let later = now + RESIDENCY_KEPT;
         assert_eq!((until(150, later), until(550, later)), (None, Some(600)));
         assert_eq!(parts.until(550, later, later), None, "memory has been short since");
-    }
-
-    #[test]
-    fn what_was_there_is_remembered_until_it_is_missed_or_memory_is_short() {
-        let parts = ResidentParts::default();
-        let (now, size) = (start(), 64 << 20);
-        let mega = |number: u64| number << 20..(number + 1) << 20;
-        let seen = |number, pressed| parts.was_seen(&mega(number), size, pressed);
-        assert!(!seen(0, NEVER));
-        parts.found(0..2 << 20, size, now, NEVER);
-        parts.found(mega(63), size, now, NEVER);
-        assert_eq!([0, 1, 2, 62, 63].map(|one| seen(one, NEVER)), [true, true, false, false, true]);
-        assert!(!parts.was_seen(&(0..3 << 20), size, NEVER) && !seen(0, now));
-        parts.missed(&mega(1), size);
-        assert_eq!([0, 1, 63].map(|one| seen(one, NEVER)), [true, false, false]);
-        parts.found(mega(63), size, now, NEVER);
-        // Of what was there before memory was short, nothing is known.
-        parts.found(mega(5), size, now + STEP, now);
-        assert_eq!([0, 5, 63].map(|one| seen(one, now)), [false, true, false]);
-        for size in [1, 63, 65, u64::MAX] {
-            let parts = ResidentParts::default();
-            parts.found(0..size, size, now, NEVER);
-            assert!(parts.was_seen(&(0..size), size, NEVER), "{size}");
-        }
-    }
-
-    /// A client that has read a piece of a long part has not seen the rest of it.
-    #[test]
-    fn a_part_was_seen_when_somebody_was_in_all_of_it() {
-        let size = 64 << 20;
-        let seen = |ranges: &[(u64, u64)]| {
-            let parts = ResidentParts::default();
-            ranges.iter().for_each(|(from, to)| parts.found(*from..*to, size, start(), NEVER));
-            parts.seen.parts.get()
-        };
-        assert_eq!(seen(&[(0, 1 << 18), (5 << 20, (5 << 20) + 4096)]), 0);
-        assert_eq!(seen(&[(0, 1 << 18), (1 << 18, 1 << 20)]), 1);
-        assert_eq!(seen(&[(1 << 19, (3 << 20) + 1)]), 6);
-        assert_eq!(seen(&[(0, 1 << 18), (3 << 18, 1 << 20)]), 0);
-        assert_eq!(seen(&[(size - (1 << 20), size)]), 1 << 63);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl OpenFiles {
         for (key, part) in std::mem::take(&mut self.starved.parts) {
             let entry = self.entries.get_mut(key).expect("an entry that is loaded stays");
             entry.load.as_mut().expect("it waits for this part").pending -= 1;
-            self.open(key, part, part.direct);
+            self.open(key, part);
         }
     }
 

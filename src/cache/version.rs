@@ -7,12 +7,12 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::hot::Body;
-use super::residency::{ResidentParts, touched};
+use super::residency::ResidentParts;
 use crate::base::{Instant, WallClock};
 use crate::http::negotiate::Coding;
 use crate::http::response::EntityLines;
 use crate::limits::{
-    FOLLOWED_BYTES, MAPPED_BYTES, REACH_MAX, SEEN_PARTS, SETTLED_COARSE, SETTLED_FINE,
+    FOLLOWED_BYTES, MAPPED_BYTES, MAPPED_PARTS, REACH_MAX, SETTLED_COARSE, SETTLED_FINE,
     UNMAPPED_BYTES_MAX, WRITTEN_BACK,
 };
 use crate::ring::{Ask, Completion, Facts, File, Io, Look, Op, Start, Via};
@@ -243,7 +243,12 @@ impl Version {
     fn mapped_parts(&self, part: &Range<u64>) -> u64 {
         match self.facts.size {
             ..=UNMAPPED_BYTES_MAX => 0,
-            size => touched(part, size.max(MAPPED_BYTES * SEEN_PARTS)),
+            size => {
+                let bytes = MAPPED_BYTES.max(size.div_ceil(MAPPED_PARTS));
+                let last = part.end.saturating_sub(1).max(part.start) / bytes;
+                let (first, last) = (part.start / bytes, last.min(MAPPED_PARTS - 1));
+                (u64::MAX << first.min(last)) & (u64::MAX >> (MAPPED_PARTS - 1 - last))
+            }
         }
     }
 
@@ -322,6 +327,14 @@ impl Version {
         }
     }
 
+    /// Bytes behind a part that have to be in the page cache for nothing to begin when a page of it
+    /// is touched. A page that was marked for this very descriptor has the whole next window read,
+    /// of which another process may have read the begin: what is missing lies twice as far, then.
+    pub fn reach(&self, io: &dyn Io) -> u64 {
+        let windows = if self.file.was_read_apart() { 2 } else { 1 };
+        io.reach(self.facts.mount).saturating_mul(windows)
+    }
+
     /// Whether the page cache has all that comes behind a part, as far as a read may bring that
     /// begins when a page of the part is touched: then none does. None where nobody tells, as of a
     /// file of another user. What is there is remembered, unless it `passes`: others drop it then.
@@ -333,7 +346,7 @@ impl Version {
         io: &mut dyn Io,
     ) -> Option<bool> {
         let (size, look) = (self.facts.size, if mapped { Look::Mapped } else { Look::Cached });
-        let reach = part.end.saturating_add(io.reach(self.facts.mount)).min(size);
+        let reach = part.end.saturating_add(self.reach(io)).min(size);
         let mut at = part.end;
         if reach.saturating_sub(at) > REACH_MAX {
             return Some(false);
@@ -345,21 +358,31 @@ impl Version {
                 at = until;
                 continue;
             }
-            let end = ((at / FOLLOWED_BYTES + 1) * FOLLOWED_BYTES).min(size);
-            let (file, offset) = (self.file.clone(), at);
-            let op = Op::Resident { file, offset, count: (end - at) as u32, look };
-            let Start::Executed(told) = io.start(op) else {
-                unreachable!("whether pages are there is asked inline")
-            };
-            match told.result {
-                Ok(0) => return Some(false),
-                Ok(_) if passes => {}
-                Ok(_) => self.resident.cached(at..end, now, pressed),
-                Err(_) => return None,
+            let mut end = ((at / FOLLOWED_BYTES + 1) * FOLLOWED_BYTES).min(size);
+            let mut there = self.is_cached(at..end, look, io)?;
+            if !there && end > reach {
+                end = reach;
+                there = self.is_cached(at..end, look, io)?;
+            }
+            if !there {
+                return Some(false);
+            }
+            if !passes {
+                self.resident.cached(at..end, now, pressed);
             }
             at = end;
         }
         Some(true)
+    }
+
+    /// Whether the page cache has a part, or it is on its way. None where nobody tells.
+    fn is_cached(&self, part: Range<u64>, look: Look, io: &mut dyn Io) -> Option<bool> {
+        let (offset, count) = (part.start, (part.end - part.start) as u32);
+        let op = Op::Resident { file: self.file.clone(), offset, count, look };
+        let Start::Executed(told) = io.start(op) else {
+            unreachable!("whether pages are there is asked inline")
+        };
+        told.result.ok().map(|count| count > 0)
     }
 
     /// Up to where the file was found in the page cache from an offset on, so short a time ago that

@@ -10,11 +10,11 @@
 //! [`crate::cache::Version`]. What is there, but not what comes behind it, is read by a thread all
 //! the same: the kernel may have marked a page of it, and who touches that begins a read. Once a
 //! body has met a cold part, the ring warms windows of it ahead of the socket. A part that was
-//! warmed is taken to be there without asking: what evicts it before it is sent is the one case in
-//! which the turn waits for the disk. But of a file of which nothing is to stay each part is asked
-//! about each time: whoever sends it drops what lies behind. So is one of a mount that may block:
-//! such a file system may keep nothing of what was read, or let go of it whenever somebody opens
-//! the file.
+//! warmed is taken to be there as long without asking: what evicts it before it is sent is the one
+//! case in which the turn waits for the disk. But of a file of which nothing is to stay each part
+//! is asked about each time: whoever sends it drops what lies behind. So is one of a mount that may
+//! block: such a file system may keep nothing of what was read, or let go of it whenever somebody
+//! opens the file.
 
 use std::ops::Range;
 
@@ -38,7 +38,7 @@ struct Window {
     ticket: Option<Ticket>,
     /// When it was found to be there.
     since: Instant,
-    /// Whether a thread has read through it: no page of it is marked then.
+    /// Whether a thread has read through it: no page of it was marked then.
     warmed: bool,
 }
 
@@ -109,18 +109,22 @@ impl Residency {
             }
             Some(window)
                 if untold
-                    || !body.passes && !kind.may_block() && window.is_young(now, pressed)
-                    || self.lost >= WARMED_IN_VAIN_MAX =>
+                    || window.is_young(now, pressed)
+                        && (!body.passes && !kind.may_block()
+                            || self.lost >= WARMED_IN_VAIN_MAX) =>
             {
                 Some(window.end)
             }
             // It may have been dropped since.
             Some(window) => {
-                let (start, warmed) = (window.start, window.warmed);
-                let (young, end) = (window.is_young(now, pressed), end.min(window.end));
+                let (start, end) = (window.start, end.min(window.end));
+                let (warmed, young) = (window.warmed, window.is_young(now, pressed));
                 let there;
-                (there, told) = self.look(body, (offset, end), warmed, kind, io)?;
-                self.lost = if young && there.is_none() { self.lost + 1 } else { 0 };
+                (there, told) = self.look(body, (offset, end), (warmed, young), kind, io)?;
+                self.lost = match there {
+                    Some(_) => 0,
+                    None => self.lost + u32::from(young),
+                };
                 self.windows.retain(|window| there.is_some() || window.start != start);
                 there
             }
@@ -129,7 +133,7 @@ impl Residency {
                 Some(until) => Some(until),
                 None => {
                     let until;
-                    (until, told) = self.look(body, (offset, end), false, kind, io)?;
+                    (until, told) = self.look(body, (offset, end), (false, false), kind, io)?;
                     until
                 }
             },
@@ -150,12 +154,12 @@ impl Residency {
     }
 
     /// Asks the kernel how far the part is there and may be touched, as what a thread has `warmed`
-    /// is: all of it, or its first window. With what it told of that last.
+    /// may while that is `young`: all of it, or its first window. With what it told of that last.
     fn look(
         &self,
         body: &Body,
         (offset, end): (u64, u64),
-        warmed: bool,
+        (warmed, young): (bool, bool),
         kind: MountKind,
         io: &mut dyn Io,
     ) -> Result<(Option<u64>, Option<bool>), Step> {
@@ -176,7 +180,7 @@ impl Residency {
             let there = body.version.ask_page_cache(part.clone(), look, io);
             told = there.map_err(|errno| Step::Failed(BodyError::Read(errno)))?;
             if told == Some(true)
-                && (warmed || may_be_touched(&body.version, &part, body.passes, io))
+                && (warmed && young || may_be_touched(&body.version, &part, body.passes, io))
             {
                 if !body.passes {
                     body.version.note_resident(part, io);
@@ -310,7 +314,7 @@ impl Residency {
 fn may_be_touched(version: &Version, part: &Range<u64>, passes: bool, io: &mut dyn Io) -> bool {
     let mapped = io.mount_kind(version.facts.mount).may_block();
     // Nobody remembers what is there then, and to ask for much each time costs as much as a thread.
-    if passes && part.end < version.facts.size && io.reach(version.facts.mount) > FOLLOWED_BYTES {
+    if passes && part.end < version.facts.size && version.reach(io) > FOLLOWED_BYTES {
         return false;
     }
     // Of a file of another user a read has told that it is there, see `ask_page_cache`.

@@ -99,6 +99,9 @@ pub const UNMAPPED_BYTES_MAX: u64 = 4 * 4096;
 /// a sixty-fourth is taken for as much.
 pub const MAPPED_BYTES: u64 = 1 << 20;
 
+/// Parts of a file of which that is remembered: the bits of a word.
+pub const MAPPED_PARTS: u64 = 64;
+
 /// How often in a row a part that was just warmed may be found missing before it is taken to be
 /// there: somebody else lets go of it all the time, and the body has to go on.
 pub const WARMED_IN_VAIN_MAX: u32 = 8;
@@ -120,9 +123,13 @@ pub const FOLIO_BYTES_MAX: u64 = 2 << 20;
 /// takes sixteen calls in place of one for 64 KiB.
 pub const MAPPED_FILES_MAX: usize = 16 << 10;
 
-/// Parts that a file is divided into to remember of each whether it was ever found in the page
-/// cache: the bits of a word.
-pub const SEEN_PARTS: u64 = 64;
+/// Parts that a file is divided into at least to remember of each whether it was found in the page
+/// cache, unless they are longer than what one operation warms: a client that reads in small pieces
+/// has seen one soon.
+pub const SEEN_PARTS_MIN: u64 = 64;
+
+/// As many at most: 8 KiB for a file, of which 16 GiB have parts of the length of one operation.
+pub const SEEN_PARTS_MAX: u64 = 1 << 16;
 
 /// How long a part that was found in the page cache is taken to be there.
 pub const RESIDENCY_KEPT: Duration = Duration::from_millis(250);

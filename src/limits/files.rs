@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::JOBS_PER_MOUNT_MAX;
 
 /// Names whose files are kept open by default: a site of some thousand files stays open as a whole,
-/// and two descriptors of each, as `direct` has, fit the limits that services are given.
+/// and three descriptors of each, as large ones have, fit the limits that services are given.
 pub const OPEN_FILES: usize = 4096;
 
 /// How long a file that is kept open is served by default where nothing tells of changes: whoever
@@ -36,7 +36,7 @@ pub const DIGESTS_AT_ONCE: usize = 4;
 const _: () = assert!(DIGESTS_AT_ONCE < JOBS_PER_MOUNT_MAX);
 
 /// Names that one worker finds out at once beyond those that its cache keeps: as many clients may
-/// ask for names that are not known in one moment. Each holds one to eight descriptors.
+/// ask for names that are not known in one moment. Each holds one to twelve descriptors.
 pub const LOADS_MAX: usize = 4096;
 
 /// Of these, names on one mount, so that one that hangs leaves room for those of others. Who asks

@@ -8,13 +8,14 @@
 // Unsafe: borrowing a raw number as a descriptor, taking it back to close it, and an ioctl.
 #![allow(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
+use super::reach::Via;
 use crate::techniques::residency::Kept;
 
 /// Numbers from here on belong to the simulated kernel; no process has so many descriptors
@@ -95,15 +96,26 @@ pub struct Descriptor {
     /// What tells of the pages of a file; gone before the descriptor is closed, so that nothing of
     /// the file is let go of here.
     kept: Kept,
+    /// Another one of the same file, by which threads of the kernel read it.
+    apart: OnceCell<File>,
+    /// Whether a thread of the kernel has read by this one.
+    read_apart: Cell<bool>,
     closing: Rc<Closing>,
 }
 
 impl Descriptor {
     pub(crate) fn new(raw: RawFd, closing: &Rc<Closing>) -> Self {
         assert!(raw >= 0, "a descriptor is not negative");
-        let (sends_in_flight, mount, told) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        let (kept, closing) = (Kept::default(), Rc::clone(closing));
-        Self { raw, sends_in_flight, mount, told, kept, closing }
+        Self {
+            raw,
+            sends_in_flight: Cell::default(),
+            mount: Cell::default(),
+            told: Cell::default(),
+            kept: Kept::default(),
+            apart: OnceCell::new(),
+            read_apart: Cell::default(),
+            closing: Rc::clone(closing),
+        }
     }
 
     pub(crate) fn adopt(fd: OwnedFd, closing: &Rc<Closing>) -> Self {
@@ -190,6 +202,32 @@ impl File {
         &self.0.kept
     }
 
+    /// Has threads of the kernel read by another descriptor of the same file, from now on. Where
+    /// one has read ahead the kernel remembers with it which page it has marked last, and whoever
+    /// touches that page by the same descriptor has the whole next window read.
+    pub fn set_apart(&self, other: Self) {
+        // The first one stays: it may be in use.
+        let _ = self.0.apart.set(other);
+    }
+
+    /// The descriptor that a read of it goes by.
+    pub(crate) fn of_read(&self, via: Via) -> &Self {
+        let apart = matches!(via, Via::Disk | Via::Cold | Via::Edge);
+        match self.0.apart.get() {
+            Some(other) if apart => other,
+            _ => {
+                self.0.read_apart.set(self.0.read_apart.get() || apart);
+                self
+            }
+        }
+    }
+
+    /// Whether a thread of the kernel has read by this very descriptor, so that a page may be
+    /// marked for it.
+    pub fn was_read_apart(&self) -> bool {
+        self.0.read_apart.get()
+    }
+
     /// The mount that it was found in; 0 if nobody has asked.
     pub fn mount(&self) -> u64 {
         self.0.mount.get()
@@ -268,6 +306,27 @@ mod tests {
         assert_eq!((closing.files_of(7), closing.files_of(8)), (1, 0));
         drop(again);
         assert_eq!(closing.files_of(7), 0);
+    }
+
+    #[test]
+    fn threads_read_by_a_descriptor_of_their_own() {
+        let closing = Rc::new(Closing::default());
+        let open = |number| File::from(Descriptor::new(SIMULATED_FIRST + number, &closing));
+        let raw = |file: &File| file.as_raw_fd() - SIMULATED_FIRST;
+        let (file, alone) = (open(1), open(2));
+        file.set_apart(open(3));
+        file.set_apart(open(4));
+        for via in [Via::Disk, Via::Cold, Via::Edge] {
+            assert_eq!(raw(file.clone().of_read(via)), 3);
+        }
+        for via in [Via::Memory, Via::Direct, Via::Unmapped] {
+            assert_eq!((raw(file.of_read(via)), raw(alone.of_read(via))), (1, 2));
+        }
+        assert!(!file.was_read_apart() && !alone.was_read_apart());
+        assert_eq!(raw(alone.of_read(Via::Edge)), 2);
+        assert!(alone.was_read_apart());
+        drop((file, alone));
+        assert_eq!(std::iter::from_fn(|| closing.next()).count(), 4, "all of them are closed");
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub trait Io {
     fn notes_access(&self, mount: u64) -> bool;
 
     /// Bytes behind a part of a file of a mount that have to be in memory, too, so that nothing is
-    /// begun to be read when a page of the part is touched.
+    /// begun to be read when a page of the part is touched. It is more where that was marked for
+    /// who touches it.
     fn reach(&self, mount: u64) -> u64;
 
     /// When memory was last found to be short: what was in the page cache before may be gone.

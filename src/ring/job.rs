@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::handle::File;
 use super::mount::{MountKind, Noting};
-use super::op::Facts;
+use super::op::{Facts, Via};
 
 pub use watch::tells_all_changes;
 pub use way::{End, Passed, Step, Way};
@@ -121,7 +121,7 @@ impl Job {
                 })
             }
             Self::Digest { file, facts, passes, .. } => {
-                let (file, facts) = (duplicate(file)?, facts.clone());
+                let (file, facts) = (duplicate(file.of_read(Via::Disk))?, facts.clone());
                 Ok(Work::Digest { file, facts, passes: *passes })
             }
             Self::Watch { watcher, root, way, .. } => Ok(Work::Watch {

@@ -196,8 +196,8 @@ impl Uring {
                 let fd = types::Fd(socket.as_raw_fd());
                 opcode::Readv::new(fd, scratch.vectors.as_ptr().cast(), count).build()
             }
-            Op::Read { file, offset, buffer, range, .. } => {
-                let fd = types::Fd(file.as_raw_fd());
+            Op::Read { file, offset, buffer, range, via } => {
+                let fd = types::Fd(file.of_read(*via).as_raw_fd());
                 let registered = buffer.registered();
                 let into = &mut buffer[range.start as usize..range.end as usize];
                 let (base, bytes) = (into.as_mut_ptr(), into.len() as u32);
@@ -241,7 +241,7 @@ impl Uring {
                     .mask(STAT_MASK.bits())
                     .build()
             }
-            Op::Warm { file, offset, count, .. } => {
+            Op::Warm { file, offset, count, via } => {
                 let mut left = *count as usize;
                 let sink = sink();
                 let mut used = 0;
@@ -251,7 +251,7 @@ impl Uring {
                     left -= bytes;
                     used += 1;
                 }
-                let fd = types::Fd(file.as_raw_fd());
+                let fd = types::Fd(file.of_read(*via).as_raw_fd());
                 opcode::Readv::new(fd, scratch.vectors.as_ptr().cast(), used as u32)
                     .offset(*offset)
                     .build()

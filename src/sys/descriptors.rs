@@ -24,9 +24,10 @@ impl Descriptors {
 }
 
 /// Descriptors that so many connections and open files may need: a connection may hold its socket,
-/// a pipe and a file; most hold only their socket.
+/// a pipe and a file; most hold only their socket. A file may have three: for transfers, past the
+/// page cache, and for threads that read it.
 pub fn wanted(connections: usize, open_files: usize) -> u64 {
-    (connections + 2 * open_files) as u64
+    (connections + 3 * open_files) as u64
 }
 
 /// Raises the soft limit to the hard one. When the kernel refuses, which it does only under

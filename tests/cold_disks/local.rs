@@ -10,6 +10,9 @@ use crate::common::Scratch;
 /// Bytes of the device. What is not written of it takes no room.
 const DEVICE_BYTES: u64 = 320 << 20;
 
+/// Bytes of what the kernel counts in devices by.
+const SECTOR_BYTES: usize = 512;
+
 /// Makes a file system in a file, with files named by their numbers.
 pub(crate) fn image(
     scratch: &Scratch,
@@ -33,18 +36,35 @@ pub(crate) fn image(
 pub(crate) struct Local {
     device: String,
     at: PathBuf,
+    /// Sectors that were read ahead from the device before, if that was changed: it outlives this,
+    /// and has another file next time.
+    read_ahead: Option<String>,
 }
 
 impl Local {
-    pub(crate) fn mount(image: &Path, at: &Path) -> Result<Self, String> {
+    /// With how many bytes the kernel reads ahead, where that makes a difference.
+    pub(crate) fn mount(
+        image: &Path,
+        at: &Path,
+        read_ahead: Option<usize>,
+    ) -> Result<Self, String> {
         let options = ["--find", "--show", "--read-only", "--direct-io=off"];
         let device = run(Command::new("losetup").args(options).arg(image))?.trim().to_owned();
         if device.is_empty() {
             return Err("losetup names no device".to_owned());
         }
-        let local = Self { device, at: at.to_owned() };
+        let mut local = Self { device, at: at.to_owned(), read_ahead: None };
+        if let Some(bytes) = read_ahead {
+            let before = run(Command::new("blockdev").args(["--getra", &local.device]))?;
+            local.read_ahead = Some(before.trim().to_owned());
+            local.set_read_ahead(&(bytes / SECTOR_BYTES).to_string())?;
+        }
         run(Command::new("mount").args(["-t", "ext4", "-o", "ro"]).arg(&local.device).arg(at))?;
         Ok(local)
+    }
+
+    fn set_read_ahead(&self, sectors: &str) -> Result<(), String> {
+        run(Command::new("blockdev").args(["--setra", sectors, &self.device])).map(|_| ())
     }
 }
 
@@ -55,6 +75,9 @@ impl Drop for Local {
         let at = &self.at;
         if run(Command::new("umount").arg(at)).is_err() {
             let _ = run(Command::new("umount").arg("-l").arg(at));
+        }
+        if let Some(before) = &self.read_ahead {
+            let _ = self.set_read_ahead(before);
         }
         let _ = run(Command::new("losetup").args(["-d", &self.device]));
     }

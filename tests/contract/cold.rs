@@ -51,6 +51,30 @@ fn a_cold_file_is_warmed_by_the_ring_before_it_is_sent() {
     }
 }
 
+/// Threads of the kernel have read by the very descriptor that bodies are sent from, as where there
+/// is none for a second one. A page that was marked then has the next window read by whoever
+/// touches it, though others have left the begin of that in memory.
+#[test]
+fn what_comes_behind_a_mark_of_ones_own_counts_twice_as_far() {
+    const WHOLE: u64 = 3 << 20;
+    for (kind, seed) in
+        IN_KERNEL.into_iter().flat_map(|kind| (0..100).map(move |seed| (kind, seed)))
+    {
+        let world = World::new(seed);
+        let whole = task(kind, WHOLE, 0);
+        let mut simulation = Simulation::with(world.clone(), &whole, 400_000, options());
+        world.chill_end(FILE);
+        let client = simulation.client.clone();
+        let end = task(kind, 70_000, WHOLE - 70_000);
+        let course = simulation.rig.serve(&end, || drop(client.read(usize::MAX)));
+        assert_eq!(course.end, Step::Finished, "{seed}");
+        drop(client.read(usize::MAX));
+        let (course, wire) = simulation.serve(&whole, |client| client.read(usize::MAX));
+        assert_eq!(course.end, Step::Finished, "{seed}");
+        assert_same(&wire, &whole.expected(), &seed);
+    }
+}
+
 #[test]
 fn pages_that_go_again_and_again_are_warmed_again() {
     for kind in IN_KERNEL {

@@ -243,7 +243,8 @@ fn idle_connections_keep_nobody_out() {
 }
 
 /// Fewer descriptors than files that may be kept open: those that are only kept give way to the
-/// next one, so nobody is told to come again. The engine `direct` has two descriptors of each file.
+/// next one, so nobody is told to come again. The engine `direct` has two descriptors of each of
+/// these.
 #[test]
 fn files_that_are_only_kept_give_way_to_others() {
     let scratch = tree();

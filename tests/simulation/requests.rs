@@ -12,7 +12,7 @@ pub(crate) struct Content {
 }
 
 /// Regular files and their sizes.
-const FILES: [(&str, usize); 9] = [
+const FILES: [(&str, usize); 10] = [
     ("index.html", 1234),
     ("a.txt", 10),
     ("empty.txt", 0),
@@ -20,6 +20,7 @@ const FILES: [(&str, usize); 9] = [
     ("page.html.gz", 2000),
     ("block.bin", 65_536),
     ("big.bin", 150_001),
+    ("long.bin", 700_001),
     ("dir/index.html", 300),
     ("dir/deep.txt", 4097),
 ];
@@ -107,7 +108,7 @@ impl std::fmt::Debug for Request {
 }
 
 /// Targets that lead to files.
-const TARGETS: [(&str, &str); 13] = [
+const TARGETS: [(&str, &str); 14] = [
     ("/", "index.html"),
     ("/index.html", "index.html"),
     ("/a.txt", "a.txt"),
@@ -119,6 +120,7 @@ const TARGETS: [(&str, &str); 13] = [
     ("/page.html", "page.html"),
     ("/block.bin", "block.bin"),
     ("/big.bin", "big.bin"),
+    ("/long.bin", "long.bin"),
     ("/dir/", "dir/index.html"),
     ("/dir/deep.txt", "dir/deep.txt"),
 ];
@@ -127,11 +129,13 @@ const TARGETS: [(&str, &str); 13] = [
 const NOWHERE: [&str; 7] =
     ["/nothing", "/out.txt", "/absolute.txt", "/fifo", "/.hidden", "/forbidden.txt", "/a.txt/b"];
 
-const RANGES: [&str; 8] = [
+const RANGES: [&str; 10] = [
     "bytes=0-0",
     "bytes=5-",
     "bytes=-7",
     "bytes=1000-66000",
+    "bytes=650000-650099",
+    "bytes=0-250000",
     "bytes=999999-",
     "bytes=0-3,6-8",
     "bytes=0-99,200-70000,-1",

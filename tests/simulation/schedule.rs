@@ -233,6 +233,9 @@ impl Schedule {
             // Nobody has to give way for want of a buffer for a head, and be lost.
             options.pools[0].1 = connections_max + TURNED_AWAY_MAX;
             options.pools[1].1 = connections_max + TURNED_AWAY_MAX;
+            // Nor does anybody wait for the end of a long body.
+            options.pools[3].1 = options.pools[3].1.max(2 * connections_max);
+            options.pipes_max = options.pipes_max.max(connections_max);
         }
         let blocks = options.pools[4].1;
         let kernel = world.kernel();

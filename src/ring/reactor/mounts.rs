@@ -163,12 +163,9 @@ impl Mounts {
     /// How many bytes behind a page of a file of a mount something has to be missing for a read to
     /// begin when the page is touched: the kernel marks one in each window that it has read ahead,
     /// to read the next when the mark is met. Such a window may be as long as what is asked for at
-    /// once. Where others have read the begin of the next one what is missing lies as far behind
-    /// that at most, which is counted where the queue of the device may be full.
+    /// once.
     pub(super) fn reach(&self, number: u64) -> u64 {
-        let mount = &self.list[self.place(number)];
-        let windows = if self.allows_reads(mount) { 1 } else { 2 };
-        mount.read_ahead.max(WARM_BYTES).saturating_mul(windows)
+        self.list[self.place(number)].read_ahead.max(WARM_BYTES)
     }
 
     /// Whether so few reads are under way on a mount that one may be begun by mistake.
@@ -437,18 +434,12 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_counts_twice_as_far_where_many_reads_are_under_way() {
+    fn what_comes_behind_counts_as_far_as_the_kernel_reads_ahead() {
         let mut mounts = Mounts::new(1000, 1);
         let place = mounts.enlist(7);
         assert_eq!(mounts.reach(7), WARM_BYTES, "as much as is asked for at once");
         mounts.list[place].read_ahead = 8 << 20;
         assert_eq!(mounts.reach(7), 8 << 20);
-        mounts.list[place].in_flight[Class::Edge as usize] = COLD_LOOKS_MAX - 1;
-        assert_eq!(mounts.reach(7), 8 << 20);
-        mounts.list[place].in_flight[Class::Cold as usize] = 1;
-        assert_eq!(mounts.reach(7), 16 << 20);
-        mounts.list[place].read_ahead = u64::MAX;
-        assert_eq!(mounts.reach(7), u64::MAX);
     }
 
     /// mount_namespaces(7) does not say it: numbers of mounts are given again.

@@ -34,7 +34,7 @@ impl State {
                 let count = bytes.len();
                 into[..count].copy_from_slice(bytes);
                 if look.is_some() {
-                    self.pass_marks(inode, pages(*offset, count), false);
+                    self.pass_marks(fd, pages(*offset, count), false);
                 }
                 Ok(count as u32)
             }
@@ -59,7 +59,7 @@ impl State {
                     return Err(Errno::AGAIN);
                 }
                 let (inode, _) = self.file(fd);
-                self.touch(inode, *offset, count.min(room));
+                self.touch(fd, *offset, count.min(room));
                 let bytes = self.files.bytes(inode, *offset, count.min(room))?;
                 self.pipes[pipe].put(*offset, bytes);
                 Ok(bytes.len() as u32)
@@ -217,8 +217,8 @@ impl State {
             return Ok(0);
         }
         let room = self.room_to_send(socket, fault, asked)?;
+        self.touch(file, offset, room);
         let (inode, _) = self.file(file);
-        self.touch(inode, offset, room);
         let bytes = self.files.bytes(inode, offset, room)?.to_vec();
         let now = self.now;
         self.stream(socket).send(&bytes, false, now);

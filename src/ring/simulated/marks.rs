@@ -2,20 +2,23 @@
 //! ahead: who touches one begins to read what comes behind, if that is not there.
 
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::memory::TURN;
 use super::network::PAGE;
-use super::state::State;
+use super::state::{Object, State};
 use super::world::World;
 use crate::base::Instant;
 use crate::limits::{RESIDENCY_KEPT, WARM_BYTES};
+use crate::ring::handle::SIMULATED_FIRST;
 use crate::ring::mount::MountKind;
 
 /// Bytes that the kernel reads ahead.
 pub(super) const READ_AHEAD: u64 = WARM_BYTES / 2;
 
-/// Pages behind a mark of which one has to be missing for a read to begin: those of a window.
+/// Pages behind a mark of which one has to be missing for a read to begin: those of a window. Of
+/// the window behind that a read begins, too, if the mark was made for who touches it.
 const REACH: u64 = WARM_BYTES / PAGE as u64;
 
 impl World {
@@ -63,11 +66,29 @@ impl State {
         }
     }
 
+    fn is_read_apart(&self, fd: RawFd) -> bool {
+        matches!(self.object(fd), Some(Object::File { read_apart: true, .. }))
+    }
+
+    fn note_read_apart(&mut self, fd: RawFd) {
+        let place = (fd - SIMULATED_FIRST) as usize;
+        if let Some(Some(Object::File { read_apart, .. })) = self.objects.get_mut(place) {
+            *read_apart = true;
+        }
+    }
+
     /// Pages of a file are touched, by the loop or by a thread. The loop must not begin a read,
     /// but for what has gone, or was marked, just now, and for what was appended: nobody asks for
     /// that on behalf of a body that ends before. Where only a read tells what is there, nobody
     /// knows, and few may be begun.
-    pub(super) fn pass_marks(&mut self, inode: usize, pages: Range<u64>, apart: bool) {
+    pub(super) fn pass_marks(&mut self, fd: RawFd, pages: Range<u64>, apart: bool) {
+        let (inode, _) = self.file(fd);
+        let made_for_it = self.is_read_apart(fd);
+        let reach = if made_for_it { 2 * REACH } else { REACH };
+        let reads_on = pages.start..pages.end.saturating_add(2 * REACH);
+        if apart && self.files.inodes[inode].cold.range(reads_on).next().is_some() {
+            self.note_read_apart(fd);
+        }
         let size = self.files.facts(inode).size;
         let file = &mut self.files.inodes[inode];
         let met: Vec<_> = file.marked.extract_if(pages, |_, _| true).collect();
@@ -78,7 +99,7 @@ impl State {
             return;
         }
         for (mark, marked) in met {
-            let behind = self.files.inodes[inode].cold.range(mark..end.clamp(mark, mark + REACH));
+            let behind = self.files.inodes[inode].cold.range(mark..end.clamp(mark, mark + reach));
             let since = behind.map(|(_, since)| marked.max(*since)).min();
             if self.files.of_others {
                 if since.is_some() && self.files.mounts[mount].hangs {

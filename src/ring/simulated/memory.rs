@@ -72,7 +72,7 @@ impl State {
             self.begin_read(mount);
         }
         if there && matches!(look, Look::ReadAhead | Look::Seen) {
-            self.pass_marks(inode, pages(offset, count), false);
+            self.pass_marks(fd, pages(offset, count), false);
         }
         Ok(there)
     }
@@ -86,13 +86,14 @@ impl State {
     }
 
     /// A part of a file is sent inline: all of it must be there, but for what has gone just now.
-    pub(super) fn touch(&mut self, inode: usize, offset: u64, count: usize) {
+    pub(super) fn touch(&mut self, fd: RawFd, offset: u64, count: usize) {
+        let (inode, _) = self.file(fd);
         let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
         let kind = self.files.mounts[self.files.inodes[inode].mount].kind;
         let far = matches!(kind, MountKind::Remote | MountKind::Foreign);
         assert!(!far, "a file of a mount far away is sent inline");
         self.access(inode, false);
-        self.pass_marks(inode, pages(offset, count), false);
+        self.pass_marks(fd, pages(offset, count), false);
         for page in pages(offset, count) {
             if let Some(since) = self.files.inodes[inode].cold.remove(&page) {
                 let long = self.now.since(since);
@@ -127,7 +128,7 @@ impl State {
             return;
         }
         let count = self.files.bytes(inode, offset, count).map_or(0, <[u8]>::len);
-        self.pass_marks(inode, pages(offset, count), apart);
+        self.pass_marks(fd, pages(offset, count), apart);
         if apart {
             return;
         }

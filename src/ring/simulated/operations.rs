@@ -108,7 +108,9 @@ impl What {
             Op::Writable { socket } => Self::Writable(socket.as_raw_fd()),
             Op::Accept { listener, once } => Self::Accept { fd: listener.as_raw_fd(), once: *once },
             Op::ReadHead { socket, .. } => Self::ReadHead(socket.as_raw_fd()),
-            Op::Read { file, offset, .. } => Self::Read { fd: file.as_raw_fd(), offset: *offset },
+            Op::Read { file, offset, via, .. } => {
+                Self::Read { fd: file.of_read(*via).as_raw_fd(), offset: *offset }
+            }
             Op::Send { socket, more, .. } | Op::SendMsg { socket, more, .. } => {
                 Self::Send { fd: socket.as_raw_fd(), more: *more }
             }
@@ -118,8 +120,9 @@ impl What {
             Op::Shutdown { socket } => Self::Shutdown(socket.as_raw_fd()),
             Op::Close { raw, .. } => Self::Close(*raw),
             Op::Stat { file, .. } => Self::Stat(file.as_raw_fd()),
-            Op::Warm { file, offset, count, .. } => {
-                Self::Warm { fd: file.as_raw_fd(), offset: *offset, count: *count }
+            Op::Warm { file, offset, count, via } => {
+                let fd = file.of_read(*via).as_raw_fd();
+                Self::Warm { fd, offset: *offset, count: *count }
             }
             Op::Forget { file, offset, count } => {
                 Self::Forget { fd: file.as_raw_fd(), offset: *offset, count: *count }

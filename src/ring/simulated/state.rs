@@ -24,7 +24,12 @@ const GROWN_BYTES_MAX: u64 = 200_000;
 /// What a descriptor refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Object {
-    File { inode: usize, direct: bool },
+    /// With whether it is past the page cache, and whether a thread has read by it.
+    File {
+        inode: usize,
+        direct: bool,
+        read_apart: bool,
+    },
     Stream(usize),
     Listener(usize),
     PipeOut(usize),
@@ -254,7 +259,7 @@ impl State {
     /// The inode of a descriptor, and whether it is past the page cache.
     pub(super) fn file(&self, descriptor: RawFd) -> (usize, bool) {
         match self.object(descriptor) {
-            Some(Object::File { inode, direct }) => (inode, direct),
+            Some(Object::File { inode, direct, .. }) => (inode, direct),
             other => panic!("{other:?} is used as a file"),
         }
     }
@@ -340,7 +345,7 @@ impl State {
             }
         }
         let inode = self.files.open(from, path, how.links, how.direct)?;
-        self.install(Object::File { inode, direct: how.direct })
+        self.install(Object::File { inode, direct: how.direct, read_apart: false })
     }
 
     /// `ends` says that it takes one connection, and no more.

@@ -257,7 +257,7 @@ impl World {
 
     /// Opens the root directory.
     pub fn root(&self) -> u32 {
-        let root = Object::File { inode: ROOT, direct: false };
+        let root = Object::File { inode: ROOT, direct: false, read_apart: false };
         self.state().install(root).expect("the test leaves a descriptor to the root")
     }
 
@@ -265,7 +265,7 @@ impl World {
     pub fn open(&self, path: &str, how: How) -> Result<u32, Errno> {
         let mut state = self.state();
         let inode = state.files.open(ROOT, path.as_bytes(), how.links, how.direct)?;
-        state.install(Object::File { inode, direct: how.direct })
+        state.install(Object::File { inode, direct: how.direct, read_apart: false })
     }
 
     /// A listening socket.
