@@ -296,8 +296,8 @@ impl Version {
         let (offset, count) = (part.start, (part.end - part.start) as u32);
         // A read up to the end meets what is not there, and is counted among those that may have
         // begun one. Another one may touch a mark, and only what was seen has none left.
-        let touches = matches!(look, Look::ReadAhead | Look::Seen) && part.end < self.facts.size;
-        let mut seen = touches && look == Look::Seen;
+        let touches = look == Look::Seen && part.end < self.facts.size;
+        let mut seen = touches;
         if touches {
             look = Look::Quiet;
         }
@@ -401,11 +401,12 @@ impl Version {
         self.resident.missed(part, self.facts.size);
     }
 
-    /// How the page cache is asked for a part by a read that does not wait.
+    /// How the page cache is asked for a part without waiting: by a read, which may begin one of
+    /// the disk, only for what was seen there before.
     pub fn look_at(&self, part: &Range<u64>, io: &dyn Io) -> Look {
         match self.resident.was_seen(part, self.facts.size, io.pressed()) {
             true => Look::Seen,
-            false => Look::ReadAhead,
+            false => Look::Quiet,
         }
     }
 

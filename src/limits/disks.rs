@@ -23,10 +23,9 @@ pub const READ_OPERATIONS_MAX: u32 = 256;
 /// behind.
 pub const COLD_READS_MAX: u32 = 32;
 
-/// Looks at the page cache, of all workers, that may have begun to read from the disk of a mount
-/// that has not answered since. Further ones begin nothing: where the queue of a device is full,
-/// who begins a read waits, for as long as it hangs. As many more are for what was seen there
-/// before.
+/// Looks at what was seen in the page cache, of all workers, that were in vain, and may have begun
+/// to read from the disk of a mount that has not answered since. Further ones begin nothing: where
+/// the queue of a device is full, who begins a read waits, for as long as it hangs.
 pub const COLD_LOOKS_MAX: u32 = 16;
 
 /// Mounts whose kind and share is kept apart. All further ones are taken together for one that

@@ -101,9 +101,8 @@ struct Mount {
     asked: bool,
     /// By class.
     in_flight: [u32; Class::COUNT],
-    /// Looks at the page cache that may have begun a read since the disk last answered one, and
-    /// those of them at what was seen there before.
-    cold_looks: u32,
+    /// Looks at what was seen in the page cache that were in vain, and may have begun a read, since
+    /// the disk last answered one.
     seen_looks: u32,
     /// Owners that found the share used up.
     waiting: VecDeque<Owner>,
@@ -168,14 +167,6 @@ impl Mounts {
         self.list[self.place(number)].read_ahead.max(WARM_BYTES)
     }
 
-    /// Whether so few reads are under way on a mount that one may be begun by mistake.
-    fn allows_reads(&self, mount: &Mount) -> bool {
-        // What comes behind what is read at the edge may be read, too.
-        let edges = mount.in_flight[Class::Edge as usize];
-        let begun = mount.cold_looks.max(mount.reads_under_way() + edges);
-        begun < self.share(COLD_LOOKS_MAX)
-    }
-
     /// Whether an operation is to be left to a thread of the kernel from the start.
     pub(super) fn is_apart(&self, op: &Op) -> bool {
         let Some(class) = Class::of(op) else { return false };
@@ -214,14 +205,14 @@ impl Mounts {
         mount.in_flight[class as usize] < most && leaves_buffers
     }
 
-    /// How the page cache is asked for a part of a file of a mount: a look that begins a read is
-    /// most often followed by one that waits for it. Of what was seen there before it begins none
-    /// but by mistake, so that only mistakes count.
+    /// How the page cache is asked for a part of a file of a mount: a look at what was seen there
+    /// begins no read but by mistake, of which few are allowed.
     pub(super) fn allows(&self, look: Look, number: u64) -> Look {
         let mount = &self.list[self.place(number)];
         let allowed = match look {
-            Look::ReadAhead => self.allows_reads(mount),
             Look::Seen => mount.seen_looks < self.share(COLD_LOOKS_MAX),
+            // Nobody asks so of what may be cold.
+            Look::ReadAhead => false,
             Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => true,
         };
         if allowed { look } else { Look::Quiet }
@@ -231,11 +222,7 @@ impl Mounts {
     pub(super) fn missed(&mut self, look: Look, number: u64) {
         let place = self.place(number);
         let mount = &mut self.list[place];
-        match look {
-            Look::ReadAhead => mount.cold_looks += 1,
-            Look::Seen => mount.seen_looks += 1,
-            Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => {}
-        }
+        mount.seen_looks += u32::from(look == Look::Seen);
     }
 
     /// This ring's part of a bound for all that use the same disks.
@@ -269,7 +256,7 @@ impl Mounts {
             // What followed a look and has come back to the last was answered, too.
             let all_back = class.may_be_at_the_disk() && mount.reads_under_way() == 0;
             if has_answered(op, result) || all_back && !is_given_up(result) {
-                (mount.cold_looks, mount.seen_looks) = (0, 0);
+                mount.seen_looks = 0;
             }
             (left, mount)
         });
@@ -496,8 +483,8 @@ mod tests {
         // Looks that nothing follows, and ones that a read does.
         for follows in [false, true] {
             let mut begun = 0;
-            while mounts.allows(Look::ReadAhead, 7) == Look::ReadAhead {
-                mounts.missed(Look::ReadAhead, 7);
+            while mounts.allows(Look::Seen, 7) == Look::Seen {
+                mounts.missed(Look::Seen, 7);
                 begun += 1;
                 if follows {
                     mounts.begins(&warm);
@@ -505,20 +492,17 @@ mod tests {
             }
             assert_eq!(begun, COLD_LOOKS_MAX);
             assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
-            assert_eq!(mounts.allows(Look::ReadAhead, 8), Look::ReadAhead);
+            assert_eq!(mounts.allows(Look::Seen, 8), Look::Seen);
             if !follows {
                 // What needs no disk ends while it hangs.
                 mounts.begins(&forget);
                 mounts.ends(&forget, Ok(1), &closing).for_each(drop);
-                assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet);
+                assert_eq!(mounts.allows(Look::Seen, 7), Look::Quiet);
                 mounts.begins(&warm);
                 mounts.ends(&warm, Ok(1), &closing).for_each(drop);
-                assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead, "it answers");
+                assert_eq!(mounts.allows(Look::Seen, 7), Look::Seen, "it answers");
             }
         }
-        mounts.begins(&warm);
-        mounts.ends(&warm, Ok(1), &closing).for_each(drop);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "of many it answered one");
         while mounts.have_room_for(&warm) {
             mounts.begins(&warm);
         }
@@ -526,17 +510,16 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_about_what_was_seen_count_apart_and_all_rings_share_a_bound() {
+    fn all_rings_share_a_bound_of_mistakes_about_what_was_seen() {
         let mut mounts = Mounts::new(1000, 4);
         mounts.enlist(7);
-        for look in [Look::ReadAhead, Look::Seen] {
-            let mut begun = 0;
-            while mounts.allows(look, 7) == look {
-                mounts.missed(look, 7);
-                begun += 1;
-            }
-            assert_eq!(begun, COLD_LOOKS_MAX / 4);
+        let mut begun = 0;
+        while mounts.allows(Look::Seen, 7) == Look::Seen {
+            mounts.missed(Look::Seen, 7);
+            begun += 1;
         }
+        assert_eq!(begun, COLD_LOOKS_MAX / 4);
+        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "of others none is");
         assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
         let mounts = Mounts::new(1000, 1000);
         assert_eq!(mounts.allows(Look::Seen, 7), Look::Seen, "each has one at least");
@@ -580,8 +563,8 @@ mod tests {
     fn looks_are_allowed_again_when_all_that_followed_them_has_come_back() {
         let mut mounts = Mounts::new(1000, 100);
         mounts.enlist(7);
-        mounts.missed(Look::ReadAhead, 7);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet);
+        mounts.missed(Look::Seen, 7);
+        assert_eq!(mounts.allows(Look::Seen, 7), Look::Quiet);
         let closing = Rc::new(Closing::default());
         let file = File::from(Descriptor::adopt(tempfile::tempfile().unwrap().into(), &closing));
         file.set_mount(7);
@@ -589,12 +572,12 @@ mod tests {
         mounts.begins(&warm());
         mounts.begins(&warm());
         mounts.ends(&warm(), Ok(1), &closing).for_each(drop);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "one is still at the disk");
+        assert_eq!(mounts.allows(Look::Seen, 7), Look::Quiet, "one is still at the disk");
         mounts.ends(&warm(), Err(Errno::CANCELED), &closing).for_each(drop);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "it was given up");
+        assert_eq!(mounts.allows(Look::Seen, 7), Look::Quiet, "it was given up");
         mounts.begins(&warm());
         mounts.ends(&warm(), Ok(1), &closing).for_each(drop);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::ReadAhead);
+        assert_eq!(mounts.allows(Look::Seen, 7), Look::Seen);
     }
 
     /// What a helper was asked before mounts have come or gone is asked again.
