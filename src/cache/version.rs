@@ -267,9 +267,9 @@ impl Version {
         self.asked.get()
     }
 
-    /// Asks the kernel whether the page cache has a part of the file: by its map, or, of one of
-    /// another user, by a read that does not wait, which counts as a use of it and may start
-    /// read-ahead. None where nobody tells: to read it once more could make the loop wait.
+    /// Asks the kernel whether the page cache has a part of the file: by its map, or, of what was
+    /// seen there of a file of another user, by a read that does not wait, which counts as a use of
+    /// it and may start read-ahead. None where nobody tells: a read could make the loop wait.
     ///
     /// # Errors
     /// The disk's, where the kernel tells one instead.

@@ -381,9 +381,9 @@ fn is_resident(version: &Version, part: Range<u64>, passes: bool, io: &mut dyn I
     }
 }
 
-/// Whether the page cache has all of a span, asked in a way that begins no read of it but by
-/// mistake. None where that is not told, or the span is so long that to ask costs more than it is
-/// worth. Where only reads tell, which take a call for each page, it is asked of the begin alone.
+/// Whether the page cache has all of a span. None where that is not told, or the span is so long
+/// that to ask costs more than it is worth. Where only reads tell, which take a call for each page,
+/// it is asked of the begin alone.
 pub fn is_known_resident(
     version: &Version,
     offset: u64,
@@ -394,10 +394,7 @@ pub fn is_known_resident(
     let look = match kind {
         MountKind::InMemory => return Some(true),
         MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return None,
-        MountKind::NonBlocking => match version.look_at(&(offset..offset + count), io) {
-            Look::Seen => Look::Seen,
-            _ => Look::Quiet,
-        },
+        MountKind::NonBlocking => version.look_at(&(offset..offset + count), io),
         MountKind::Blocking => Look::Mapped,
     };
     if count > KNOWN_RESIDENT_BYTES_MAX {

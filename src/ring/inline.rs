@@ -33,9 +33,7 @@ pub(super) fn execute(op: &mut Op) -> Result<u32, Errno> {
             let count = u64::from(*count);
             let resident = match look {
                 Look::Mapped => residency::mapped(&*file, *offset, count),
-                Look::ReadAhead | Look::Seen => {
-                    residency::by_map(&*file, file.kept(), *offset, count)
-                }
+                Look::Seen => residency::by_map(&*file, file.kept(), *offset, count),
                 Look::Quiet => residency::quiet(&*file, file.kept(), *offset, count),
                 Look::Cached => residency::cached(&*file, file.kept(), *offset, count),
                 Look::Counted => residency::counted(&*file, *offset, count),

@@ -25,15 +25,12 @@ pub enum Via {
 /// How the page cache is asked for a part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// By a read that does not wait. Where nothing else tells before, it begins to read from the
-    /// disk what is not there.
-    ReadAhead,
-    /// The same, of what was found there before: most likely it begins nothing.
+    /// By a read that does not wait, of what was found there before: most likely it begins nothing.
+    /// Where nothing else tells, it has the kernel begin to read from the disk what is not there.
     Seen,
-    /// As the first, but that it begins nothing and touches no page; it cannot tell of files of
-    /// another user.
+    /// By what begins nothing and touches no page; it cannot tell of files of another user.
     Quiet,
-    /// The same by its count of pages alone: those on their way are there, too.
+    /// The same by the kernel's count of pages alone: those on their way are there, too.
     Cached,
     /// By its count of pages alone, which is no access: it tells that some are not there, or
     /// nothing.

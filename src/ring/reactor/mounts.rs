@@ -211,8 +211,6 @@ impl Mounts {
         let mount = &self.list[self.place(number)];
         let allowed = match look {
             Look::Seen => mount.seen_looks < self.share(COLD_LOOKS_MAX),
-            // Nobody asks so of what may be cold.
-            Look::ReadAhead => false,
             Look::Quiet | Look::Cached | Look::Counted | Look::Mapped => true,
         };
         if allowed { look } else { Look::Quiet }
@@ -519,7 +517,6 @@ mod tests {
             begun += 1;
         }
         assert_eq!(begun, COLD_LOOKS_MAX / 4);
-        assert_eq!(mounts.allows(Look::ReadAhead, 7), Look::Quiet, "of others none is");
         assert_eq!(mounts.allows(Look::Mapped, 7), Look::Mapped);
         let mounts = Mounts::new(1000, 1000);
         assert_eq!(mounts.allows(Look::Seen, 7), Look::Seen, "each has one at least");

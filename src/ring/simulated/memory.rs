@@ -71,7 +71,7 @@ impl State {
         if !there && self.files.of_others && self.files.mounts[mount].hangs {
             self.begin_read(mount);
         }
-        if there && matches!(look, Look::ReadAhead | Look::Seen) {
+        if there && look == Look::Seen {
             self.pass_marks(fd, pages(offset, count), false);
         }
         Ok(there)

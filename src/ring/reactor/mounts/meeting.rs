@@ -62,7 +62,7 @@ impl<K: Kernel> Reactor<K> {
         if self.kernel.may_look_far(facts.mount) {
             // The wish alone is looked at before anything else is, and nothing is read that far
             // behind the end: this never blocks.
-            let (look, offset) = (Look::ReadAhead, FAR);
+            let (look, offset) = (Look::Seen, FAR);
             let mut ask = Op::Resident { file: file.clone(), offset, count: 1, look };
             match self.kernel.execute(&mut ask) {
                 Ok(_) => {
