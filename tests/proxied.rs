@@ -166,10 +166,12 @@ fn a_client_that_is_gone_is_no_proxy_by_a_unix_socket() {
     let mut wire = Wire::tcp(address);
     wire.send(&get("/a.txt?2", "X-Forwarded-For: 192.0.2.1\r\n"));
     assert_eq!(wire.response().unwrap().status, 200);
-    assert_eq!(logged(&scratch.join("log"), "/a.txt?2").0, "127.0.0.1");
-    let text = fs::read_to_string(scratch.join("log")).unwrap();
+    let log = scratch.join("log");
+    // The answer to the first may fail behind that to the second.
+    logged(&log, "/a.txt?1");
+    assert_eq!(logged(&log, "/a.txt?2").0, "127.0.0.1");
+    let text = fs::read_to_string(log).unwrap();
     assert!(!text.contains("192.0.2.1"), "{text}");
-    assert!(text.contains(" /a.txt?1\n"), "{text}");
 }
 
 #[test]

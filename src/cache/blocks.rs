@@ -231,7 +231,8 @@ impl Inner {
     fn go_on(&mut self, mut fill: Fill, io: &mut dyn Io) {
         loop {
             self.extend(&mut fill);
-            match io.start(fill.take_op(&*io)) {
+            let op = fill.take_op(io);
+            match io.start(op) {
                 Start::Submitted(ticket) => {
                     self.pending.insert(ticket, fill);
                     return;

@@ -52,6 +52,7 @@ impl Proof {
     pub fn take(&mut self, version: &Version, answer: &Completion, now: Instant) -> Verdict {
         match (&answer.op, answer.result) {
             (Some(Op::Stat { facts, .. }), Ok(_)) => {
+                version.note_change(facts);
                 let verdict = self.judge(version, facts);
                 // What the ring was asked may have been told before another read of this turn.
                 if verdict == Verdict::Holds && answer.ticket.is_none() {

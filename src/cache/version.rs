@@ -43,8 +43,9 @@ pub struct Version {
     sent: Cell<bool>,
     /// Whether the last block that was read of it was not kept.
     unkept: Cell<bool>,
-    /// When a read of it was last noted.
+    /// When a read of it was last noted, and when its inode was last seen to have changed.
     accessed: Cell<WallClock>,
+    changed: Cell<WallClock>,
     /// A bit for each of the parts of which it is known where on the disk they are.
     mapped: Cell<u64>,
     /// What of it was last found in the page cache.
@@ -107,6 +108,7 @@ impl Version {
             sent: Cell::default(),
             unkept: Cell::default(),
             accessed: Cell::new(facts.accessed),
+            changed: Cell::new(facts.changed),
             mapped: Cell::default(),
             resident: ResidentParts::default(),
         }
@@ -207,7 +209,8 @@ impl Version {
 
     /// Whether a read takes note of its time: the journal of a disk that hangs would be waited for.
     pub fn is_access_due(&self, io: &dyn Io) -> bool {
-        let facts = Facts { accessed: self.accessed.get(), ..self.facts };
+        let (accessed, changed) = (self.accessed.get(), self.changed.get());
+        let facts = Facts { accessed, changed, ..self.facts };
         io.notes_access(facts.mount) && facts.is_access_due(io.wall())
     }
 
@@ -216,16 +219,32 @@ impl Version {
         io.notes_access(self.facts.mount) && self.facts.is_of_the_future(io.wall())
     }
 
+    /// Takes note of facts that were asked later: a file that is renamed, removed or replaced while
+    /// it is sent has another time of its last change, and the same bytes.
+    pub(super) fn note_change(&self, facts: &Facts) {
+        self.changed.set(self.changed.get().max(facts.changed));
+    }
+
+    /// Asks once a turn whether the next read is noted since somebody has renamed or replaced the
+    /// file, of which a body may be under way for long.
+    pub fn learn_of_changes(&self, io: &mut dyn Io) {
+        if io.notes_access(self.facts.mount) {
+            // What it holds is asked behind the read.
+            let _ = self.prove_once(io);
+        }
+    }
+
     /// Takes note that a thread of the kernel has read it: behind the last change, which the clock
     /// of files may have put into the same tick.
     pub fn note_access(&self, wall: WallClock) {
-        let changed = self.facts.modified.max(self.facts.changed);
+        let changed = self.facts.modified.max(self.changed.get());
         let behind = WallClock { nanoseconds: changed.nanoseconds + 1, ..changed };
         self.accessed.set(wall.max(behind));
     }
 
     /// How a part is read past the page cache.
-    pub fn direct_via(&self, part: &Range<u64>, io: &dyn Io) -> Via {
+    pub fn direct_via(&self, part: &Range<u64>, io: &mut dyn Io) -> Via {
+        self.learn_of_changes(io);
         let parts = self.mapped_parts(part);
         match self.mapped.get() & parts != parts || self.is_access_due(io) {
             true => Via::Unmapped,

@@ -125,6 +125,7 @@ impl Buffered {
             let via = self.body.version.direct_via(&part, io);
             return Op::Read { file, offset, buffer, range, via };
         }
+        self.body.version.learn_of_changes(io);
         if let Some(look) = self.inline_look(&part, io) {
             return Op::Pread { file, offset, buffer, range, look: Some(look) };
         }

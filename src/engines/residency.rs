@@ -59,7 +59,7 @@ pub(super) struct Residency {
     lost: u32,
     /// From where on the page cache still has what was warmed, of a body that is to leave nothing.
     left_behind: Option<LeftBehind>,
-    /// How it ends, once nothing is in flight any more.
+    /// How it ends, once all is sent that was found before.
     ending: Option<Step>,
 }
 
@@ -74,9 +74,6 @@ impl Residency {
         begun: bool,
         io: &mut dyn Io,
     ) -> Result<u32, Step> {
-        if let Some(end) = self.ending {
-            return Err(if self.in_flight() == 0 { end } else { Step::Waiting });
-        }
         let kind = io.mount_kind(body.version.facts.mount);
         if kind == MountKind::InMemory {
             return Ok(count);
@@ -95,9 +92,7 @@ impl Residency {
         let always = body.version.is_access_always_due(io);
         if always && !begun {
             // Windows may be on their way, if a clock has leapt.
-            let declined = Step::Declined(Decline::MayBlock);
-            self.end(declined, io);
-            return Err(if self.in_flight() == 0 { declined } else { Step::Waiting });
+            return Err(self.end(Step::Declined(Decline::MayBlock), io));
         }
         let until = match self.window_at(offset) {
             Some(Window { ticket: Some(_), .. }) => None,
@@ -156,7 +151,7 @@ impl Residency {
     /// Asks the kernel how far the part is there and may be touched, as what a thread has `warmed`
     /// may while that is `young`: all of it, or its first window. With what it told of that last.
     fn look(
-        &self,
+        &mut self,
         body: &Body,
         (offset, end): (u64, u64),
         (warmed, young): (bool, bool),
@@ -178,7 +173,7 @@ impl Residency {
                 false => body.version.look_at(&part, io),
             };
             let there = body.version.ask_page_cache(part.clone(), look, io);
-            told = there.map_err(|errno| Step::Failed(BodyError::Read(errno)))?;
+            told = there.map_err(|errno| self.end(Step::Failed(BodyError::Read(errno)), io))?;
             if told == Some(true)
                 && (warmed && young || may_be_touched(&body.version, &part, body.passes, io))
             {
@@ -290,19 +285,21 @@ impl Residency {
                     body.version.note_resident(window.start..window.end, io);
                 }
             }
-            Err(errno) => {
-                self.end(Step::Failed(BodyError::Read(errno)), io);
-            }
+            Err(errno) => self.ending = Some(Step::Failed(BodyError::Read(errno))),
         }
         true
     }
 
-    /// Ends the body as soon as nothing of it is in flight.
-    pub(super) fn end(&mut self, step: Step, io: &mut dyn Io) {
-        self.ending = self.ending.or(Some(step));
-        for ticket in self.windows.iter().filter_map(|window| window.ticket) {
-            io.cancel(ticket);
-        }
+    /// Ends the body. What is being warmed concerns nobody any more: a disk that hangs would hold
+    /// up what the client asks for next.
+    pub(super) fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
+        self.windows.drain(..).filter_map(|window| window.ticket).for_each(|it| io.abandon(it));
+        step
+    }
+
+    /// How the body ends, if a part of it could not be warmed.
+    pub(super) fn ending(&self) -> Option<Step> {
+        self.ending
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -358,7 +355,8 @@ pub(super) fn via_page_cache(
         MountKind::Unproven | MountKind::Remote | MountKind::Foreign => return Via::Disk,
         MountKind::NonBlocking | MountKind::Blocking => {}
     }
-    if !passes && version.resident_until(part.start, io).is_some_and(|until| until >= part.end) {
+    let known = || version.resident_until(part.start, io).is_some_and(|until| until >= part.end);
+    if !passes && !version.is_access_due(io) && known() {
         return Via::Memory;
     }
     // An engine waits for what nobody tells of, and meets an error, which ends the body.

@@ -43,10 +43,17 @@ impl Sendfile {
 
     /// Bytes that can be sent now: within the budget, and in the page cache.
     fn next_count(&mut self, io: &mut dyn Io) -> Result<u32, Step> {
+        if let Some(step) = self.residency.ending() {
+            return Err(self.residency.end(step, io));
+        }
         let begun = self.progress.body > 0;
         let count = self.left().min(u64::from(io.allowance(self.body.count, begun))) as u32;
         if count == 0 {
             return Err(Step::Yielded);
+        }
+        // It tells, too, whether a read of the file is noted.
+        if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+            return Err(self.residency.end(Step::Failed(error), io));
         }
         let offset = self.body.offset + self.progress.body;
         self.residency.resident(&self.body, offset, count, begun, io)
@@ -69,15 +76,6 @@ impl Sendfile {
             Start::Executed(completion) => completion.result == Ok(0),
             Start::Submitted(_) | Start::Blocked(..) | Start::Busy(_) => false,
         }
-    }
-
-    /// Ends the body: at once if the client is gone, else when nothing of it is in flight.
-    fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
-        if self.residency.in_flight() == 0 || matches!(step, Step::Failed(BodyError::Send(_))) {
-            return step;
-        }
-        self.residency.end(step, io);
-        Step::Waiting
     }
 
     /// Counts what a transfer did; says how the body ends if it does.
@@ -120,15 +118,12 @@ impl Engine for Sendfile {
                 Ok(count) => count,
                 Err(step) => return step,
             };
-            if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
-                return self.end(Step::Failed(error), io);
-            }
             let op = self.next_op(count);
             match io.start(op) {
                 Start::Executed(completion) => {
                     self.full_in_vain = 0;
                     if let Some(step) = self.take(completion, io) {
-                        return self.end(step, io);
+                        return self.residency.end(step, io);
                     }
                 }
                 // Pages may go while the client is waited for: the next try looks again.
@@ -144,7 +139,8 @@ impl Engine for Sendfile {
                         if self.has_nothing_queued(io) {
                             // It is the file that says so, as one of a file system in user space
                             // may.
-                            return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
+                            let error = BodyError::Read(Errno::AGAIN);
+                            return self.residency.end(Step::Failed(error), io);
                         }
                     }
                     return Step::Blocked;

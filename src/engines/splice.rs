@@ -73,6 +73,9 @@ impl Splice {
     /// The next part of the file into a pipe. If the part is not in the page cache the pipe goes
     /// home.
     fn fill(&mut self, empty: Option<PipeLease>, io: &mut dyn Io) -> Result<Op, Step> {
+        if let Some(step) = self.residency.ending() {
+            return Err(self.residency.end(step, io));
+        }
         let capacity = empty.as_ref().map_or(u32::MAX, PipeLease::capacity);
         let left = self.body.count - self.taken_in;
         let begun = self.taken_in > 0;
@@ -82,6 +85,10 @@ impl Splice {
             self.pipe = empty;
             return Err(Step::Yielded);
         }
+        // It tells, too, whether a read of the file is noted.
+        if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+            return Err(self.residency.end(Step::Failed(error), io));
+        }
         let offset = self.body.offset + self.taken_in;
         let count = self.residency.resident(&self.body, offset, count, begun, io)?;
         let pipe = match empty.map_or_else(|| io.pipe(), Ok) {
@@ -89,21 +96,14 @@ impl Splice {
             Err(NoPipe::Later) => return Err(Step::Waiting),
             Err(NoPipe::Refused) if begun => {
                 // The one that it had has been closed by somebody else.
-                return Err(self.end(Step::Failed(BodyError::Read(Errno::MFILE)), io));
+                return Err(self.residency.end(Step::Failed(BodyError::Read(Errno::MFILE)), io));
             }
-            Err(NoPipe::Refused) => return Err(self.end(Step::Declined(Decline::NoPipe), io)),
+            Err(NoPipe::Refused) => {
+                return Err(self.residency.end(Step::Declined(Decline::NoPipe), io));
+            }
         };
         let count = count.min(pipe.capacity());
         Ok(Op::SpliceIn { file: self.body.version.file.clone(), offset, pipe, count })
-    }
-
-    /// Ends the body: at once if the client is gone, else when nothing of it is in flight.
-    fn end(&mut self, step: Step, io: &mut dyn Io) -> Step {
-        if self.residency.in_flight() == 0 || matches!(step, Step::Failed(BodyError::Send(_))) {
-            return step;
-        }
-        self.residency.end(step, io);
-        Step::Waiting
     }
 
     fn take(&mut self, completion: Completion, io: &mut dyn Io) -> Option<Step> {
@@ -172,12 +172,12 @@ impl Engine for Splice {
                 },
             };
             if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
-                return self.end(Step::Failed(error), io);
+                return self.residency.end(Step::Failed(error), io);
             }
             match io.start(op) {
                 Start::Executed(completion) => {
                     if let Some(step) = self.take(completion, io) {
-                        return self.end(step, io);
+                        return self.residency.end(step, io);
                     }
                 }
                 Start::Submitted(_) => unreachable!("a transfer is inline"),
@@ -189,7 +189,7 @@ impl Engine for Splice {
                 // The pipe is empty when it is filled: it is the file that says so, as one of a
                 // file system in user space may.
                 Start::Blocked(_, Obstacle::PipeFull) => {
-                    return self.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
+                    return self.residency.end(Step::Failed(BodyError::Read(Errno::AGAIN)), io);
                 }
                 Start::Blocked(op, obstacle) => {
                     assert_eq!(obstacle, Obstacle::SocketFull, "only a full pipe is emptied");

@@ -57,6 +57,10 @@ pub trait Io {
     /// Asks for the end of a submitted operation. It still completes exactly once.
     fn cancel(&mut self, ticket: Ticket);
 
+    /// The same of one that holds nothing of the owner's and whose end concerns nobody any more: no
+    /// wake comes for it.
+    fn abandon(&mut self, ticket: Ticket);
+
     /// Sets the owner's one deadline, in place of the one before; none for no deadline.
     fn deadline(&mut self, at: Option<(Deadline, Instant)>);
 

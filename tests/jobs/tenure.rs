@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use pitcrew::engines::{Kind, Reason};
-use pitcrew::ring::simulated::{Client, World};
+use pitcrew::limits::WARM_BYTES;
+use pitcrew::ring::simulated::{Client, Fault, World};
 use pitcrew::ring::{MountKind, Technique};
 use pitcrew::telemetry::{About, snapshot};
 
@@ -79,6 +80,50 @@ fn what_others_drop_behind_themselves_is_not_taken_to_be_there() {
         assert!(rig.shard.ring.technique(Technique::Forget).operations.read() > 4, "{kind}");
         assert_eq!(rig.shard.engines.engine(kind).declined.read(), 0, "{kind}");
     }
+}
+
+/// What others have brought is sent without waiting for one's own read of it, which holds nothing
+/// up that the client asks for next.
+#[test]
+fn a_body_that_has_overtaken_its_own_reads_is_at_its_end() {
+    const WINDOW: usize = WARM_BYTES as usize;
+    const SENT: usize = 2 * WINDOW - 2000;
+    let body: Vec<u8> = (0..4 * WINDOW - 20_000).map(|at| (at % 251) as u8).collect();
+    let world = World::new(6);
+    world.file("large", body.clone());
+    world.file("small", "small");
+    world.chill("large");
+    let mut rig = Rig::with_engine(world, Vec::new(), Kind::Sendfile);
+    let primer = rig.world.connect(rig.listener, 1 << 16, 64 << 20);
+    let get = |more: &str| format!("GET /large HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+    primer.write(get(&format!("Range: bytes={WINDOW}-{}\r\n", 3 * WINDOW - 1)).as_bytes());
+    while primer.available() < 2 * WINDOW {
+        rig.turn();
+    }
+    rig.world.pass(Duration::from_secs(1));
+    // The first window is cold, the second there, and the others are read by threads that do not
+    // come back.
+    for read in 1..3 {
+        rig.world.script(Technique::Warm, read, Fault::Late(Duration::from_secs(3600)));
+    }
+    let slow = rig.world.connect(rig.listener, 1 << 16, SENT);
+    slow.write(get("").as_bytes());
+    while slow.available() < SENT {
+        rig.turn();
+    }
+    assert_eq!(rig.world.befallen(), 2);
+    // What was only found in the second window is to be asked again.
+    rig.world.pass(Duration::from_millis(300));
+    whole(&mut rig, "/large", &body);
+    let mut got = Vec::new();
+    while !got.ends_with(&body) {
+        rig.turn();
+        got.extend(slow.read(usize::MAX));
+    }
+    let asked = rig.world.now();
+    slow.write(b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(rig.first_of(&slow).starts_with("HTTP/1.1 200 OK"));
+    assert!(rig.world.now().since(asked) < Duration::from_secs(1), "it waits for nothing");
 }
 
 fn chosen(rig: &Rig, why: Reason) -> u64 {

@@ -120,7 +120,7 @@ impl Fill {
     }
 
     /// The next operation.
-    pub(super) fn take_op(&mut self, io: &dyn Io) -> Op {
+    pub(super) fn take_op(&mut self, io: &mut dyn Io) -> Op {
         if let Some(op) = self.parked.take() {
             return op;
         }

@@ -9,7 +9,7 @@ use crate::base::Key;
 use crate::ring::handle::Socket;
 use crate::ring::io::{Kernel, Wait};
 use crate::ring::job::Job;
-use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket};
+use crate::ring::op::{Completion, Obstacle, Op, Start, Ticket, Wake};
 use crate::ring::stats::Technique;
 
 impl<K: Kernel> Reactor<K> {
@@ -62,6 +62,9 @@ impl<K: Kernel> Reactor<K> {
             let op = operation.op.as_mut().expect("a flush takes nothing out");
             let apart = self.mounts.is_apart(op)
                 || match op {
+                    // The last close of a file system that was unmounted while it was in use
+                    // ends it, and waits for its disk.
+                    Op::Close { mount, .. } if self.closing.files_of(*mount) == 0 => *mount != 0,
                     Op::Close { raw, mount } => *mount != 0 && self.kernel.is_unlinked(*raw),
                     _ => false,
                 };
@@ -210,6 +213,23 @@ impl<K: Kernel> Reactor<K> {
         queued.expect("a queue that is emptied again and again has room");
     }
 
+    /// Leaves an operation to the ring itself, and asks for its end.
+    pub(super) fn abandon(&mut self, ticket: Ticket) {
+        let key = ticket.0;
+        if self.operations.get(key).is_none() {
+            // It has come home, and its owner was not told yet.
+            let tells =
+                |wake: &Wake| matches!(wake, Wake::Done(done) if done.ticket == Some(ticket));
+            return self.wakes.retain(|(_, wake)| !tells(wake));
+        }
+        self.cancel_operation(key);
+        self.unlink(key);
+        let operation = self.operations.get_mut(key).expect("a cancellation takes nothing out");
+        operation.owner = self.itself;
+        operation.previous = NONE;
+        self.link(key);
+    }
+
     /// Empties the submission queue in the middle of a turn. What completes is taken with the
     /// turn's own entry.
     pub(super) fn flush(&mut self) {
@@ -237,22 +257,27 @@ impl<K: Kernel> Reactor<K> {
     }
 
     pub(super) fn take_out(&mut self, key: Key) -> InFlight {
-        let operation = self.operations.remove(key).expect("the caller found it");
-        let state = self.owners.get_mut(operation.owner).expect("an owner outlives what it owns");
+        self.unlink(key);
+        self.operations.remove(key).expect("the caller found it")
+    }
+
+    /// Takes an operation out of the list of its owner.
+    fn unlink(&mut self, key: Key) {
+        let operation = self.operations.get(key).expect("the caller found it");
+        let (owner, next, previous) = (operation.owner, operation.next, operation.previous);
+        let state = self.owners.get_mut(owner).expect("an owner outlives what it owns");
         state.in_flight -= 1;
-        if operation.previous == NONE {
-            state.first = operation.next;
+        if previous == NONE {
+            state.first = next;
         } else {
-            let previous = self.keys[operation.previous as usize];
-            self.operations.get_mut(previous).expect("a listed operation is in flight").next =
-                operation.next;
+            let previous = self.keys[previous as usize];
+            self.operations.get_mut(previous).expect("a listed operation is in flight").next = next;
         }
-        if operation.next != NONE {
-            let next = self.keys[operation.next as usize];
+        if next != NONE {
+            let next = self.keys[next as usize];
             self.operations.get_mut(next).expect("a listed operation is in flight").previous =
-                operation.previous;
+                previous;
         }
-        operation
     }
 
     pub(super) fn free_if_idle(&mut self, owner: Owner) {

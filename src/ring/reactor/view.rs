@@ -34,8 +34,8 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
             | Op::Unacknowledged { .. }
             | Op::Reset { .. } => self.reactor.execute(self.owner, op),
             Op::Stat { ask: Ask::Here, ref file, .. } => match self.mount_kind(file.mount()) {
-                // Nobody here knows.
-                MountKind::Foreign => Start::Busy(op),
+                // Nobody here knows, or may have to ask others.
+                MountKind::Foreign | MountKind::Unproven => Start::Busy(op),
                 _ => self.reactor.execute(self.owner, op),
             },
             Op::Stat { ask: Ask::Behind, ref file, .. } => match self.mount_kind(file.mount()) {
@@ -52,6 +52,10 @@ impl<K: Kernel> Io for OwnerIo<'_, K> {
 
     fn cancel(&mut self, ticket: Ticket) {
         self.reactor.cancel_operation(ticket.0);
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        self.reactor.abandon(ticket);
     }
 
     fn deadline(&mut self, at: Option<(Deadline, Instant)>) {

@@ -306,6 +306,7 @@ impl Files {
         let replaced = entries.insert(name.as_bytes().to_vec(), inode);
         self.changes.push(Change::Name(parent, name.as_bytes().to_vec()));
         self.changes.extend(replaced.map(Change::Itself));
+        replaced.into_iter().for_each(|inode| self.renamed(inode, now));
     }
 
     pub(super) fn is_directory(&self, inode: usize) -> bool {
@@ -337,13 +338,24 @@ impl Files {
     }
 
     /// Takes a name away; what it led to, if it was there.
-    pub(super) fn remove(&mut self, path: &str) -> Option<usize> {
+    pub(super) fn remove(&mut self, path: &str, now: WallClock) -> Option<usize> {
         let (parent, name) = self.place(path);
         let Node::Directory(entries) = &mut self.inodes[parent].node else { return None };
         let removed = entries.remove(&name)?;
         self.changes.push(Change::Name(parent, name));
         self.changes.push(Change::Itself(removed));
+        self.renamed(removed, now);
         Some(removed)
+    }
+
+    /// A name of an inode has come or gone. Where reads are noted the next one is, unless the last
+    /// one lies ahead; elsewhere nobody asks when that was.
+    fn renamed(&mut self, inode: usize, now: WallClock) {
+        let of = &mut self.inodes[inode];
+        if self.mounts[of.mount].notes_access {
+            of.changed = now;
+            of.accessed = of.accessed.filter(|(noted, _)| *noted > now);
+        }
     }
 
     /// Whether some directory has it.
@@ -356,8 +368,8 @@ impl Files {
     }
 
     /// Gives what a path leads to another one, in place of what was there.
-    pub(super) fn rename(&mut self, from: &str, to: &str) {
-        let inode = self.remove(from).expect("the test has made the path");
+    pub(super) fn rename(&mut self, from: &str, to: &str, now: WallClock) {
+        let inode = self.remove(from, now).expect("the test has made the path");
         let (parent, name) = self.place(to);
         let Node::Directory(entries) = &mut self.inodes[parent].node else {
             panic!("the test has made the directory")
@@ -365,6 +377,7 @@ impl Files {
         let replaced = entries.insert(name.clone(), inode);
         self.changes.push(Change::Name(parent, name));
         self.changes.extend(replaced.map(Change::Itself));
+        replaced.into_iter().for_each(|inode| self.renamed(inode, now));
     }
 
     /// The directory and the name of a path.

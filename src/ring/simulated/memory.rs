@@ -237,6 +237,15 @@ impl State {
         assert!(!blocks || apart || directory, "{what:?} may block the loop");
         let takes_away = matches!(what, What::Close(fd) if self.is_unlinked(*fd));
         assert!(!takes_away || apart, "{what:?} takes the bytes of a file away in the loop");
+        let is_of_it = |object: &&Object| match object {
+            Object::File { inode, .. } => self.files.inodes[*inode].mount == mount,
+            _ => false,
+        };
+        // The root of all is open.
+        let last = matches!(what, What::Close(_))
+            && mount > 0
+            && self.objects.iter().flatten().filter(is_of_it).count() == 1;
+        assert!(!last || apart || directory, "{what:?} may end a file system that was unmounted");
     }
 
     pub(super) fn notes_access(&self, fd: RawFd) -> Noting {

@@ -170,15 +170,17 @@ impl World {
 
     /// Takes a name away.
     pub fn remove(&self, path: &str) {
+        let now = self.wall();
         let mut state = self.state();
-        state.files.remove(path);
+        state.files.remove(path, now);
         state.tell_watchers();
     }
 
     /// Gives what is at a path another name, in place of what had it.
     pub fn rename(&self, from: &str, to: &str) {
+        let now = self.wall();
         let mut state = self.state();
-        state.files.rename(from, to);
+        state.files.rename(from, to, now);
         state.tell_watchers();
     }
 
