@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use common::{Digest, PATIENCE, Pattern, Scratch, Server, skipped};
+use pitcrew::limits::FORGET_BEHIND_BYTES;
 use pitcrew::techniques::residency;
 use reqwest::blocking::Client;
 use rustix::fs::{Advice, fadvise};
@@ -75,6 +76,29 @@ fn a_large_file_leaves_nothing_that_was_not_there_before() {
         }
         let declined = dropped.figure(&["declines", "passes"]);
         assert_eq!(declined, u64::from(["sendfile", "splice"].contains(&engine)), "{engine}");
+    }
+}
+
+/// Each part is a body of its own, and the kernel reads ahead for the next.
+#[test]
+fn a_large_file_that_is_sent_in_parts_leaves_no_more() {
+    for engine in ["sendfile", "splice", "uring"] {
+        let scratch = Scratch::new();
+        let path = scratch.pattern("large.bin", 3, SIZE);
+        if !chill(&path) {
+            return skipped("what the page cache keeps", "the file system keeps its files there");
+        }
+        let options = ["--engine", engine, "--workers", "1", "--page-cache", "drop"];
+        let rest = ["--page-cache-drop-from", "1MiB", "--rate-limit", "8MiB"];
+        let server = Server::start(&[&options[..], &rest].concat(), scratch.path());
+        download(&server);
+        assert!(server.figure(&["connections", "pauses"]) >= 4, "{engine}");
+        // A socket may still refer to the last 4 MiB.
+        let refers = if engine == "uring" { 0 } else { FORGET_BEHIND_BYTES / STEP };
+        let pages = resident(&path).1;
+        common::eventually("the page cache has let go", || {
+            (resident(&path).0 < refers + pages / 16).then_some(())
+        });
     }
 }
 

@@ -209,11 +209,12 @@ impl Hot {
 
 impl OpenFiles {
     /// The whole body of a version that was just found to hold, if it is in memory. The second
-    /// time that it is asked for has it put there.
+    /// time that it is asked for has it put there. A request that has `begun` before may be looked
+    /// at several times, while there is no room for its answer.
     pub fn body(
         &mut self,
         version: &Rc<Version>,
-        now: Instant,
+        (begun, now): (Instant, Instant),
         wall: WallClock,
     ) -> Option<Rc<Body>> {
         if !self.hot.takes(version.facts.size) {
@@ -223,8 +224,11 @@ impl OpenFiles {
         if body.take_if(|body| body.early && version.is_written_back(wall)).is_some() {
             version.keep(None);
         }
-        if body.is_none() && version.note_asked(now).is_some() && version.is_settled(wall) {
-            self.hot.want(version);
+        if body.is_none() {
+            let asked = version.note_asked(now).is_some_and(|last| last < begun);
+            if asked && version.is_settled(wall) {
+                self.hot.want(version);
+            }
         }
         body
     }

@@ -81,7 +81,7 @@ impl OpenFiles {
         let load = entry.load.as_mut().expect("its operation was in flight");
         self.hashing.ended(&completion);
         let stage = match (load.take(part, completion), part.opening) {
-            // Nor does it cost the others a descriptor, or a try.
+            // Nor does it cost the others a descriptor.
             (Stage::Again | Stage::Starved(_), Opening::Apart) => Stage::Known,
             (stage, _) => stage,
         };

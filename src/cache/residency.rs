@@ -8,8 +8,8 @@
 //! whether it may be touched without anything beginning. It may where all is there that such a read
 //! would bring, up to the end of the file, or where a thread has read through it.
 //!
-//! For longer, and more roughly, it is remembered what was there when it was last looked at: a disk
-//! that hangs allows few looks at what may be cold (see `ring/reactor/mounts.rs`).
+//! For longer, and more roughly, it is remembered what was there when it was last looked at: of a
+//! file of another user nothing else is looked at (see `ring/reactor/mounts.rs`).
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -88,13 +88,14 @@ fn thresholds(told: &Value) -> Result<Thresholds, String> {
         Value::Null => Ok(usual),
         size => size.as_u64().ok_or_else(|| format!("crossover.{name} is no size")),
     };
-    // Below a byte there is nothing to read.
-    let large = size("large_bytes_min", usual.large_bytes_min)?.max(1);
+    // Where buffered reads are faster at every size, others gain nothing. From which size on one
+    // body comes sooner past the page cache says nothing of what many at once, and the others that
+    // would be pushed out of there, gain.
+    let ahead = size("large_bytes_min", usual.large_bytes_min)?;
+    let never = ahead > LAB_COLD_BYTES_MAX;
     Ok(Thresholds {
         small_bytes_max: size("small_bytes_max", usual.small_bytes_max)?,
-        large_bytes_min: large,
-        // Where buffered reads are faster at every size, others gain nothing.
-        once_bytes_min: if large > LAB_COLD_BYTES_MAX { large } else { usual.once_bytes_min },
+        once_bytes_min: if never { ahead } else { usual.once_bytes_min },
         ..usual
     })
 }
@@ -148,11 +149,11 @@ mod tests {
             read(&path).unwrap().thresholds
         };
         let both = told(r#"{ "small_bytes_max": 0, "large_bytes_min": 262144 }"#);
-        assert_eq!((both.small_bytes_max, both.large_bytes_min), (0, 262_144));
         let usual = Thresholds::default();
+        assert_eq!(both, Thresholds { small_bytes_max: 0, ..usual });
         assert_eq!(told("null"), usual);
         let never = told(r#"{ "large_bytes_min": 4611686018427387904 }"#);
-        assert_eq!(never.direct_bytes_min(), 1 << 62);
+        assert_eq!(never, Thresholds { once_bytes_min: 1 << 62, ..usual });
         let one = told(r#"{ "small_bytes_max": 4096, "large_bytes_min": null }"#);
         assert_eq!(one, Thresholds { small_bytes_max: 4096, ..usual });
     }

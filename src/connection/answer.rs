@@ -311,7 +311,8 @@ impl<'b> Reply<'_, 'b, '_> {
         let size = version.facts.size;
         let lines = &*known.lines;
         let is_get = self.head.method == Method::Get;
-        let body = if is_get { self.cx.cache.body(version, self.cx.io.now(), wall) } else { None };
+        let asked = (self.begun, self.cx.io.now());
+        let body = if is_get { self.cx.cache.body(version, asked, wall) } else { None };
         let span = Span { start: 0, len: size };
         let choice = match &body {
             Some(_) => Choice { kind: self.cx.options.engine, why: Reason::Hot },

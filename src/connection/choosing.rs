@@ -21,9 +21,10 @@ impl Reply<'_, '_, '_> {
         let thresholds = &options.thresholds;
         let direct = version.direct.is_some();
         let kept = direct && self.cx.blocks.keeps(version, span.start..span.start + span.len);
-        // Reads by the ring, which small bodies travel by, are as good whatever the page cache has;
-        // and asking may start read-ahead, which HEAD has no use for.
-        let asks = span.len > thresholds.small_bytes_max && self.head.method == Method::Get;
+        // Reads by the ring, which small bodies travel by, are as good whatever the page cache has,
+        // but for those that might be read past it. HEAD has no use for an answer.
+        let all_alike = thresholds.small_bytes_max.min(thresholds.once_bytes_min.saturating_sub(1));
+        let asks = span.len > all_alike && self.head.method == Method::Get;
         let passes = options.drop_from.is_some_and(|least| version.facts.size >= least);
         let before = if asks { self.asked_before(version) } else { Before::default() };
         let io = &mut *self.cx.io;

@@ -13,7 +13,7 @@ use super::uptake::Uptake;
 use crate::access_log::Asked;
 use crate::base::Instant;
 use crate::cache::Version;
-use crate::engines::Kind;
+use crate::engines::{Kind, Trail};
 use crate::http::negotiate::Coding;
 use crate::http::sink::HeadWriter;
 use crate::http::status::Status;
@@ -39,6 +39,8 @@ pub(super) struct Span {
     pub(super) count: u64,
     /// The engine that is tried first.
     pub(super) kind: Kind,
+    /// What it has brought into the page cache.
+    pub(super) trail: Trail,
 }
 
 impl Span {
@@ -47,7 +49,7 @@ impl Span {
         assert!(count < self.count, "a rest has bytes");
         let version = Rc::clone(&self.version);
         let (offset, count) = (self.offset + count, self.count - count);
-        Self { version, offset, count, kind: self.kind }
+        Self { version, offset, count, kind: self.kind, trail: self.trail.clone() }
     }
 }
 
@@ -234,7 +236,10 @@ impl Outbox {
         if count > 0 {
             self.put += count;
             self.close_tail();
-            put(&mut self.segments, Segment::Span(Span { version, offset, count, kind }));
+            put(
+                &mut self.segments,
+                Segment::Span(Span { version, offset, count, kind, trail: Trail::default() }),
+            );
         }
     }
 

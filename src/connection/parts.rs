@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::outbox::Span;
 use crate::cache::Version;
-use crate::engines::Kind;
+use crate::engines::{Kind, Trail};
 use crate::http::multipart::{self, Boundary};
 use crate::http::range;
 use crate::http::response::EntityLines;
@@ -49,7 +49,8 @@ impl Parts {
         multipart::part_head(&mut head, boundary, *done == 0, lines, range, total);
         *done += 1;
         let version = Rc::clone(version);
-        let span = Span { version, offset: range.start, count: range.len, kind };
+        let (offset, count, trail) = (range.start, range.len, Trail::default());
+        let span = Span { version, offset, count, kind, trail };
         (head.into(), Some(span))
     }
 }

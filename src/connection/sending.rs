@@ -12,6 +12,7 @@ use super::outbox::{Outbox, Span};
 use super::phase::{Phase, Poll, Purpose};
 use super::recording;
 use super::stats::Farewell;
+use crate::cache::Version;
 use crate::engines::{self, Body, BodyError, Decline, Kind, Progress, Step};
 use crate::http::refusal::Refusal;
 use crate::limits::{LINGER, LINGER_BYTES_MAX};
@@ -27,7 +28,10 @@ impl Connection {
         self.open_window(cx);
         self.set_send_deadline(cx);
         match (bytes, span) {
-            (bytes, Some(span)) => {
+            (bytes, Some(mut span)) => {
+                if passes(&span.version, cx) {
+                    span.trail.keep();
+                }
                 let (part, rest) = self.part(span, cx);
                 self.is_part = rest.is_some();
                 if let Some(rest) = rest {
@@ -100,7 +104,7 @@ impl Connection {
         more: bool,
         cx: &mut Context<'_>,
     ) -> Next {
-        let (size, kind) = (span.version.facts.size, span.kind);
+        let kind = span.kind;
         let body = Body {
             socket: self.socket.clone(),
             head,
@@ -109,7 +113,8 @@ impl Connection {
             count: span.count,
             more,
             tap: self.tap(cx),
-            passes: cx.options.drop_from.is_some_and(|least| size >= least),
+            passes: passes(&span.version, cx),
+            trail: span.trail.clone(),
             inline: cx.options.engine == Kind::Auto,
             blocks: cx.blocks.reader(cx.owner),
         };
@@ -315,4 +320,9 @@ impl Connection {
         self.give_up_answers(farewell, cx);
         Next::Rest(Turn::Finished(farewell))
     }
+}
+
+/// Whether the page cache is not to keep what is read of a file.
+fn passes(version: &Version, cx: &Context<'_>) -> bool {
+    cx.options.drop_from.is_some_and(|least| version.facts.size >= least)
 }

@@ -33,14 +33,13 @@ use super::table;
 pub struct Thresholds {
     /// Bytes up to which a read and a send of the ring cost no more than sendfile(2).
     pub small_bytes_max: u64,
-    /// Bytes from which reads past the page cache bring a cold body sooner: several in flight
-    /// outrun the kernel's read-ahead.
+    /// Bytes from which a cold body that goes through the page cache is sent by sendfile: windows
+    /// that run ahead of the client keep the disk busy, and what they bring is sent without a copy.
     pub large_bytes_min: u64,
-    /// Bytes from which a cold body is read so if it is not worth a place in the page cache: most
-    /// files of a large set are asked for once, and would push out of there what others ask for.
+    /// Bytes from which a cold body is read past the page cache if it is not worth a place there:
+    /// most files of a large set are asked for once, and would push out what others ask for.
     pub once_bytes_min: u64,
-    /// Bytes from which even such a body is read through the page cache: windows that run ahead of
-    /// the client keep the disk as busy, and what they bring is sent without a copy. The kernel
+    /// Bytes from which even such a body is read through the page cache, by windows. The kernel
     /// itself lets go first of what was read once.
     pub stream_bytes_min: u64,
     /// Bytes a second below which a client is slow: what it takes its time with is not kept in
@@ -57,13 +56,6 @@ impl Default for Thresholds {
             stream_bytes_min: 16 << 20,
             slow_rate_max: 1 << 20,
         }
-    }
-}
-
-impl Thresholds {
-    /// Bytes from which bodies may be read past the page cache.
-    pub fn direct_bytes_min(&self) -> u64 {
-        self.large_bytes_min.min(self.once_bytes_min)
     }
 }
 
@@ -196,8 +188,7 @@ pub struct Choice {
 pub fn choose(facts: &Facts, thresholds: &Thresholds) -> Choice {
     let by = |kind, why| Choice { kind, why };
     let lone = facts.asked != Asked::Again && facts.count < thresholds.stream_bytes_min;
-    let aside =
-        facts.direct && facts.count >= thresholds.direct_bytes_min() && (facts.passes || lone);
+    let aside = facts.direct && facts.count >= thresholds.once_bytes_min && (facts.passes || lone);
     let large = facts.count >= thresholds.large_bytes_min;
     let small = facts.count <= thresholds.small_bytes_max;
     let slow = facts.rate.is_some_and(|rate| rate < thresholds.slow_rate_max);
@@ -301,6 +292,24 @@ mod tests {
         ] {
             let choice = choose(&facts, &Thresholds::default());
             assert_eq!(choice, Choice { kind, why }, "{facts:?}");
+        }
+    }
+
+    /// Where the lab has found that O_DIRECT is never ahead.
+    #[test]
+    fn what_never_goes_past_the_page_cache_goes_through_it_as_ever() {
+        let never = Thresholds { once_bytes_min: 1 << 62, ..Thresholds::default() };
+        for asked in [Asked::Once, Asked::Rarely, Asked::Again] {
+            let cold = |count| Facts { resident: Some(false), direct: true, asked, ..facts(count) };
+            for (count, kind) in [
+                (SMALL, Kind::Uring),
+                (LARGE - 1, Kind::Uring),
+                (LARGE, Kind::Sendfile),
+                (HUGE, Kind::Sendfile),
+            ] {
+                let choice = choose(&cold(count), &never);
+                assert_eq!(choice, Choice { kind, why: Reason::Cold }, "{count} {asked:?}");
+            }
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) struct Buffered {
 
 impl Buffered {
     pub(super) fn new(body: Body, source: Option<Source>) -> Self {
+        let left_behind = body.trail.last();
         Self {
             head_pool: None,
             body,
@@ -97,7 +98,7 @@ impl Buffered {
             missed: false,
             sending: None,
             parked: None,
-            left_behind: None,
+            left_behind,
             end: None,
             progress: Progress::default(),
         }
@@ -155,7 +156,9 @@ impl Buffered {
         let via = if asks { via_page_cache(version, part, *passes, io) } else { Via::Disk };
         if *passes && self.left_behind.is_none() && !matches!(via, Via::Memory | Via::Edge) {
             // What follows a cold part is read ahead by the kernel, on behalf of this body too.
-            self.left_behind = Some(LeftBehind::from(offset));
+            let left_behind = LeftBehind::from(offset);
+            self.body.trail.note(left_behind);
+            self.left_behind = Some(left_behind);
         }
         via
     }
@@ -232,6 +235,7 @@ impl Buffered {
         let until = self.body.offset + self.read;
         let least = if self.end.is_some() { 1 } else { FORGET_BYTES };
         left_behind.forget(&self.body.version, until, least, io);
+        self.body.trail.note(*left_behind);
     }
 
     fn take_send(&mut self, bytes: Outgoing, result: Result<u32, Errno>) -> Option<Step> {

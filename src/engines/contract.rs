@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use super::left_behind::Trail;
 use crate::cache::{BlockReader, ReadFault, Version};
 use crate::ring::{Io, Outgoing, Pool, Scarce, Socket, Tap, Wake};
 
@@ -27,6 +28,8 @@ pub struct Body {
     pub tap: Option<Tap>,
     /// Whether the page cache is not to keep what is read for it.
     pub passes: bool,
+    /// What of it is still there, of a span that is brought by several bodies.
+    pub trail: Trail,
     /// Whether an engine whose reads go by the ring may read inline what the page cache has.
     pub inline: bool,
     /// Blocks of files that are kept; none where nothing is.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::buffered::{Buffered, Source};
 use super::contract::{Body, BodyError, Decline, Engine, Progress, Step, head_bytes, head_pool};
+use super::left_behind::Trail;
 use crate::base::Instant;
 use crate::cache::{Ahead, Answer, Loan, ReadFault, Wait};
 use crate::limits::{DIRECT_AHEAD_MAX, SEND_BYTES_MAX};
@@ -220,6 +221,7 @@ impl Direct {
             tap: None,
             // It does not go through the page cache.
             passes: false,
+            trail: Trail::default(),
             inline: false,
             blocks: None,
         };

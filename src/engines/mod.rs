@@ -30,6 +30,7 @@ mod uring;
 pub use auto::{Asked, Choice, Facts, Reason, Thresholds, choose};
 pub use contract::{Body, BodyError, Decline, Engine, Progress, Step};
 pub use kind::{Kind, UnknownEngine};
+pub use left_behind::Trail;
 pub use residency::{begins_resident, is_known_resident};
 pub use stats::{EngineStats, Stats};
 pub use table::{next_in_chain, start};

@@ -64,6 +64,10 @@ pub(super) struct Residency {
 }
 
 impl Residency {
+    pub(super) fn of(body: &Body) -> Self {
+        Self { left_behind: body.trail.last(), ..Self::default() }
+    }
+
     /// How many bytes from an offset of the file on may be sent now, `count` at most; or what the
     /// engine has to do in place of it.
     pub(super) fn resident(
@@ -105,8 +109,8 @@ impl Residency {
             Some(window)
                 if untold
                     || window.is_young(now, pressed)
-                        && (!body.passes && !kind.may_block()
-                            || self.lost >= WARMED_IN_VAIN_MAX) =>
+                        && !kind.may_block()
+                        && (!body.passes || self.lost >= WARMED_IN_VAIN_MAX) =>
             {
                 Some(window.end)
             }
@@ -241,7 +245,9 @@ impl Residency {
                 let (file, count) = (body.version.file.clone(), (end - at) as u32);
                 let via = by_thread(there);
                 if body.passes && via != Via::Edge && self.left_behind.is_none() {
-                    self.left_behind = Some(LeftBehind::from(at));
+                    let left_behind = LeftBehind::from(at);
+                    body.trail.note(left_behind);
+                    self.left_behind = Some(left_behind);
                 }
                 match io.start(Op::Warm { file, offset: at, count, via }) {
                     Start::Submitted(ticket) => {
@@ -261,6 +267,7 @@ impl Residency {
         let Some(left_behind) = &mut self.left_behind else { return };
         let until = offset.saturating_sub(FORGET_BEHIND_BYTES) / WARM_BYTES * WARM_BYTES;
         left_behind.forget(&body.version, until, 1, io);
+        body.trail.note(*left_behind);
     }
 
     fn window_at(&self, offset: u64) -> Option<&Window> {

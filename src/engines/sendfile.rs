@@ -29,8 +29,8 @@ impl Sendfile {
     pub(super) fn new(body: Body) -> Self {
         Self {
             head_bytes: head_bytes(&body.head),
+            residency: Residency::of(&body),
             body,
-            residency: Residency::default(),
             guard: Guard::default(),
             full_in_vain: 0,
             progress: Progress::default(),

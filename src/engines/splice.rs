@@ -36,11 +36,11 @@ impl Splice {
     pub(super) fn new(body: Body) -> Self {
         Self {
             head_bytes: head_bytes(&body.head),
+            residency: Residency::of(&body),
             body,
             pipe: None,
             taken_in: 0,
             doubled: 0,
-            residency: Residency::default(),
             guard: Guard::default(),
             parked: None,
             progress: Progress::default(),

@@ -102,7 +102,8 @@ pub const MAPPED_BYTES: u64 = 1 << 20;
 pub const MAPPED_PARTS: u64 = 64;
 
 /// How often in a row a part that was just warmed may be found missing before it is taken to be
-/// there: somebody else lets go of it all the time, and the body has to go on.
+/// there: somebody else lets go of it all the time, and the body has to go on. On a mount that may
+/// block it never is.
 pub const WARMED_IN_VAIN_MAX: u32 = 8;
 
 /// Bytes behind the socket from which warmed pages of a body that is to leave nothing are dropped:

@@ -13,7 +13,7 @@ pub enum MountKind {
     /// It is not known yet: they may block.
     #[default]
     Unproven,
-    /// All is in memory: they never block.
+    /// All is in memory, or in swap: they never block on anything else.
     InMemory,
     /// What is in memory is read without blocking, and reads can be told to wait for nothing else.
     NonBlocking,

@@ -163,7 +163,7 @@ pub(super) fn drop_from(options: &Options) -> Option<u64> {
 pub(super) fn direct_from(options: &Options) -> Option<u64> {
     match options.engine {
         Kind::Direct => Some(1),
-        Kind::Auto => Some(options.thresholds.direct_bytes_min()),
+        Kind::Auto => Some(options.thresholds.once_bytes_min),
         Kind::Sendfile | Kind::Splice | Kind::Uring | Kind::Copy => None,
     }
 }

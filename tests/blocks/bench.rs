@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pitcrew::cache::{self, BlockOptions, Blocks, Direct, Version};
-use pitcrew::engines::{self, Body, Engine, Kind, Step};
+use pitcrew::engines::{self, Body, Engine, Kind, Step, Trail};
 use pitcrew::http::negotiate::Coding;
 use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM, SETTLED_COARSE};
 use pitcrew::ring::simulated::{Client, Random, Simulated, World};
@@ -198,6 +198,7 @@ impl Bench {
             more: false,
             tap: None,
             passes: false,
+            trail: Trail::default(),
             inline: false,
             blocks: self.blocks.reader(owner),
         };

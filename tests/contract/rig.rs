@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use pitcrew::cache::{BlockOptions, Blocks, Direct, Version};
-use pitcrew::engines::{self, Body, BodyError, Decline, Engine, Kind, Progress, Step};
+use pitcrew::engines::{self, Body, BodyError, Decline, Engine, Kind, Progress, Step, Trail};
 use pitcrew::http::negotiate::Coding;
 use pitcrew::limits::{BODY_BLOCK_BYTES, BODY_HEAD_ROOM};
 use pitcrew::ring::simulated::{Client, End, Simulated, World};
@@ -179,6 +179,7 @@ impl<K: Kernel> Rig<K> {
             count: task.size,
             more: task.more,
             passes: false,
+            trail: Trail::default(),
             inline: task.kind == Kind::Auto,
             blocks: self.blocks.reader(self.owner),
         }

@@ -269,7 +269,7 @@ impl Schedule {
         };
         let direct_from = match engine {
             Kind::Direct => Some(1),
-            Kind::Auto => Some(thresholds.direct_bytes_min()),
+            Kind::Auto => Some(thresholds.once_bytes_min),
             _ => None,
         };
         let (log, records) = access_log(&mut random, &world, &mut reactor, &shard);
