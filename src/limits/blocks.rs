@@ -35,9 +35,14 @@ pub const CHANGED_LOOKS: u32 = 64;
 /// How long a body waits for a buffer of the pool of blocks before it goes on without one.
 pub const DIRECT_WAIT: Duration = Duration::from_millis(100);
 
-/// Bytes that were asked for and read to be allowed one byte that was not: less than two in a
-/// hundred are read in vain.
+/// Bytes that were asked for and read to be allowed one byte of a proved pattern that was not: less
+/// than two in a hundred are read in vain.
 pub const FORESEEN_BYTES_PER_BYTE: u64 = 64;
+
+/// The same for one byte of a guess, which may be right by chance for ever. What is read in vain
+/// takes the place of something in the cache, which is read once more: both are to stay below two
+/// in a hundred, also where few files are asked for in any order.
+pub const GUESSED_BYTES_PER_BYTE: u64 = 256;
 
 /// Blocks that may be read on trust in patterns that have proved themselves before anything was
 /// earned for them: one on its way while the one before it is sent. The first that comes true pays

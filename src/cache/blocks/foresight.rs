@@ -2,14 +2,16 @@
 //! comes after which.
 //!
 //! A stream is what one owner asks of one file. Beside the credit of each predictor there is an
-//! account in bytes of all of them: reading what was asked for pays in a sixty-fourth, reading
-//! ahead pays out, and what came true is paid back twice. The rest of a block, of which parts were
-//! asked for, is paid from it, too. So whatever patterns seem to say, bytes read in vain stay below
-//! two in a hundred, and the reading ahead stops when it is mostly wrong and begins again by
-//! itself.
+//! account in bytes of all of them: reading what was asked for pays in a 256th, reading ahead pays
+//! out, and what came true is paid back. The rest of a block, of which parts were asked for, is
+//! paid from it, too. So whatever patterns seem to say, and however often a guess is right by
+//! chance, less than two bytes in a hundred are read in vain, or once more since they gave way to
+//! such; and the reading ahead stops when the account is empty and begins again by itself.
 //!
 //! The account begins with nothing. A stream that has proved its pattern need not wait until a
-//! block is earned: for such ones it may be overdrawn by two blocks. Requests at random prove none.
+//! block is earned: it pays from another one, to which a sixty-fourth is paid in. That may be
+//! overdrawn by two blocks and is paid back twice, so that more and more is under way. Requests at
+//! random prove none.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
@@ -25,7 +27,7 @@ use crate::base::Instant;
 use crate::cache::version::Version;
 use crate::limits::{
     FORESEEN_BEGIN_BYTES, FORESEEN_BYTES_PER_BYTE, FORESEEN_DEBT_BLOCKS, FORESEEN_FILES_MAX,
-    FORESEEN_STREAMS_MAX,
+    FORESEEN_STREAMS_MAX, GUESSED_BYTES_PER_BYTE,
 };
 use crate::predict::{Predictor, Successors};
 use crate::ring::{Io, Owner};
@@ -64,7 +66,9 @@ pub(super) struct Foresight {
 /// What may be read that nobody has asked for, in bytes.
 #[derive(Debug)]
 struct Account {
-    /// Below 0 by what was read on trust in a proved pattern and has not come true.
+    /// A part of what was asked for, less what was read in vain and what is not asked for yet.
+    spare: i64,
+    /// For proved patterns. Below 0 by what was read on trust in one and has not come true.
     balance: i64,
     balance_max: i64,
     debt_max: i64,
@@ -83,6 +87,7 @@ impl Foresight {
             successors: Successors::new(FORESEEN_FILES_MAX),
             files: Table::new(FORESEEN_FILES_MAX),
             account: Account {
+                spare: 0,
                 balance: 0,
                 balance_max: bytes_max as i64,
                 debt_max: (FORESEEN_DEBT_BLOCKS * block_bytes).min(bytes_max) as i64,
@@ -159,12 +164,12 @@ impl Foresight {
 
     /// Bytes were read that somebody asked for.
     pub(super) fn earn(&mut self, bytes: u64) {
-        self.account.pay_in(bytes / FORESEEN_BYTES_PER_BYTE);
+        self.account.pay_in(bytes / GUESSED_BYTES_PER_BYTE, bytes / FORESEEN_BYTES_PER_BYTE);
     }
 
     /// Bytes that were read beside those that were asked for are asked for now.
     pub(super) fn pay_back(&mut self, bytes: u64) {
-        self.account.pay_in(bytes);
+        self.account.pay_in(bytes, bytes);
     }
 
     /// Pays for bytes that a stream is foreseen to ask for, if there is enough.
@@ -181,7 +186,7 @@ impl Foresight {
 
     /// What was foreseen is asked for.
     pub(super) fn came_true(&mut self, id: StreamId, bytes: u64, late: bool) {
-        self.account.pay_in(2 * bytes);
+        self.account.pay_in(bytes + bytes / GUESSED_BYTES_PER_BYTE, 2 * bytes);
         if let Some(stream) = self.streams.find(&id) {
             match late {
                 true => stream.predictor.note_late(1),
@@ -199,19 +204,21 @@ impl Foresight {
 }
 
 impl Account {
-    fn pay_in(&mut self, bytes: u64) {
-        self.balance = (self.balance + bytes as i64).min(self.balance_max);
+    fn pay_in(&mut self, spare: u64, for_proved: u64) {
+        self.spare = (self.spare + spare as i64).min(self.balance_max);
+        self.balance = (self.balance + for_proved as i64).min(self.balance_max);
     }
 
     /// How much may be spent; more on a pattern that has proved itself.
     fn left(&self, proved: bool) -> u64 {
-        let debt_max = if proved { self.debt_max } else { 0 };
-        (self.balance + debt_max).max(0) as u64
+        let left = if proved { self.balance + self.debt_max } else { self.spare };
+        left.max(0) as u64
     }
 
     fn spend(&mut self, bytes: u64, proved: bool) -> bool {
         let pays = bytes <= self.left(proved);
         if pays {
+            self.spare -= bytes as i64;
             self.balance -= bytes as i64;
         }
         pays
