@@ -2,7 +2,8 @@
 //!
 //! A block is known by the identity of its file (device, inode, size and times) and its place in
 //! it, and never outlives that identity: the facts of the descriptor are asked again behind every
-//! read, and what was read of a file that has changed meanwhile is not kept.
+//! read, what was read of a file that has changed meanwhile is not kept, and the blocks of one that
+//! is seen to be replaced or removed go at once ([`Blocks::forget`]).
 //!
 //! Reads belong to the cache, not to who asked: a client that leaves strands nobody, and many who
 //! ask for one block cause one read. What nobody waits for any more before its read has begun is
@@ -24,6 +25,7 @@ mod ask;
 mod block;
 mod fill;
 mod foresight;
+mod latency;
 mod lines;
 mod reader;
 mod room;
@@ -41,6 +43,7 @@ pub use reader::{Ahead, Answer, BlockReader, Blocks, Wait};
 use self::block::{Block, BlockId};
 use self::fill::{Fill, Stage};
 use self::foresight::{Foresight, StreamId};
+use self::latency::Latencies;
 use self::lines::{Lines, Place};
 use super::proof::ReadFault;
 use super::stats::Stats;
@@ -143,8 +146,7 @@ struct Inner {
     watches_time: bool,
     /// A loan was let go of.
     freed: Rc<Cell<bool>>,
-    /// Time of a read, in nanoseconds, smoothed.
-    latency: u64,
+    latencies: Latencies,
     foresight: Foresight,
     woken: Vec<Owner>,
     stats: Arc<Stats>,
@@ -174,7 +176,7 @@ impl Inner {
             some_are_fresh: false,
             watches_time: false,
             freed: Rc::default(),
-            latency: 0,
+            latencies: Latencies::default(),
             foresight: Foresight::new(ahead_max, block_bytes),
             woken: Vec::new(),
             stats,
@@ -312,10 +314,7 @@ impl Inner {
         self.woken.extend(entry.waiters.drain(..).rev());
         let keep = match end.result {
             Ok(block) => {
-                self.latency = match self.latency {
-                    0 => end.took.as_nanos() as u64,
-                    before => (7 * before + end.took.as_nanos() as u64) / 8,
-                };
+                self.latencies.note(end.mount, end.took);
                 entry.state = State::Ready(Rc::new(block));
                 if let Some(version) = version {
                     version.note_kept(end.unchanged);
@@ -372,7 +371,22 @@ impl Inner {
             self.one_less(fill.mount());
             self.held -= 1;
         }
-        let ids: Vec<BlockId> = self.entries.keys().copied().collect();
+        self.let_go_of(self.entries.keys().copied().collect());
+        self.note_level();
+        self.entries.len()
+    }
+
+    fn forget(&mut self, version: &Version) {
+        if version.direct.is_some() {
+            let file = BlockId::of(version, 0).file;
+            let ids = self.entries.keys().filter(|id| id.file == file).copied();
+            self.let_go_of(ids.collect());
+            self.note_level();
+        }
+    }
+
+    /// Those of some blocks go that are there and that nobody sends.
+    fn let_go_of(&mut self, ids: Vec<BlockId>) {
         for id in ids {
             let free = match &self.entries[&id].state {
                 State::Ready(block) => Rc::strong_count(block) == 1,
@@ -384,8 +398,6 @@ impl Inner {
                 self.let_go(id);
             }
         }
-        self.note_level();
-        self.entries.len()
     }
 
     /// A block that is there goes, or a failure is forgotten.

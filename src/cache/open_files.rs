@@ -28,6 +28,7 @@ use super::starved::Starved;
 use super::stats::Stats;
 use super::tenure::Tenure;
 use super::tree::{Directory, Followed, Root, Tree};
+use super::version::Name;
 use super::watches::{Cover, Watches};
 use crate::base::{Instant, Key, Slab};
 use crate::limits::LOADS_MAX;
@@ -89,6 +90,8 @@ pub struct OpenFiles {
     pub(super) pending: HashMap<Ticket, Purpose>,
     pub(super) patience: Patience,
     pub(super) woken: Vec<Owner>,
+    /// What names led to that lead elsewhere.
+    pub(super) outdated: Vec<Rc<Name>>,
     pub(super) stats: Arc<Stats>,
 }
 
@@ -124,6 +127,7 @@ impl OpenFiles {
             pending: HashMap::default(),
             patience: Patience::default(),
             woken: Vec::new(),
+            outdated: Vec::new(),
             stats,
         }
     }
@@ -297,6 +301,11 @@ impl OpenFiles {
             || self.patience.has_to_be_told()
     }
 
+    /// What a name led to until it was seen to lead elsewhere.
+    pub fn next_outdated(&mut self) -> Option<Rc<Name>> {
+        self.outdated.pop()
+    }
+
     /// The next owner whose lookup may be answered now.
     pub fn next_woken(&mut self) -> Option<Owner> {
         self.woken.pop()
@@ -343,6 +352,9 @@ impl OpenFiles {
         let (found, replaced) = load.result(before.as_ref(), self.options.fresh_only);
         if replaced {
             self.stats.replaced.add(1);
+            if let Some(Found::File(name)) = before {
+                self.outdated.push(name);
+            }
         }
         entry.found = Some(found);
         entry.checked = started;

@@ -420,6 +420,11 @@ pub struct Name {
 }
 
 impl Name {
+    /// All that it leads to.
+    pub fn versions(&self) -> impl Iterator<Item = &Rc<Version>> {
+        std::iter::once(&self.original).chain(self.variants.iter().flatten())
+    }
+
     /// The version with a coding, if there is one.
     pub fn version(&self, coding: Coding) -> Option<&Rc<Version>> {
         match coding {

@@ -139,7 +139,7 @@ impl Direct {
                 self.held = Some((index, Rc::clone(&loan)));
                 let next = (index + 1) * bytes..self.body.offset + self.body.count;
                 if next.start < next.end {
-                    let window = self.drain.window(blocks.latency(), bytes);
+                    let window = self.drain.window(blocks.latency(version.facts.mount), bytes);
                     let ahead = self.ahead.get_or_insert_with(|| blocks.ahead(version));
                     ahead.read(next, window, now);
                 }

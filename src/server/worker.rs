@@ -302,6 +302,9 @@ impl<K: Kernel> Worker<K> {
         if self.listings.has_work() {
             self.listings.pump(&mut self.reactor.io(self.listings_owner));
         }
+        while let Some(name) = self.cache.next_outdated() {
+            name.versions().for_each(|version| self.blocks.forget(version));
+        }
         if self.blocks.has_work() {
             self.blocks.pump(&mut self.reactor.io(self.blocks_owner));
         }

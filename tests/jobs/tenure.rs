@@ -281,6 +281,32 @@ fn a_body_whose_begin_is_in_the_block_cache_has_a_reason_of_its_own() {
     }
 }
 
+/// Nobody can ask for them any more, and others want the room.
+#[test]
+fn the_blocks_of_a_file_go_with_it() {
+    let world = World::new(10);
+    for name in ["one", "two", "stays"] {
+        world.file(name, vec![b'k'; BYTES]);
+    }
+    world.pass(Duration::from_secs(5));
+    let mut rig = Rig::watching(world, Kind::Direct);
+    for name in ["/one", "/two", "/stays"] {
+        whole(&mut rig, name, &[b'k'; BYTES]);
+    }
+    let kept = |rig: &Rig| rig.shard.cache.block_bytes.read();
+    let all = kept(&rig);
+    rig.world.file("one", "another");
+    whole(&mut rig, "/one", b"another");
+    rig.world.remove("two");
+    let client = rig.ask("/two");
+    assert!(rig.first_of(&client).starts_with("HTTP/1.1 404"));
+    rig.turn();
+    // The new one takes a block at most.
+    assert!((all / 3..=all / 3 + 4096).contains(&kept(&rig)), "{} of {all}", kept(&rig));
+    whole(&mut rig, "/stays", &[b'k'; BYTES]);
+    assert!(rig.shard.cache.block_hits.read() > 0);
+}
+
 /// Clients that take nothing hold every block; who comes then does not wait for one.
 #[test]
 fn a_block_cache_without_room_has_a_reason_of_its_own() {

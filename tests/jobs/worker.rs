@@ -124,6 +124,12 @@ impl Rig {
         Self::build(world, Plan { engine, hashes: false, mounts, blocks, ..Plan::new() })
     }
 
+    /// Of one directory that is watched, with another engine.
+    pub(crate) fn watching(world: World, engine: Kind) -> Self {
+        let blocks = (128, 8);
+        Self::build(world, Plan { engine, hashes: false, watched: true, blocks, ..Plan::new() })
+    }
+
     /// The same for so many connections.
     pub(crate) fn with_crowd(world: World, mounts: Mounts, crowd: usize) -> Self {
         Self::build(world, Plan { hashes: false, mounts, crowd, ..Plan::new() })

@@ -235,7 +235,7 @@ impl Inner {
         span: Range<u64>,
         io: &dyn Io,
     ) {
-        let (latency, now) = (Duration::from_nanos(self.latency), io.now());
+        let (latency, now) = (self.latencies.of(version.facts.mount), io.now());
         let plan = self.foresight.begin(owner, version, span, latency, now);
         if !self.options.foresees {
             return;

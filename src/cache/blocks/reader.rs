@@ -74,6 +74,12 @@ impl Blocks {
         self.0.borrow().starved
     }
 
+    /// Lets go of the blocks of a file that was replaced or removed. Those that are being sent give
+    /// way as any other.
+    pub fn forget(&self, version: &Version) {
+        self.0.borrow_mut().forget(version);
+    }
+
     /// Lets go of every block that nobody sends; how many stay.
     pub fn clear(&self) -> usize {
         self.0.borrow_mut().clear()
@@ -172,8 +178,8 @@ impl BlockReader {
         Ahead { reader: self.clone(), version: Rc::clone(version), indices: 0..0 }
     }
 
-    /// How long a read takes, smoothed; zero before the first.
-    pub fn latency(&self) -> Duration {
-        Duration::from_nanos(self.blocks.0.borrow().latency)
+    /// How long a read of a mount takes, smoothed; zero before the first.
+    pub fn latency(&self, mount: u64) -> Duration {
+        self.blocks.0.borrow().latencies.of(mount)
     }
 }
