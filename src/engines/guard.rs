@@ -17,10 +17,16 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Before a transfer: asks once a turn, for all bodies of the version.
+    /// Before a part is looked at: asks once a turn, for all bodies of the version. It is learnt,
+    /// too, whether a read of the file is noted.
+    pub(super) fn lets_look(&self, version: &Version, io: &mut dyn Io) -> Option<BodyError> {
+        version.prove_once(io).err().map(BodyError::from)
+    }
+
+    /// Before a transfer: the same.
     pub(super) fn lets_begin(&mut self, version: &Version, io: &mut dyn Io) -> Option<BodyError> {
         self.begun.get_or_insert(io.now());
-        version.prove_once(io).err().map(BodyError::from)
+        self.lets_look(version, io)
     }
 
     /// Behind the last one.

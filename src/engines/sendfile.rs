@@ -51,8 +51,7 @@ impl Sendfile {
         if count == 0 {
             return Err(Step::Yielded);
         }
-        // It tells, too, whether a read of the file is noted.
-        if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+        if let Some(error) = self.guard.lets_look(&self.body.version, io) {
             return Err(self.residency.end(Step::Failed(error), io));
         }
         let offset = self.body.offset + self.progress.body;
@@ -118,6 +117,9 @@ impl Engine for Sendfile {
                 Ok(count) => count,
                 Err(step) => return step,
             };
+            if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+                return self.residency.end(Step::Failed(error), io);
+            }
             let op = self.next_op(count);
             match io.start(op) {
                 Start::Executed(completion) => {

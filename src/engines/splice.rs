@@ -85,8 +85,7 @@ impl Splice {
             self.pipe = empty;
             return Err(Step::Yielded);
         }
-        // It tells, too, whether a read of the file is noted.
-        if let Some(error) = self.guard.lets_begin(&self.body.version, io) {
+        if let Some(error) = self.guard.lets_look(&self.body.version, io) {
             return Err(self.residency.end(Step::Failed(error), io));
         }
         let offset = self.body.offset + self.taken_in;
