@@ -8,14 +8,19 @@ use crate::ring::{Facts, Io};
 impl Version {
     /// Whether a read takes note of its time: the journal of a disk that hangs would be waited for.
     pub fn is_access_due(&self, io: &dyn Io) -> bool {
-        let (accessed, changed) = (self.accessed.get(), self.changed.get());
-        let facts = Facts { accessed, changed, ..self.facts };
+        let facts = self.last_told();
         io.notes_access(facts.mount) && facts.is_access_due(io.wall())
     }
 
     /// Whether each read does.
     pub fn is_access_always_due(&self, io: &dyn Io) -> bool {
-        io.notes_access(self.facts.mount) && self.facts.is_of_the_future(io.wall())
+        let facts = self.last_told();
+        io.notes_access(facts.mount) && facts.is_of_the_future(io.wall())
+    }
+
+    /// The facts with the times that were told, or made, since.
+    fn last_told(&self) -> Facts {
+        Facts { accessed: self.accessed.get(), changed: self.changed.get(), ..self.facts }
     }
 
     /// Takes note of facts that were asked later: a file that is renamed, removed or replaced while
